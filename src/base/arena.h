@@ -1,0 +1,25 @@
+/*
+ * arena.h - memory that is freed all at once: what belongs to one request lives in one arena.
+ */
+#pragma once
+
+#include "base.h"
+
+struct arena_chunk;
+
+struct arena {
+    struct arena_chunk *chunks;
+    size_t used;
+    size_t max;
+};
+
+void arena_init(struct arena *a, size_t max_bytes);
+void arena_free(struct arena *a); /* idempotent */
+
+/* Aligned for any type, not zeroed. NULL past the limit or without memory. */
+void *arena_alloc(struct arena *a, size_t n);
+void *arena_calloc(struct arena *a, size_t count, size_t size);
+
+/* NUL-terminated copies. */
+char *arena_strdup(struct arena *a, struct str s);
+char *arena_printf(struct arena *a, const char *format, ...) __attribute__((format(printf, 2, 3)));

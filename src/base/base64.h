@@ -1,0 +1,17 @@
+/* base64.h - standard alphabet, padded, no line breaks (RFC 4648 section 4). */
+#pragma once
+
+#include "buf.h"
+
+/* Bytes that `n` bytes encode to. */
+#define BASE64_ENCODED_SIZE(n) ((((n) + 2) / 3) * 4)
+
+/* `out` must hold BASE64_ENCODED_SIZE(n); no NUL is written. Returns the length. */
+size_t base64_encode(const void *in, size_t n, char *out);
+int base64_append(struct buf *out, const void *in, size_t n);
+
+/*
+ * Lenient about padding (missing or in the middle it ends the data), as upstream's decoder is; any other character
+ * outside the alphabet is refused. `out` must hold n / 4 * 3 + 3. Returns 0 and the length, or -1.
+ */
+int base64_decode(struct str in, void *out, size_t *ret_n);
