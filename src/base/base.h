@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -69,9 +70,9 @@ int hex_decode(struct str s, void *out, size_t n);
 /* Fills from getrandom(2). It cannot fail on a kernel that has booted; it aborts if it does. */
 void random_bytes(void *out, size_t n);
 
-#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
-#define MIN(a, b)     ((a) < (b) ? (a) : (b))
-#define MAX(a, b)     ((a) > (b) ? (a) : (b))
+#define ARRAY_SIZE(a)                   (sizeof(a) / sizeof((a)[0]))
+#define MIN(a, b)                       ((a) < (b) ? (a) : (b))
+#define MAX(a, b)                       ((a) > (b) ? (a) : (b))
 
 #define container_of(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
 
@@ -100,29 +101,29 @@ static inline void free_ptr(void *p)
 #define _cleanup_close_ _cleanup_(close_fd)
 #define _cleanup_free_  _cleanup_(free_ptr)
 
-#define TAKE_PTR(p)             \
-    __extension__({             \
-        __auto_type _pp = &(p); \
-        __auto_type _p = *_pp;  \
-        *_pp = NULL;            \
-        _p;                     \
+#define TAKE_PTR(p)                                                                                                \
+    __extension__({                                                                                                \
+        __auto_type _pp = &(p);                                                                                    \
+        __auto_type _p = *_pp;                                                                                     \
+        *_pp = NULL;                                                                                               \
+        _p;                                                                                                        \
     })
 
-#define TAKE_FD(fd)        \
-    __extension__({        \
-        int *_fp = &(fd);  \
-        int _fd = *_fp;    \
-        *_fp = -EBADF;     \
-        _fd;               \
+#define TAKE_FD(fd)                                                                                                \
+    __extension__({                                                                                                \
+        int *_fp = &(fd);                                                                                          \
+        int _fd = *_fp;                                                                                            \
+        *_fp = -EBADF;                                                                                             \
+        _fd;                                                                                                       \
     })
 
-#define RETRY_EINTR(expr)                      \
-    __extension__({                            \
-        long _rc;                              \
-        do {                                   \
-            _rc = (long)(expr);                \
-        } while (_rc == -1 && errno == EINTR); \
-        _rc;                                   \
+#define RETRY_EINTR(expr)                                                                                          \
+    __extension__({                                                                                                \
+        long _rc;                                                                                                  \
+        do {                                                                                                       \
+            _rc = (long)(expr);                                                                                    \
+        } while (_rc == -1 && errno == EINTR);                                                                     \
+        _rc;                                                                                                       \
     })
 
 /* Calls that have no safe use here do not compile. */

@@ -2,8 +2,8 @@
  * error.h - errors as values.
  *
  * A function that can fail returns 0 (or a value) and takes a `struct berm_error *` last. Success leaves the error
- * alone; failure fills it exactly once, where it happened, and returns -1 (or NULL). The struct lives on the caller's
- * stack and is never allocated, so that running out of memory can be reported too. Callers may pass NULL.
+ * alone; failure fills it exactly once, where it happened, and returns -1 (or NULL). The struct lives on the
+ * caller's stack and is never allocated, so that running out of memory can be reported too. Callers may pass NULL.
  * Library code never logs: whoever decides what a failure means, logs it once.
  */
 #pragma once

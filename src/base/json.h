@@ -61,9 +61,9 @@ int json_parse(struct arena *arena, struct str text, unsigned max_depth, const s
 const struct json *json_get(const struct json *object, const char *key);
 
 /*
- * Typed fields for request decoding. Each returns 0 and leaves *ret alone when the member is absent (or null), 0 and
- * sets it when it has the type, and -1 with a field error (INVALID_REQUEST, field = key) when it has another type.
- * json_field_cstring refuses NUL bytes; the string lives as long as the arena.
+ * Typed fields for request decoding. Each returns 0 and leaves *ret alone when the member is absent (or null), 0
+ * and sets it when it has the type, and -1 with a field error (INVALID_REQUEST, field = key) when it has another
+ * type. json_field_cstring refuses NUL bytes; the string lives as long as the arena.
  */
 int json_field_cstring(const struct json *object, const char *key, const char **ret, struct berm_error *err);
 int json_field_string(const struct json *object, const char *key, struct str *ret, struct berm_error *err);
@@ -74,9 +74,10 @@ int json_field_object(const struct json *object, const char *key, const struct j
 int json_field_array(const struct json *object, const char *key, const struct json **ret, struct berm_error *err);
 
 /*
- * The writer. It places commas itself; a failure (buffer limit or memory) sticks and is told by json_writer_finish().
- * Strings are escaped per RFC 8259; bytes that are not UTF-8 become U+FFFD, one per maximal ill-formed part as
- * WHATWG decoders do. '<', '>' and DEL stay as they are, control characters become \u00XX or the short forms.
+ * The writer. It places commas itself; a failure (buffer limit or memory) sticks and is told by
+ * json_writer_finish(). Strings are escaped per RFC 8259; bytes that are not UTF-8 become U+FFFD, one per maximal
+ * ill-formed part as WHATWG decoders do. '<', '>' and DEL stay as they are, control characters become \u00XX or the
+ * short forms.
  */
 struct json_writer {
     struct buf *out;
@@ -96,7 +97,8 @@ void json_string(struct json_writer *w, struct str s);
 void json_cstring(struct json_writer *w, const char *s); /* NULL writes null */
 void json_int(struct json_writer *w, int64_t v);
 void json_uint(struct json_writer *w, uint64_t v);
-void json_double(struct json_writer *w, double v); /* shortest text that reads back equal; NaN and infinities: null */
+void json_double(struct json_writer *w,
+                 double v); /* shortest text that reads back equal; NaN and infinities: null */
 void json_bool(struct json_writer *w, bool v);
 void json_null(struct json_writer *w);
 /* A value parsed before. */

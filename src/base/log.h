@@ -1,8 +1,8 @@
 /*
  * log.h - one line per event on stderr: `key=value` pairs, or one JSON object with --log-format json.
  *
- * Only top-level code logs. Values are escaped, so that text from a sandbox or a client can neither forge a line nor
- * reach a terminal. File contents, environment values and tokens never go in.
+ * Only top-level code logs. Values are escaped, so that text from a sandbox or a client can neither forge a line
+ * nor reach a terminal. File contents, environment values and tokens never go in.
  */
 #pragma once
 

@@ -14,6 +14,7 @@
 
 #include <signal.h>
 #include <sys/epoll.h>
+#include <sys/signalfd.h>
 
 struct loop;
 

@@ -1,11 +1,12 @@
 /*
  * spawn_wire.h - the wire between bermd and berm-spawn: fixed-size structs over a SOCK_SEQPACKET unix socket, with
- * descriptors passed beside them (SCM_RIGHTS). Same machine, same build: host byte order; `version` guards upgrades.
+ * descriptors passed beside them (SCM_RIGHTS). Same machine, same build: host byte order; `version` guards
+ * upgrades.
  *
  * One message is one struct. Requests carry a `serial` that the reply repeats; replies may come in another order.
- * Events have serial 0. berm-spawn checks every field, for its peer may have been taken over: an unknown op, a short
- * or long message, a limit above the operator's ceiling or a digest that is not installed is an error reply, never a
- * crash. Nothing here is a path, a URL, JSON or text from a client, except `hostname`, which must match
+ * Events have serial 0. berm-spawn checks every field, for its peer may have been taken over: an unknown op, a
+ * short or long message, a limit above the operator's ceiling or a digest that is not installed is an error reply,
+ * never a crash. Nothing here is a path, a URL, JSON or text from a client, except `hostname`, which must match
  * [a-zA-Z0-9-]{1,63}.
  *
  * A sandbox is known by its `key`, 64 random bits that bermd chooses and stores before it asks for the sandbox, so
@@ -18,23 +19,23 @@
 #define SPAWN_WIRE_VERSION 1
 
 enum spawn_op {
-    SPAWN_OP_HELLO = 1,    /* -> reply.hello: what this host offers */
-    SPAWN_OP_CREATE = 2,   /* make and start a sandbox; reply when pid 1 runs the agent */
+    SPAWN_OP_HELLO = 1,  /* -> reply.hello: what this host offers */
+    SPAWN_OP_CREATE = 2, /* make and start a sandbox; reply when pid 1 runs the agent */
     SPAWN_OP_SET_LIMITS = 3,
-    SPAWN_OP_KILL = 4,     /* all processes, now; the exit event follows */
-    SPAWN_OP_DESTROY = 5,  /* kill if alive, then free everything; the reply comes once nothing of it runs any more,
-                              the rest is cleaned behind it */
-    SPAWN_OP_STAT = 6,     /* resource use */
-    SPAWN_OP_LIST = 7,     /* one SPAWN_EVENT_SANDBOX per known sandbox, then the reply (for adoption) */
-    SPAWN_OP_SOCKET = 8,   /* a socket made inside the sandbox's network namespace; reply carries the fd */
-    SPAWN_OP_PREPARE = 9,  /* keep `prepare.slots` sets of parts ready (netns, userns, cgroups, upper) */
-    SPAWN_OP_FREEZE = 10,  /* freeze.on */
-    SPAWN_OP_EVENT = 100   /* spawner -> bermd, serial 0 */
+    SPAWN_OP_KILL = 4,    /* all processes, now; the exit event follows */
+    SPAWN_OP_DESTROY = 5, /* kill if alive, then free everything; the reply comes once nothing of it runs any more,
+                             the rest is cleaned behind it */
+    SPAWN_OP_STAT = 6,    /* resource use */
+    SPAWN_OP_LIST = 7,    /* one SPAWN_EVENT_SANDBOX per known sandbox, then the reply (for adoption) */
+    SPAWN_OP_SOCKET = 8,  /* a socket made inside the sandbox's network namespace; reply carries the fd */
+    SPAWN_OP_PREPARE = 9, /* keep `prepare.slots` sets of parts ready (netns, userns, cgroups, upper) */
+    SPAWN_OP_FREEZE = 10, /* freeze.on */
+    SPAWN_OP_EVENT = 100  /* spawner -> bermd, serial 0 */
 };
 
 enum spawn_event {
-    SPAWN_EVENT_EXIT = 1,    /* pid 1 of a sandbox is gone */
-    SPAWN_EVENT_SANDBOX = 2, /* an answer to LIST */
+    SPAWN_EVENT_EXIT = 1,     /* pid 1 of a sandbox is gone */
+    SPAWN_EVENT_SANDBOX = 2,  /* an answer to LIST */
     SPAWN_EVENT_RESTARTED = 3 /* the worker process crashed and came back: pending requests are lost, LIST again */
 };
 
@@ -86,11 +87,11 @@ enum spawn_state { SPAWN_STATE_RUNNING = 1, SPAWN_STATE_EXITED = 2 };
 
 enum spawn_end_reason {
     SPAWN_END_NONE = 0,
-    SPAWN_END_EXITED = 1,  /* pid 1 returned: exit_status */
+    SPAWN_END_EXITED = 1, /* pid 1 returned: exit_status */
     SPAWN_END_SIGNALED = 2,
-    SPAWN_END_OOM = 3,     /* killed because the memory limit was reached */
-    SPAWN_END_KILLED = 4,  /* SPAWN_OP_KILL or DESTROY */
-    SPAWN_END_UNKNOWN = 5  /* it died while no spawner watched */
+    SPAWN_END_OOM = 3,    /* killed because the memory limit was reached */
+    SPAWN_END_KILLED = 4, /* SPAWN_OP_KILL or DESTROY */
+    SPAWN_END_UNKNOWN = 5 /* it died while no spawner watched */
 };
 
 struct spawn_sandbox {
@@ -134,9 +135,9 @@ struct spawn_reply {
     uint32_t op; /* of the request, or SPAWN_OP_EVENT */
     uint64_t serial;
     uint64_t key;
-    uint32_t event;     /* enum spawn_event in events */
-    int32_t error;      /* 0, or a positive errno */
-    char message[128];  /* where it failed, e.g. "mount overlay"; NUL-terminated */
+    uint32_t event;    /* enum spawn_event in events */
+    int32_t error;     /* 0, or a positive errno */
+    char message[128]; /* where it failed, e.g. "mount overlay"; NUL-terminated */
     union {
         struct spawn_hello hello;
         struct spawn_sandbox sandbox; /* CREATE, events */

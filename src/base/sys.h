@@ -27,8 +27,8 @@ int open_beneath(int dirfd, const char *path, int flags, mode_t mode);
 #define FDS_MAX 4
 
 /*
- * One message with up to FDS_MAX descriptors over a seqpacket or stream unix socket. Received ones are close-on-exec;
- * more than asked for are closed and the message refused (EPROTO), as is a truncated one.
+ * One message with up to FDS_MAX descriptors over a seqpacket or stream unix socket. Received ones are
+ * close-on-exec; more than asked for are closed and the message refused (EPROTO), as is a truncated one.
  */
 int send_fds(int sock, const void *message, size_t n, const int *fds, size_t nfds);
 ssize_t recv_fds(int sock, void *message, size_t max, int *fds, size_t max_fds, size_t *ret_nfds);

@@ -1,0 +1,121 @@
+#include "arena.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+#define CHUNK_SIZE  4096
+#define ARENA_ALIGN _Alignof(max_align_t)
+
+struct arena_chunk {
+    struct arena_chunk *next;
+    size_t used;
+    size_t size;
+    _Alignas(max_align_t) char bytes[];
+};
+
+void arena_init(struct arena *a, size_t max_bytes)
+{
+    *a = (struct arena){ .max = max_bytes };
+}
+
+void arena_free(struct arena *a)
+{
+    struct arena_chunk *chunk = a->chunks;
+
+    while (chunk) {
+        struct arena_chunk *next = chunk->next;
+        free(chunk);
+        chunk = next;
+    }
+    a->chunks = NULL;
+    a->used = 0;
+}
+
+/* A big allocation gets a chunk of its own behind the first one, so that the first one's free end is not lost. */
+static struct arena_chunk *add_chunk(struct arena *a, size_t n)
+{
+    size_t size = MAX(n, (size_t)CHUNK_SIZE - sizeof(struct arena_chunk));
+    struct arena_chunk *chunk;
+
+    if (n > SIZE_MAX - sizeof(struct arena_chunk))
+        return NULL;
+    chunk = malloc(sizeof(*chunk) + size);
+    if (!chunk)
+        return NULL;
+    chunk->used = 0;
+    chunk->size = size;
+    if (a->chunks && size > CHUNK_SIZE) {
+        chunk->next = a->chunks->next;
+        a->chunks->next = chunk;
+    } else {
+        chunk->next = a->chunks;
+        a->chunks = chunk;
+    }
+    return chunk;
+}
+
+void *arena_alloc(struct arena *a, size_t n)
+{
+    struct arena_chunk *chunk = a->chunks;
+    void *p;
+
+    if (n > SIZE_MAX - ARENA_ALIGN)
+        return NULL;
+    n = (MAX(n, (size_t)1) + ARENA_ALIGN - 1) & ~(ARENA_ALIGN - 1);
+    if (n > a->max || a->used > a->max - n)
+        return NULL;
+    if (!chunk || chunk->size - chunk->used < n) {
+        chunk = add_chunk(a, n);
+        if (!chunk)
+            return NULL;
+    }
+    p = chunk->bytes + chunk->used;
+    chunk->used += n;
+    a->used += n;
+    return p;
+}
+
+void *arena_calloc(struct arena *a, size_t count, size_t size)
+{
+    size_t n;
+    void *p;
+
+    if (__builtin_mul_overflow(count, size, &n))
+        return NULL;
+    p = arena_alloc(a, n);
+    if (p)
+        memset(p, 0, n);
+    return p;
+}
+
+char *arena_strdup(struct arena *a, struct str s)
+{
+    char *copy = arena_alloc(a, s.n + 1);
+
+    if (!copy)
+        return NULL;
+    if (s.n > 0)
+        memcpy(copy, s.p, s.n);
+    copy[s.n] = '\0';
+    return copy;
+}
+
+char *arena_printf(struct arena *a, const char *format, ...)
+{
+    va_list args;
+    char *text;
+    int n;
+
+    va_start(args, format);
+    n = vsnprintf(NULL, 0, format, args);
+    va_end(args);
+    if (n < 0)
+        return NULL;
+    text = arena_alloc(a, (size_t)n + 1);
+    if (!text)
+        return NULL;
+    va_start(args, format);
+    vsnprintf(text, (size_t)n + 1, format, args);
+    va_end(args);
+    return text;
+}
