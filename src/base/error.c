@@ -57,7 +57,7 @@ int berm_fail_field(struct berm_error *err, const char *field, const char *forma
 int berm_error_wrap(struct berm_error *err, const char *format, ...)
 {
     char context[sizeof(err->message)];
-    char whole[2 * sizeof(err->message)];
+    char whole[2 * sizeof(err->message) + 2];
     va_list args;
 
     if (!err)

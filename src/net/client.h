@@ -3,8 +3,8 @@
  * streamed bodies both ways, back-pressure both ways.
  *
  * The peer is hostile (code in a sandbox may have taken the agent over): response heads go through h1.h with its
- * limits, framing errors end the connection, a response nobody asked for ends it too, and no deadline is left to the
- * peer. A request is sent on an idle connection or a new one; when a kept-alive connection turns out to be dead
+ * limits, framing errors end the connection, a response nobody asked for ends it too, and no deadline is left to
+ * the peer. A request is sent on an idle connection or a new one; when a kept-alive connection turns out to be dead
  * before one response byte came, an idempotent request or one whose body has not been started is retried once on a
  * new connection.
  */
@@ -32,7 +32,8 @@ struct http_call_callbacks {
     /* Final response head (1xx are swallowed). Slices live until on_end. */
     void (*on_head)(struct http_call *call, const struct h1_head *head, void *data);
     void (*on_body)(struct http_call *call, struct str piece, void *data);
-    void (*on_drain)(struct http_call *call, void *data); /* request body queue fell below a quarter of high_water */
+    void (*on_drain)(struct http_call *call,
+                     void *data); /* request body queue fell below a quarter of high_water */
     /*
      * Exactly once, last. err->code BERM_OK: the response is complete. Otherwise EXEC_TRANSPORT_ERROR, TIMED_OUT,
      * PROTOCOL... and the response, if started, is cut off. The call is gone after it.
@@ -49,12 +50,14 @@ void http_client_drop_idle(struct http_client *client);
 /*
  * Starts a call. `target` is origin-form. Body: `length` bytes or HTTP_CHUNKED through http_call_write(), then
  * http_call_end_body(); 0 means no body and no need for either. Host, Content-Length etc. are added here.
- * NULL with *err when it cannot even be queued; on_end is not called then. Callbacks never run inside this function.
+ * NULL with *err when it cannot even be queued; on_end is not called then. Callbacks never run inside this
+ * function.
  */
 struct http_call *http_call_start(struct http_client *client, const char *method, const char *target,
                                   const struct http_field *fields, size_t field_count, uint64_t length,
                                   const struct http_call_callbacks *callbacks, void *data, struct berm_error *err);
-bool http_call_write(struct http_call *call, const void *p, size_t n); /* false: over high_water, wait for on_drain */
+bool http_call_write(struct http_call *call, const void *p,
+                     size_t n); /* false: over high_water, wait for on_drain */
 void http_call_end_body(struct http_call *call);
 /* Stops and restarts the reading of the response. */
 void http_call_pause(struct http_call *call);

@@ -56,14 +56,15 @@ struct h1_head {
 
 /*
  * > 0: the head is complete and takes that many bytes. 0: more bytes are needed. < 0: refused, -(HTTP status to
- * answer): -400, -417, -431, -501, -505. Parsing is incremental in effect: calling again with more bytes is correct,
- * and a head over the limit is refused as soon as the limit is passed. A single CRLF before a request line is skipped.
+ * answer): -400, -417, -431, -501, -505. Parsing is incremental in effect: calling again with more bytes is
+ * correct, and a head over the limit is refused as soon as the limit is passed. A single CRLF before a request line
+ * is skipped.
  */
 ssize_t h1_parse_request(const char *p, size_t n, const struct h1_limits *limits, struct h1_head *ret);
 
 /*
- * The same for a response; `request_method` decides about the body (HEAD, CONNECT). 1xx heads are returned like others,
- * with H1_NO_BODY. < 0 is -502.
+ * The same for a response; `request_method` decides about the body (HEAD, CONNECT). 1xx heads are returned like
+ * others, with H1_NO_BODY. < 0 is -502.
  */
 ssize_t h1_parse_response(const char *p, size_t n, const struct h1_limits *limits, struct str request_method,
                           struct h1_head *ret);
@@ -83,9 +84,9 @@ void h1_body_init(struct h1_body *body, const struct h1_head *head);
 
 /*
  * Looks at up to `n` bytes. Returns the bytes it took (may be 0 when more input is needed), with *content the slice
- * of them that is content (may be empty: chunk framing), and *done when the body has ended. -1: the framing is broken.
- * Call again while it takes bytes. Chunk extensions are skipped, at most 4 KiB; trailers are skipped, at most 8 KiB.
- * For H1_UNTIL_CLOSE the end is the connection's, which the caller sees.
+ * of them that is content (may be empty: chunk framing), and *done when the body has ended. -1: the framing is
+ * broken. Call again while it takes bytes. Chunk extensions are skipped, at most 4 KiB; trailers are skipped, at
+ * most 8 KiB. For H1_UNTIL_CLOSE the end is the connection's, which the caller sees.
  */
 ssize_t h1_body_feed(struct h1_body *body, const char *p, size_t n, struct str *content, bool *done);
 

@@ -1,9 +1,10 @@
 /*
  * server.h - the HTTP/1.1 server of bermd and of berm-agent: keep-alive, pipelining, streamed bodies both ways.
  *
- * Theory of operation: a listener accepts connections; each connection parses one request at a time out of a bounded
- * input buffer and calls the handler with a `struct http_exchange`. Pipelined requests wait in the buffer until the
- * exchange before them is finished. The handler answers now or later. Both directions stream and both push back:
+ * Theory of operation: a listener accepts connections; each connection parses one request at a time out of a
+ * bounded input buffer and calls the handler with a `struct http_exchange`. Pipelined requests wait in the buffer
+ * until the exchange before them is finished. The handler answers now or later. Both directions stream and both
+ * push back:
  *   - request body: on_body() gets pieces as they arrive; http_body_pause() stops reading from the socket;
  *   - response body: http_respond_write() queues; once more than `high_water` is queued it tells so, and on_drain()
  *     comes when the queue has emptied below a quarter of it.
@@ -37,8 +38,8 @@ void http_limits_default(struct http_limits *limits);
 
 struct http_handler {
     /*
-     * A request's head has arrived. `head` and all its slices live until on_close. Set the exchange's callbacks with
-     * http_exchange_set() and answer, now or later. Without an on_body callback the body is collected up to
+     * A request's head has arrived. `head` and all its slices live until on_close. Set the exchange's callbacks
+     * with http_exchange_set() and answer, now or later. Without an on_body callback the body is collected up to
      * `collect_limit` (set by http_collect_body) or, if that is not called, read and dropped.
      */
     void (*on_request)(struct http_exchange *ex, const struct h1_head *head, void *data);
@@ -103,8 +104,8 @@ struct http_field {
 
 /*
  * Starts the response. `length` is the exact body length, or HTTP_CHUNKED (HTTP/1.0 clients get close-delimited).
- * Date, Content-Length / Transfer-Encoding and Connection are added here. HEAD requests get no body bytes: writes are
- * then counted and dropped. 100-continue is sent by the server when a body is first wanted.
+ * Date, Content-Length / Transfer-Encoding and Connection are added here. HEAD requests get no body bytes: writes
+ * are then counted and dropped. 100-continue is sent by the server when a body is first wanted.
  */
 void http_respond_begin(struct http_exchange *ex, int status, const struct http_field *fields, size_t field_count,
                         uint64_t length);
@@ -115,15 +116,18 @@ void http_respond_file(struct http_exchange *ex, int fd, uint64_t offset, uint64
 void http_respond_end(struct http_exchange *ex);
 /* Begin + write + end. `content_type` NULL: none. */
 void http_respond(struct http_exchange *ex, int status, const char *content_type, struct str body);
-/* Gives up on this exchange: the connection is closed, so that a started body is not mistaken for a complete one. */
+/* Gives up on this exchange: the connection is closed, so that a started body is not mistaken for a complete one.
+ */
 void http_exchange_abort(struct http_exchange *ex);
 bool http_response_started(const struct http_exchange *ex);
 size_t http_respond_queued(const struct http_exchange *ex);
-/* When on, a lost client is noticed although nothing is read or written (EPOLLRDHUP): on_close(false) comes at once. */
+/* When on, a lost client is noticed although nothing is read or written (EPOLLRDHUP): on_close(false) comes at
+ * once. */
 void http_watch_disconnect(struct http_exchange *ex);
 
 /*
  * Takes the connection away from HTTP (Upgrade): writes the 101 head with `fields`, and returns the socket and any
  * bytes that were read beyond the request head (owned by the caller). on_close is called. -1 if not possible.
  */
-int http_upgrade(struct http_exchange *ex, const struct http_field *fields, size_t field_count, struct buf *ret_rest);
+int http_upgrade(struct http_exchange *ex, const struct http_field *fields, size_t field_count,
+                 struct buf *ret_rest);
