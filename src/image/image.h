@@ -14,7 +14,8 @@
  * nobody uses it.
  *
  * Whoever uses an image (berm-spawn, for each one that it has mounted) holds flock(LOCK_SH) on a descriptor of the
- * directory <images>/<digest>, taken before it opens rootfs.erofs; once it has both, the image stays.
+ * directory <images>/<digest>, taken before it opens rootfs.erofs; once it has both, the image stays. Only a
+ * removal ever takes LOCK_EX there, so whoever finds the lock taken (LOCK_NB) may treat the image as gone.
  *
  * Making and removing need root; looking up needs read permission only. All calls block, and image_build and
  * image_import take seconds to minutes: none of them belongs on an event loop, except image_resolve,
@@ -52,9 +53,6 @@ int image_resolve(const char *images_dir, const char *name_or_digest, struct ima
  * empty store. The caller frees *ret.
  */
 int image_list(const char *images_dir, struct image **ret, size_t *ret_count, struct berm_error *err);
-
-/* True while somebody holds the image (see above). For listings: it may change at once. */
-bool image_in_use(const char *images_dir, const char *digest);
 
 /* One process environment entry. Both strings without NUL, `name` not empty and without '='. */
 struct image_env {
@@ -110,6 +108,7 @@ struct image_import_report {
     uint64_t devices_skipped;
     uint64_t sockets_skipped;
     uint64_t xattrs_dropped;
+    uint64_t owners_changed; /* ids above 65535, which no sandbox has: they became 65534 */
 };
 
 /*
