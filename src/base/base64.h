@@ -11,7 +11,8 @@ size_t base64_encode(const void *in, size_t n, char *out);
 int base64_append(struct buf *out, const void *in, size_t n);
 
 /*
- * Lenient about padding (missing or in the middle it ends the data), as upstream's decoder is; any other character
- * outside the alphabet is refused. `out` must hold n / 4 * 3 + 3. Returns 0 and the length, or -1.
+ * Lenient about padding as upstream's decoder is: it may be missing, and the first '=' ends the data, though what
+ * follows must still be of the alphabet or '='. Bits that make no whole byte are dropped. Anything else outside the
+ * alphabet, white space too, is refused. `out` must hold n / 4 * 3 + 3. Returns 0 and the length, or -1.
  */
 int base64_decode(struct str in, void *out, size_t *ret_n);

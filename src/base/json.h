@@ -12,12 +12,13 @@
 #include "arena.h"
 #include "buf.h"
 #include "error.h"
+#include "utf8.h"
 
 enum json_type {
     JSON_NULL,
     JSON_BOOL,
     JSON_INT,    /* a whole number without fraction or exponent, in the range of int64_t */
-    JSON_DOUBLE, /* every other number */
+    JSON_DOUBLE, /* every other number, -0 too; what no finite double is near to is refused */
     JSON_STRING,
     JSON_ARRAY,
     JSON_OBJECT
@@ -53,6 +54,9 @@ struct json_member {
 /*
  * Parses `text` into `arena`. Strings without escapes are copied too: the result does not borrow `text`.
  * Returns 0 and *ret, or -1 with INVALID_REQUEST and a message that names the byte offset.
+ * The arena needs at most the size of the text for all strings together, sizeof(struct json) for each element and
+ * sizeof(struct json_member) for each member. A scalar has depth 0; `max_depth` above JSON_MAX_DEPTH counts as
+ * that.
  */
 int json_parse(struct arena *arena, struct str text, unsigned max_depth, const struct json **ret,
                struct berm_error *err);
@@ -82,9 +86,13 @@ int json_field_array(const struct json *object, const char *key, const struct js
 struct json_writer {
     struct buf *out;
     bool failed;
-    unsigned depth;
-    uint64_t has_items[(JSON_MAX_DEPTH + 63) / 64];
+    bool has_root; /* the one value of the document has begun */
     bool after_key;
+    bool in_string;
+    unsigned depth;
+    uint64_t has_items[(JSON_MAX_DEPTH + 63) / 64]; /* a bit per open container */
+    uint64_t is_object[(JSON_MAX_DEPTH + 63) / 64];
+    struct utf8_stream text; /* of the string that is being given in pieces */
 };
 
 void json_writer_init(struct json_writer *w, struct buf *out);
@@ -93,12 +101,13 @@ void json_object_end(struct json_writer *w);
 void json_array_begin(struct json_writer *w);
 void json_array_end(struct json_writer *w);
 void json_key(struct json_writer *w, const char *key);
+void json_key_str(struct json_writer *w, struct str key);
 void json_string(struct json_writer *w, struct str s);
 void json_cstring(struct json_writer *w, const char *s); /* NULL writes null */
 void json_int(struct json_writer *w, int64_t v);
 void json_uint(struct json_writer *w, uint64_t v);
-void json_double(struct json_writer *w,
-                 double v); /* shortest text that reads back equal; NaN and infinities: null */
+/* The shortest text that reads back equal, so a whole number has no fraction; NaN and infinities become null. */
+void json_double(struct json_writer *w, double v);
 void json_bool(struct json_writer *w, bool v);
 void json_null(struct json_writer *w);
 /* A value parsed before. */
@@ -107,14 +116,11 @@ void json_value(struct json_writer *w, const struct json *v);
 void json_string_begin(struct json_writer *w);
 void json_string_part(struct json_writer *w, struct str part);
 void json_string_end(struct json_writer *w);
-int json_writer_finish(struct json_writer *w); /* 0, or -1 when anything did not fit or nesting is unbalanced */
+/* 0, or -1 when anything did not fit, or when what was called does not make exactly one value. */
+int json_writer_finish(struct json_writer *w);
 
 /* Shorthands for `"key": value` in an object. */
 void json_pair_string(struct json_writer *w, const char *key, struct str value);
 void json_pair_cstring(struct json_writer *w, const char *key, const char *value);
 void json_pair_int(struct json_writer *w, const char *key, int64_t value);
 void json_pair_bool(struct json_writer *w, const char *key, bool value);
-
-/* Appends `in` to `out` with each maximal ill-formed part replaced by U+FFFD. `drop_nul` removes NUL bytes. */
-int utf8_sanitize(struct buf *out, struct str in, bool drop_nul);
-bool utf8_valid(struct str s);
