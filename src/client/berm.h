@@ -1,0 +1,228 @@
+/*
+ * berm.h - the C client library of Berm: sandboxes, commands, files, sessions and API keys over the HTTP API.
+ *
+ * Shapes     Plain structs; strings are NUL-terminated UTF-8. An absent string is NULL.
+ * Ownership  What a function stores in `*ret_...` belongs to the caller, who gives it to the matching _free.
+ * Everything a result points to lives exactly as long as the result. The library copies what it is passed. Errors
+ * Functions return 0, or -1 with *problem filled (NULL is allowed) and no `*ret_...` touched. Threads    A client
+ * may be used by one thread at a time; different clients are independent of each other. Every call blocks until it
+ * is done, fails, or the client's cancel descriptor becomes readable. Signals    The library installs no handler
+ * and raises no SIGPIPE for its own connections.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define BERM_DEFAULT_URL "http://127.0.0.1:8787"
+
+enum berm_problem_kind {
+    BERM_PROBLEM_NONE = 0,
+    BERM_PROBLEM_ARGUMENT,  /* the caller passed something unusable; nothing was sent */
+    BERM_PROBLEM_CONNECT,   /* no connection: refused, name not found, TLS not trusted */
+    BERM_PROBLEM_TRANSPORT, /* the connection broke, or what came was not what the API promises */
+    BERM_PROBLEM_API,       /* the daemon refused: http_status and code */
+    BERM_PROBLEM_LOCAL,     /* the caller's own source or sink failed: errnum */
+    BERM_PROBLEM_CANCELLED, /* the cancel descriptor became readable */
+    BERM_PROBLEM_SYSTEM     /* out of memory and the like: errnum */
+};
+
+struct berm_problem {
+    enum berm_problem_kind kind;
+    int http_status;   /* of API problems, else 0 */
+    int errnum;        /* 0 if no system call is behind it */
+    char code[48];     /* machine-readable code of an API problem ("sandbox_not_found"), else "" */
+    char message[512]; /* one line for people, without control characters */
+};
+
+struct berm_client;
+
+struct berm_client_options {
+    const char *url;     /* http or https; NULL: BERM_DEFAULT_URL. A path prefix is kept */
+    const char *api_key; /* sent as "Authorization: Bearer"; NULL: none */
+};
+
+int berm_client_new(const struct berm_client_options *options, struct berm_client **ret_client,
+                    struct berm_problem *problem);
+void berm_client_free(struct berm_client *client); /* NULL is allowed */
+
+/*
+ * From now on a call fails with BERM_PROBLEM_CANCELLED as soon as `fd` (a signalfd, eventfd, pipe...) is readable;
+ * the library never reads from it. -1 takes that away, e.g. to clean up after a cancelled call.
+ */
+void berm_client_set_cancel_fd(struct berm_client *client, int fd);
+
+/* ---- sandboxes ---- */
+
+struct berm_limits {
+    uint64_t memory_bytes; /* 0 in a request: the daemon's default */
+    uint64_t disk_bytes;
+    uint32_t cpu_millis; /* 1000 = one CPU */
+    uint32_t pids;
+    uint32_t nofile;
+};
+
+struct berm_create {
+    const char *id;    /* [a-z2-7]{1,128}; NULL: the daemon chooses */
+    const char *image; /* NULL: the daemon's default image */
+    struct berm_limits limits;
+    const char *const *env;    /* "NAME=value", NULL-terminated; NULL: none */
+    const char *const *labels; /* "name=value", NULL-terminated; NULL: none */
+    const char *sleep_after;   /* "10m", "90s"...; NULL: the daemon's default */
+    bool keep_alive;
+};
+
+/* An id that nobody has, for free(). It allocates nothing; the sandbox comes with the first use of the id. */
+int berm_sandbox_new_id(struct berm_client *client, char **ret_id, struct berm_problem *problem);
+
+/*
+ * Makes and starts the sandbox, or changes the settings of the one that has this id; *ret_created (may be NULL)
+ * tells which. *ret_id is for free().
+ */
+int berm_sandbox_create(struct berm_client *client, const struct berm_create *options, char **ret_id,
+                        bool *ret_created, struct berm_problem *problem);
+
+/* Kills everything in it and frees it, at once. A sandbox that is not there is no problem. */
+int berm_sandbox_delete(struct berm_client *client, const char *id, struct berm_problem *problem);
+
+struct berm_sandbox {
+    const char *id;
+    const char *state; /* "creating", "running", "sleeping" or "stopped" */
+    const char *image;
+    const char *created_at;   /* RFC 3339 */
+    const char *last_used_at; /* RFC 3339 */
+    const char *end_reason;   /* why it does not run: "exited", "oom", "slept"...; NULL if it does */
+    int64_t generation;
+    struct berm_limits limits;
+    const char *const *labels; /* "name=value", NULL-terminated, never NULL */
+};
+
+struct berm_sandbox_list {
+    const struct berm_sandbox *items;
+    size_t count;
+    const char *cursor; /* for the next page; NULL on the last one */
+    const char *json;   /* the daemon's answer, verbatim */
+};
+
+/* A list with exactly one item. */
+int berm_sandbox_get(struct berm_client *client, const char *id, struct berm_sandbox_list **ret_list,
+                     struct berm_problem *problem);
+
+/* One page. `label` "name=value" or NULL; `cursor` of the page before or NULL. */
+int berm_sandbox_list(struct berm_client *client, const char *label, const char *cursor,
+                      struct berm_sandbox_list **ret_list, struct berm_problem *problem);
+void berm_sandbox_list_free(struct berm_sandbox_list *list);
+
+struct berm_event {
+    const char *time;   /* RFC 3339 */
+    const char *event;  /* "created", "started", "configured", "slept", "died", "start_failed" */
+    const char *detail; /* or NULL */
+};
+
+struct berm_event_list {
+    const struct berm_event *items;
+    size_t count;
+    const char *json;
+};
+
+/* The last life-cycle events of a sandbox, oldest first. */
+int berm_sandbox_events(struct berm_client *client, const char *id, struct berm_event_list **ret_list,
+                        struct berm_problem *problem);
+void berm_event_list_free(struct berm_event_list *list);
+
+/* ---- sessions: shells that keep their directory and variables between commands ---- */
+
+struct berm_session_create {
+    const char *id;  /* [a-zA-Z0-9._-]{1,128}; NULL: the daemon chooses */
+    const char *cwd; /* NULL: /workspace */
+    const char *const *env;
+};
+
+int berm_session_create(struct berm_client *client, const char *sandbox_id,
+                        const struct berm_session_create *options, char **ret_id, struct berm_problem *problem);
+int berm_session_delete(struct berm_client *client, const char *sandbox_id, const char *session_id,
+                        struct berm_problem *problem);
+
+/* ---- commands ---- */
+
+/*
+ * Where bytes come from: fills up to `n` bytes, returns their count, 0 at the end, or -1 with errno. A source may
+ * block. Where bytes go: takes all `n` bytes and returns 0, or -1 with errno, which ends the call with
+ * BERM_PROBLEM_LOCAL.
+ */
+typedef ssize_t (*berm_source)(void *data, void *bytes, size_t n);
+typedef int (*berm_sink)(void *data, const void *bytes, size_t n);
+
+struct berm_exec {
+    const char *const *argv;        /* NULL-terminated, at least one */
+    const char *cwd;                /* NULL: the session's, or /workspace */
+    const char *const *env;         /* "NAME=value", NULL-terminated; NULL: none */
+    const char *session;            /* NULL: a fresh process that leaves nothing behind */
+    int64_t timeout_ms;             /* 0: none. The command is killed then and its exit code is 124 */
+    bool has_stdin;                 /* false: the command reads from /dev/null */
+    int stdin_fd;                   /* read until its end while the command runs; its flags are left alone */
+    berm_sink on_stdout, on_stderr; /* NULL: thrown away */
+    void *data;
+};
+
+/*
+ * Runs a command, streaming both ways at once. *ret_exit_code is the command's status, 128+n if signal n ended it.
+ * When the call is cancelled or fails, the connection is closed, on which the daemon kills a command without
+ * session.
+ */
+int berm_sandbox_exec(struct berm_client *client, const char *id, const struct berm_exec *exec, int *ret_exit_code,
+                      struct berm_problem *problem);
+
+/* ---- files below /workspace ---- */
+
+#define BERM_FILE_PUT_MAX                                                                                          \
+    ((int64_t)32 << 20) /* larger bodies are refused; stream them through a command's stdin                        \
+                         */
+
+/* `path` is absolute. A file that is not there: BERM_PROBLEM_API with http_status 404. */
+int berm_file_get(struct berm_client *client, const char *id, const char *path, berm_sink sink, void *data,
+                  struct berm_problem *problem);
+
+/* Sends exactly `size` bytes; a source that ends before is BERM_PROBLEM_LOCAL. Creates parents, replaces contents.
+ */
+int berm_file_put(struct berm_client *client, const char *id, const char *path, berm_source source, void *data,
+                  int64_t size, struct berm_problem *problem);
+
+/* ---- API keys ---- */
+
+struct berm_key {
+    const char *id;
+    const char *label;      /* or NULL */
+    const char *created_at; /* RFC 3339, or NULL */
+};
+
+struct berm_key_list {
+    const struct berm_key *items;
+    size_t count;
+    const char *json;
+};
+
+/* *ret_key is the secret, told this once; both are for free(). */
+int berm_key_create(struct berm_client *client, const char *label, char **ret_id, char **ret_key,
+                    struct berm_problem *problem);
+int berm_key_list(struct berm_client *client, struct berm_key_list **ret_list, struct berm_problem *problem);
+void berm_key_list_free(struct berm_key_list *list);
+int berm_key_delete(struct berm_client *client, const char *key_id, struct berm_problem *problem);
+
+/* ---- the daemon ---- */
+
+/* 0 if it answers GET /health with 200. */
+int berm_health(struct berm_client *client, struct berm_problem *problem);
+
+/* What the daemon says about itself and its host, as JSON (GET /v1/host). *ret_json is for free(). */
+int berm_host(struct berm_client *client, char **ret_json, struct berm_problem *problem);
+
+#ifdef __cplusplus
+}
+#endif

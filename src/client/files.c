@@ -1,0 +1,72 @@
+#include "internal.h"
+
+/* The API's path has no leading slash; an empty or relative one would name another route. */
+static char *file_target(const char *id, const char *path, struct berm_problem *problem)
+{
+    _cleanup_(buf_free) struct buf rest;
+    char *target, *text;
+
+    if (!path || path[0] != '/' || path[1] == '\0') {
+        problem_set(problem, BERM_PROBLEM_ARGUMENT, 0, "'%.256s' is not an absolute path of a file",
+                    path ? path : "");
+        return NULL;
+    }
+    buf_init(&rest, 64 * 1024);
+    if (buf_append_str(&rest, STR("/file")) < 0 || append_encoded(&rest, path, "/") < 0) {
+        problem_set(problem, BERM_PROBLEM_ARGUMENT, ENAMETOOLONG, "the path");
+        return NULL;
+    }
+    text = buf_steal(&rest, NULL);
+    target = text ? sandbox_target(id, text, problem) : NULL;
+    if (!text)
+        problem_memory(problem);
+    free(text);
+    return target;
+}
+
+struct download {
+    berm_sink sink;
+    void *data;
+};
+
+static int on_body(struct transfer *t, struct str piece)
+{
+    const struct download *d = t->on_body_data;
+
+    if (d->sink(d->data, piece.p, piece.n) == 0)
+        return 0;
+    return problem_set(t->problem, BERM_PROBLEM_LOCAL, errno, "writing the file");
+}
+
+int berm_file_get(struct berm_client *client, const char *id, const char *path, berm_sink sink, void *data,
+                  struct berm_problem *problem)
+{
+    _cleanup_free_ char *target = file_target(id, path, problem);
+    _cleanup_transfer_ struct transfer t = TRANSFER_INIT("GET", target);
+    struct download download = { sink, data };
+
+    if (!target)
+        return -1;
+    t.accept = "application/octet-stream";
+    t.on_body = on_body;
+    t.on_body_data = &download;
+    return transfer_run(client, &t, problem);
+}
+
+int berm_file_put(struct berm_client *client, const char *id, const char *path, berm_source source, void *data,
+                  int64_t size, struct berm_problem *problem)
+{
+    _cleanup_free_ char *target = file_target(id, path, problem);
+    _cleanup_transfer_ struct transfer t = TRANSFER_INIT("PUT", target);
+
+    if (!target)
+        return -1;
+    if (size < 0)
+        return problem_set(problem, BERM_PROBLEM_ARGUMENT, 0, "the file's size must be known");
+    t.accept = "application/json";
+    t.content_type = "application/octet-stream";
+    t.source = source;
+    t.source_data = data;
+    t.source_size = size;
+    return transfer_run(client, &t, problem);
+}

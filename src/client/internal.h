@@ -1,0 +1,104 @@
+/*
+ * internal.h - what the files of the client library share: one HTTP request at a time over libcurl.
+ *
+ * Theory of operation: each call runs its own little loop around a curl multi handle and poll(2), because three
+ * things must be able to end or advance it at any moment: the connection, the caller's cancel descriptor, and the
+ * caller's stdin, whose bytes are sent while the response streams. curl asks for body bytes when the socket can
+ * take some; if stdin has none at that moment, the sending half is paused and the loop waits for stdin as well. A
+ * response that is complete ends the call even if the body is not all sent: a command need not read its input.
+ */
+#pragma once
+
+#include <curl/curl.h>
+
+#include "base/buf.h"
+#include "base/json.h"
+#include "client/berm.h"
+
+#define ANSWER_MAX ((size_t)16 << 20) /* the largest JSON answer that is taken */
+#define ARENA_MAX  ((size_t)64 << 20)
+
+struct berm_client {
+    char *url; /* without a slash at its end */
+    struct curl_slist *auth;
+    CURLM *multi;
+    CURL *easy; /* one request at a time; kept for its connection */
+    int cancel_fd;
+    bool loopback; /* no proxy from the environment stands before the own machine */
+};
+
+struct transfer {
+    /* The request. */
+    const char *method;
+    const char *target;       /* below the client's URL, percent-encoded */
+    const char *content_type; /* NULL: no body at all */
+    const char *accept;
+    const char *session;
+    struct str body;    /* sent first */
+    berm_source source; /* then this, if given */
+    void *source_data;
+    int source_fd;       /* what the source reads from without blocking once poll(2) says so; -1: it may block */
+    int64_t source_size; /* -1: until its end, chunked */
+
+    /* Takes the body of a 2xx response; non-zero ends the transfer, *problem filled. NULL: kept in `answer`. */
+    int (*on_body)(struct transfer *t, struct str piece);
+    void *on_body_data;
+
+    /* State and result. */
+    struct berm_client *client;
+    struct berm_problem *problem;
+    struct buf answer;
+    size_t body_sent;
+    int64_t source_sent;
+    int64_t received;
+    long status;
+    bool source_ended, send_paused, failed, finished; /* finished: nothing more is wanted from the response */
+};
+
+#define TRANSFER_INIT(t_method, t_target)                                                                          \
+    {                                                                                                              \
+        .method = (t_method), .target = (t_target), .source_fd = -1, .answer = { .max = ANSWER_MAX },              \
+    }
+
+void transfer_done(struct transfer *t);
+#define _cleanup_transfer_ _cleanup_(transfer_done)
+
+/* Runs it. 0 if the daemon answered 2xx and everything was delivered; else -1 with *problem. */
+int transfer_run(struct berm_client *client, struct transfer *t, struct berm_problem *problem);
+
+/* The same with a JSON body and answer. `request` NULL: no body. *ret_answer lives in `arena`; NULL: not parsed. */
+int transfer_json(struct berm_client *client, struct transfer *t, const struct buf *request, struct arena *arena,
+                  const struct json **ret_answer, struct berm_problem *problem);
+
+/*
+ * GETs a document that becomes a list: `take` reads it into `list`, whose strings live in `arena`, where *ret_json
+ * goes as well.
+ */
+typedef int (*list_take)(void *list, const struct json *answer, struct berm_error *err);
+int transfer_list(struct berm_client *client, const char *target, struct arena *arena, list_take take, void *list,
+                  const char **ret_json, struct berm_problem *problem);
+
+/* ---- problems ---- */
+
+int problem_set(struct berm_problem *problem, enum berm_problem_kind kind, int errnum, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+int problem_memory(struct berm_problem *problem);
+/* From a library error of base: field or protocol trouble in what the daemon sent. */
+int problem_protocol(struct berm_problem *problem, const struct berm_error *err);
+/* Control characters become '?': text of a daemon goes to a terminal. */
+void problem_clean(char *text);
+
+/* ---- targets and ids ---- */
+
+bool sandbox_id_valid(const char *id);
+/* "/v1/sandbox/<id><rest>" for free(); NULL with *problem for a bad id or without memory. */
+char *sandbox_target(const char *id, const char *rest, struct berm_problem *problem);
+/* Appends `s` percent-encoded; `keep` holds characters that stay besides the unreserved ones. */
+int append_encoded(struct buf *out, const char *s, const char *keep);
+
+/* ---- JSON both ways ---- */
+
+/* Writes {"NAME":"value",...} from "NAME=value" strings; -1 with *problem if one has no name. */
+int write_pairs(struct json_writer *w, const char *key, const char *const *pairs, struct berm_problem *problem);
+/* A required string member copied for free(). */
+int take_string(const struct json *object, const char *key, char **ret, struct berm_problem *problem);

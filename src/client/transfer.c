@@ -1,0 +1,342 @@
+#include "internal.h"
+
+#include <poll.h>
+#include <stdio.h>
+
+#define CONNECT_TIMEOUT_MS 10000L
+#define POLL_MAX_MS        60000 /* curl's own timers shorten it */
+
+void transfer_done(struct transfer *t)
+{
+    buf_free(&t->answer);
+}
+
+static bool readable_now(int fd)
+{
+    struct pollfd p = { .fd = fd, .events = POLLIN };
+
+    return poll(&p, 1, 0) > 0;
+}
+
+/* What is left of the fixed part, then the source. 0 ends the request body. */
+static size_t on_read(char *out, size_t size, size_t count, void *data)
+{
+    struct transfer *t = data;
+    size_t n = size * count, left = t->body.n - t->body_sent;
+    ssize_t got;
+
+    if (left > 0) {
+        n = MIN(n, left);
+        memcpy(out, t->body.p + t->body_sent, n);
+        t->body_sent += n;
+        return n;
+    }
+    if (!t->source || t->source_ended)
+        return 0;
+    if (t->source_size >= 0)
+        n = (size_t)MIN((int64_t)n, t->source_size - t->source_sent);
+    if (n == 0)
+        return 0;
+    if (t->source_fd >= 0 && !readable_now(t->source_fd)) {
+        t->send_paused = true;
+        return CURL_READFUNC_PAUSE;
+    }
+    got = t->source(t->source_data, out, n);
+    if (got < 0 || (got == 0 && t->source_size >= 0)) {
+        t->failed = true;
+        problem_set(t->problem, BERM_PROBLEM_LOCAL, got < 0 ? errno : 0,
+                    got < 0 ? "reading the input" : "the input ended before its announced size");
+        return CURL_READFUNC_ABORT;
+    }
+    t->source_ended = got == 0;
+    t->source_sent += got;
+    return (size_t)got;
+}
+
+static bool answered_ok(CURL *easy)
+{
+    long status = 0;
+
+    curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &status);
+    return status >= 200 && status < 300;
+}
+
+static size_t on_write(char *bytes, size_t size, size_t count, void *data)
+{
+    struct transfer *t = data;
+    size_t n = size * count;
+
+    t->received += (int64_t)n;
+    if (t->finished)
+        return n;
+    if (t->on_body && answered_ok(t->client->easy)) {
+        if (t->on_body(t, (struct str){ bytes, n }) == 0)
+            return n;
+        t->failed = true;
+        return CURL_WRITEFUNC_ERROR;
+    }
+    if (buf_append(&t->answer, bytes, n) == 0)
+        return n;
+    t->failed = true;
+    problem_set(t->problem, BERM_PROBLEM_TRANSPORT, 0, "the daemon's answer is larger than %zu bytes", ANSWER_MAX);
+    return CURL_WRITEFUNC_ERROR;
+}
+
+static int add_header(struct curl_slist **list, const char *name, const char *value)
+{
+    _cleanup_free_ char *line = NULL;
+    struct curl_slist *longer;
+
+    if (asprintf(&line, "%s: %s", name, value) < 0) {
+        line = NULL;
+        return -1;
+    }
+    longer = curl_slist_append(*list, line);
+    if (!longer)
+        return -1;
+    *list = longer;
+    return 0;
+}
+
+static struct curl_slist *make_headers(const struct transfer *t)
+{
+    struct curl_slist *list = curl_slist_append(NULL, "Expect:");
+    const char *auth = t->client->auth ? t->client->auth->data : NULL;
+    struct curl_slist *longer;
+
+    if (list && auth) {
+        longer = curl_slist_append(list, auth);
+        if (!longer)
+            goto fail;
+    }
+    if (!list || (t->accept && add_header(&list, "Accept", t->accept) < 0) ||
+        (t->session && add_header(&list, "Session-Id", t->session) < 0) ||
+        (t->content_type && add_header(&list, "Content-Type", t->content_type) < 0) ||
+        (t->source && t->source_size < 0 && add_header(&list, "Transfer-Encoding", "chunked") < 0))
+        goto fail;
+    return list;
+fail:
+    curl_slist_free_all(list);
+    return NULL;
+}
+
+static void set_request_body(CURL *easy, struct transfer *t)
+{
+    curl_off_t size = (curl_off_t)t->body.n;
+
+    if (t->source)
+        size = t->source_size < 0 ? -1 : size + t->source_size;
+    curl_easy_setopt(easy, CURLOPT_POST, 1L);
+    curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, size);
+    curl_easy_setopt(easy, CURLOPT_READFUNCTION, on_read);
+    curl_easy_setopt(easy, CURLOPT_READDATA, t);
+    curl_easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE, 256L * 1024);
+}
+
+/*
+ * Redirects are not followed, so the key goes to nobody but the host it was given for. Dot segments stay as they
+ * are: what a path means is the daemon's to decide.
+ */
+static void set_options(CURL *easy, struct transfer *t, const char *url, struct curl_slist *headers, char *why)
+{
+    curl_easy_reset(easy);
+    curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, why);
+    curl_easy_setopt(easy, CURLOPT_URL, url);
+    curl_easy_setopt(easy, CURLOPT_PATH_AS_IS, 1L);
+    curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
+    curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_1_1);
+    curl_easy_setopt(easy, CURLOPT_HTTPHEADER, headers);
+    curl_easy_setopt(easy, CURLOPT_USERAGENT, "berm/" BERM_VERSION);
+    curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
+    curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, CONNECT_TIMEOUT_MS);
+    curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, 256L * 1024);
+    curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_write);
+    curl_easy_setopt(easy, CURLOPT_WRITEDATA, t);
+    if (t->client->loopback)
+        curl_easy_setopt(easy, CURLOPT_NOPROXY, "*");
+    if (t->content_type)
+        set_request_body(easy, t);
+    curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, t->method);
+}
+
+/*
+ * A response that came completely although the request is not all sent: a refusal, or a command that did not care
+ * for its input. curl would go on sending, or wait for stdin.
+ */
+static bool response_complete(struct transfer *t)
+{
+    curl_off_t length = -1;
+    long status = 0;
+
+    if (t->finished)
+        return true;
+    curl_easy_getinfo(t->client->easy, CURLINFO_RESPONSE_CODE, &status);
+    curl_easy_getinfo(t->client->easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &length);
+    return status >= 300 && length >= 0 && t->received >= length;
+}
+
+static int wait_for_events(struct transfer *t)
+{
+    struct curl_waitfd fds[2];
+    unsigned n = 0;
+
+    if (t->client->cancel_fd >= 0)
+        fds[n++] = (struct curl_waitfd){ .fd = t->client->cancel_fd, .events = CURL_WAIT_POLLIN };
+    if (t->send_paused)
+        fds[n++] = (struct curl_waitfd){ .fd = t->source_fd, .events = CURL_WAIT_POLLIN };
+    if (curl_multi_poll(t->client->multi, fds, n, POLL_MAX_MS, NULL) != CURLM_OK)
+        return problem_memory(t->problem);
+
+    /* Asked again, because curl does not pass a hang-up on: it is how a pipe says that its writer is gone. */
+    if (t->client->cancel_fd >= 0 && readable_now(t->client->cancel_fd))
+        return problem_set(t->problem, BERM_PROBLEM_CANCELLED, 0, "cancelled");
+    if (t->send_paused && readable_now(t->source_fd)) {
+        t->send_paused = false;
+        curl_easy_pause(t->client->easy, CURLPAUSE_CONT);
+    }
+    return 0;
+}
+
+/* 1 with the transfer's code when curl is done with it, 0 when we are before it, -1 with the problem. */
+static int drive(struct transfer *t, CURLcode *ret_code)
+{
+    for (;;) {
+        int running = 0, queued;
+        CURLMsg *message;
+
+        if (curl_multi_perform(t->client->multi, &running) != CURLM_OK)
+            return problem_memory(t->problem);
+        message = curl_multi_info_read(t->client->multi, &queued);
+        if (message && message->msg == CURLMSG_DONE) {
+            *ret_code = message->data.result;
+            return 1;
+        }
+        if (response_complete(t))
+            return 0;
+        if (wait_for_events(t) < 0)
+            return -1;
+    }
+}
+
+static int connection_problem(struct transfer *t, CURLcode code, const char *why)
+{
+    const char *text = why[0] ? why : curl_easy_strerror(code);
+
+    switch (code) {
+    case CURLE_COULDNT_RESOLVE_HOST:
+    case CURLE_COULDNT_RESOLVE_PROXY:
+    case CURLE_COULDNT_CONNECT:
+    case CURLE_SSL_CONNECT_ERROR:
+    case CURLE_PEER_FAILED_VERIFICATION:
+        return problem_set(t->problem, BERM_PROBLEM_CONNECT, 0, "cannot reach %s: %s", t->client->url, text);
+    case CURLE_OUT_OF_MEMORY:
+        return problem_memory(t->problem);
+    default:
+        return problem_set(t->problem, BERM_PROBLEM_TRANSPORT, 0, "the connection to %s broke: %s", t->client->url,
+                           text);
+    }
+}
+
+/* {"error": text, "code": code}, or a line of plain text. */
+static int api_problem(struct transfer *t)
+{
+    struct arena arena;
+    const struct json *answer = NULL;
+    const char *text = NULL, *code = NULL;
+    struct str plain = buf_str(&t->answer);
+
+    arena_init(&arena, ARENA_MAX);
+    if (json_parse(&arena, plain, JSON_MAX_DEPTH, &answer, NULL) == 0) {
+        json_field_cstring(answer, "error", &text, NULL);
+        json_field_cstring(answer, "code", &code, NULL);
+    }
+    if (text)
+        problem_set(t->problem, BERM_PROBLEM_API, 0, "%s", text);
+    else if (plain.n > 0 && plain.n < 256)
+        problem_set(t->problem, BERM_PROBLEM_API, 0, "%s answered %ld: %.*s", t->client->url, t->status,
+                    (int)plain.n, plain.p);
+    else
+        problem_set(t->problem, BERM_PROBLEM_API, 0, "%s answered %ld", t->client->url, t->status);
+    if (t->problem) {
+        t->problem->http_status = (int)t->status;
+        snprintf(t->problem->code, sizeof(t->problem->code), "%s", code ? code : "");
+        problem_clean(t->problem->code);
+    }
+    arena_free(&arena);
+    return -1;
+}
+
+static int perform(struct transfer *t, const char *why)
+{
+    CURL *easy = t->client->easy;
+    CURLcode code = CURLE_OK;
+    int rc;
+
+    if (curl_multi_add_handle(t->client->multi, easy) != CURLM_OK)
+        return problem_memory(t->problem);
+    rc = drive(t, &code);
+    curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &t->status);
+    curl_multi_remove_handle(t->client->multi, easy);
+    if (rc < 0 || t->failed)
+        return -1;
+    if (t->status >= 300 && (code == CURLE_OK || code == CURLE_SEND_ERROR || code == CURLE_RECV_ERROR))
+        return api_problem(t);
+    if (code != CURLE_OK)
+        return connection_problem(t, code, why);
+    return 0;
+}
+
+int transfer_run(struct berm_client *client, struct transfer *t, struct berm_problem *problem)
+{
+    char why[CURL_ERROR_SIZE] = "";
+    _cleanup_free_ char *url = NULL;
+    struct curl_slist *headers;
+    int rc;
+
+    t->client = client;
+    t->problem = problem;
+    headers = make_headers(t);
+    if (!headers || asprintf(&url, "%s%s", client->url, t->target) < 0) {
+        curl_slist_free_all(headers);
+        url = NULL;
+        return problem_memory(problem);
+    }
+    set_options(client->easy, t, url, headers, why);
+    rc = perform(t, why);
+    curl_easy_reset(client->easy);
+    curl_slist_free_all(headers);
+    return rc;
+}
+
+int transfer_json(struct berm_client *client, struct transfer *t, const struct buf *request, struct arena *arena,
+                  const struct json **ret_answer, struct berm_problem *problem)
+{
+    struct berm_error err;
+
+    if (request) {
+        t->content_type = "application/json";
+        t->body = buf_str(request);
+    }
+    t->accept = "application/json";
+    if (transfer_run(client, t, problem) < 0)
+        return -1;
+    if (ret_answer && json_parse(arena, buf_str(&t->answer), JSON_MAX_DEPTH, ret_answer, &err) < 0)
+        return problem_protocol(problem, &err);
+    return 0;
+}
+
+int transfer_list(struct berm_client *client, const char *target, struct arena *arena, list_take take, void *list,
+                  const char **ret_json, struct berm_problem *problem)
+{
+    _cleanup_transfer_ struct transfer t = TRANSFER_INIT("GET", target);
+    const struct json *answer;
+    struct berm_error err;
+
+    if (transfer_json(client, &t, NULL, arena, &answer, problem) < 0)
+        return -1;
+    if (take(list, answer, &err) < 0)
+        return problem_protocol(problem, &err);
+    *ret_json = arena_strdup(arena, buf_str(&t.answer));
+    return *ret_json ? 0 : problem_memory(problem);
+}
