@@ -72,12 +72,16 @@ ssize_t h1_parse_response(const char *p, size_t n, const struct h1_limits *limit
 /* The first field of that name (case-insensitive), or {NULL, 0}. */
 struct str h1_header(const struct h1_head *head, const char *name);
 
+/* After the head's bytes [from, from + n) have been copied to `to`: lets the slices point there. */
+void h1_head_move(struct h1_head *head, const char *from, size_t n, const char *to);
+
 /* Body decoder: feed it wire bytes, get content bytes. */
 struct h1_body {
     enum h1_framing framing;
-    uint64_t remaining;
     uint8_t state;
-    uint32_t line; /* bytes of the current chunk-size line or trailer section */
+    uint16_t extensions; /* bytes of chunk extensions so far */
+    uint16_t line;       /* bytes of the current chunk size or of the trailer section */
+    uint64_t remaining;
 };
 
 void h1_body_init(struct h1_body *body, const struct h1_head *head);
