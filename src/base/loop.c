@@ -36,6 +36,7 @@ struct loop {
 
     struct loop_deferred *deferred_head;
     struct loop_deferred **deferred_tail;
+    struct loop_deferred *deferred_running; /* the rest of the list that is being run */
 
     struct loop_io signal_io;
     void (*signal_callback)(struct loop *, const struct signalfd_siginfo *, void *);
@@ -312,15 +313,31 @@ void loop_defer(struct loop *loop, struct loop_deferred *deferred)
     loop->deferred_tail = &deferred->next;
 }
 
+void loop_defer_cancel(struct loop *loop, struct loop_deferred *deferred)
+{
+    struct loop_deferred **link = &loop->deferred_running;
+
+    if (!deferred->queued)
+        return;
+    while (*link && *link != deferred)
+        link = &(*link)->next;
+    if (!*link)
+        for (link = &loop->deferred_head; *link != deferred;)
+            link = &(*link)->next;
+    *link = deferred->next;
+    if (loop->deferred_tail == &deferred->next)
+        loop->deferred_tail = link;
+    deferred->queued = false;
+}
+
 static void run_deferred(struct loop *loop)
 {
-    struct loop_deferred *list = loop->deferred_head;
-
+    loop->deferred_running = loop->deferred_head;
     loop->deferred_head = NULL;
     loop->deferred_tail = &loop->deferred_head;
-    while (list) {
-        struct loop_deferred *deferred = list;
-        list = deferred->next;
+    while (loop->deferred_running) {
+        struct loop_deferred *deferred = loop->deferred_running;
+        loop->deferred_running = deferred->next;
         deferred->queued = false;
         deferred->callback(deferred); /* may free it */
     }

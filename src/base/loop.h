@@ -63,6 +63,7 @@ bool loop_timer_armed(const struct loop_timer *timer);
 
 /* Runs once, after the current batch of events. Queuing twice before it ran is one run. */
 void loop_defer(struct loop *loop, struct loop_deferred *deferred);
+void loop_defer_cancel(struct loop *loop, struct loop_deferred *deferred); /* idempotent; before its memory goes */
 
 /* Blocks the signals in the thread and delivers them here. One call per process. */
 int loop_signals(struct loop *loop, const sigset_t *signals,
