@@ -1,0 +1,213 @@
+#include "daemon/auth.h"
+
+#include "base/loop.h"
+#include "base/sys.h"
+
+#include <fcntl.h>
+#include <openssl/sha.h>
+
+#define KEYS_FILE_MAX  (1024 * 1024)
+#define KEY_TEXT_MIN   16 /* shorter ones could be guessed */
+#define KEYS_MAX       10000
+#define API_KEY_PREFIX "berm_"
+
+void base32_encode(const uint8_t *bytes, size_t n, char *out)
+{
+    static const char alphabet[] = "abcdefghijklmnopqrstuvwxyz234567";
+    uint32_t bits = 0;
+    unsigned count = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        bits = bits << 8 | bytes[i];
+        for (count += 8; count >= 5; count -= 5)
+            *out++ = alphabet[bits >> (count - 5) & 31];
+    }
+    if (count)
+        *out++ = alphabet[bits << (5 - count) & 31];
+    *out = '\0';
+}
+
+static void hash_key(struct str text, uint8_t out[API_KEY_HASH_BYTES])
+{
+    SHA256((const unsigned char *)text.p, text.n, out);
+}
+
+/* --- loading --- */
+
+static int add_stored(struct auth *auth, const struct api_key_row *row)
+{
+    struct api_key_row *rows;
+
+    if (auth->stored_count >= KEYS_MAX)
+        return -1;
+    rows = reallocarray(auth->stored, auth->stored_count + 1, sizeof(*rows));
+    if (!rows)
+        return -1;
+    auth->stored = rows;
+    rows[auth->stored_count++] = *row;
+    return 0;
+}
+
+static int take_row(const struct api_key_row *row, void *data)
+{
+    return add_stored(data, row);
+}
+
+int auth_load_store(struct auth *auth, struct store *store, struct berm_error *err)
+{
+    return store_each_key(store, take_row, auth, err);
+}
+
+static int add_filed(struct auth *auth, struct str line, struct berm_error *err)
+{
+    uint8_t hash[API_KEY_HASH_BYTES];
+    uint8_t(*filed)[API_KEY_HASH_BYTES];
+
+    if (str_has_prefix(line, STR("sha256:"))) {
+        if (hex_decode((struct str){ line.p + 7, line.n - 7 }, hash, sizeof(hash)) < 0)
+            return berm_fail(err, BERM_E_INVALID_REQUEST, 0, "expected 64 lower-case hex digits after sha256:");
+    } else if (line.n < KEY_TEXT_MIN) {
+        return berm_fail(err, BERM_E_INVALID_REQUEST, 0, "a key has at least %d characters", KEY_TEXT_MIN);
+    } else {
+        hash_key(line, hash);
+    }
+    filed = reallocarray(auth->filed, auth->filed_count + 1, sizeof(*filed));
+    if (!filed || auth->filed_count >= KEYS_MAX)
+        return berm_fail(err, BERM_E_SYSTEM, ENOMEM, "too many keys");
+    auth->filed = filed;
+    memcpy(filed[auth->filed_count++], hash, sizeof(hash));
+    return 0;
+}
+
+static int parse_keys(struct auth *into, const char *path, const char *text, size_t n, struct berm_error *err)
+{
+    unsigned number = 0;
+
+    for (size_t at = 0; at < n;) {
+        const char *end = memchr(text + at, '\n', n - at);
+        size_t length = end ? (size_t)(end - text) - at : n - at;
+        struct str line = { text + at, length };
+
+        if (line.n && line.p[line.n - 1] == '\r')
+            line.n--;
+        line = str_trim(line);
+        number++;
+        if (line.n && line.p[0] != '#' && add_filed(into, line, err) < 0)
+            return berm_error_wrap(err, "%s:%u", path, number);
+        at += length + 1;
+    }
+    return 0;
+}
+
+int auth_load_file(struct auth *auth, const char *path, struct berm_error *err)
+{
+    struct auth fresh = { 0 };
+    char *text = NULL;
+    ssize_t n = 0;
+    int rc = 0;
+
+    if (path) {
+        text = malloc(KEYS_FILE_MAX);
+        n = text ? read_small_file(AT_FDCWD, path, text, KEYS_FILE_MAX) : -1;
+        rc = n < 0 ? berm_fail(err, BERM_E_SYSTEM, errno, "%s", path)
+                   : parse_keys(&fresh, path, text, (size_t)n, err);
+    }
+    if (rc == 0) {
+        free(auth->filed);
+        auth->filed = fresh.filed;
+        auth->filed_count = fresh.filed_count;
+    } else {
+        free(fresh.filed);
+    }
+    if (text)
+        explicit_bzero(text, KEYS_FILE_MAX);
+    free(text);
+    return rc;
+}
+
+void auth_free(struct auth *auth)
+{
+    free(auth->stored);
+    free(auth->filed);
+    *auth = (struct auth){ 0 };
+}
+
+/* --- checking --- */
+
+bool auth_has_keys(const struct auth *auth)
+{
+    return auth->stored_count + auth->filed_count > 0;
+}
+
+static bool bearer_token(struct str authorization, struct str *ret)
+{
+    struct str scheme = { authorization.p, 6 };
+
+    if (authorization.n < 8 || !str_eq_nocase(scheme, STR("bearer")) || authorization.p[6] != ' ')
+        return false;
+    *ret = str_trim((struct str){ authorization.p + 7, authorization.n - 7 });
+    return ret->n > 0;
+}
+
+bool auth_allows(const struct auth *auth, struct str authorization, bool local)
+{
+    uint8_t hash[API_KEY_HASH_BYTES];
+    struct str token;
+    unsigned matches = 0;
+
+    if (!auth_has_keys(auth))
+        return local;
+    if (!bearer_token(authorization, &token))
+        return false;
+    hash_key(token, hash);
+    for (size_t i = 0; i < auth->stored_count; i++)
+        matches += bytes_equal_constant_time(auth->stored[i].hash, hash, sizeof(hash));
+    for (size_t i = 0; i < auth->filed_count; i++)
+        matches += bytes_equal_constant_time(auth->filed[i], hash, sizeof(hash));
+    return matches > 0;
+}
+
+/* --- making and removing --- */
+
+int auth_create_key(struct auth *auth, struct store *store, struct str label, char ret_text[API_KEY_TEXT_BYTES],
+                    const struct api_key_row **ret_row, struct berm_error *err)
+{
+    struct api_key_row row = { .created_ms = clock_realtime_ms() };
+    uint8_t secret[32], id[5];
+
+    if (auth->stored_count >= KEYS_MAX)
+        return berm_fail(err, BERM_E_CONFLICT, 0, "there are %d keys already", KEYS_MAX);
+    if (str_copy(label, row.label, sizeof(row.label)) < 0)
+        return berm_fail_field(err, "label", "label has at most %zu bytes and no NUL", sizeof(row.label) - 1);
+    random_bytes(secret, sizeof(secret));
+    random_bytes(id, sizeof(id));
+    base32_encode(id, sizeof(id), row.id);
+    memcpy(ret_text, API_KEY_PREFIX, sizeof(API_KEY_PREFIX) - 1);
+    base32_encode(secret, sizeof(secret), ret_text + sizeof(API_KEY_PREFIX) - 1);
+    explicit_bzero(secret, sizeof(secret));
+    hash_key(str_from(ret_text), row.hash);
+    if (store_put_key(store, &row, err) < 0)
+        return -1;
+    if (add_stored(auth, &row) < 0) {
+        bool found;
+
+        store_delete_key(store, row.id, &found, NULL);
+        return berm_fail(err, BERM_E_SYSTEM, ENOMEM, "key");
+    }
+    *ret_row = &auth->stored[auth->stored_count - 1];
+    return 0;
+}
+
+int auth_delete_key(struct auth *auth, struct store *store, const char *id, bool *ret_found, struct berm_error *err)
+{
+    if (store_delete_key(store, id, ret_found, err) < 0)
+        return -1;
+    for (size_t i = 0; i < auth->stored_count; i++) {
+        if (strcmp(auth->stored[i].id, id))
+            continue;
+        memmove(&auth->stored[i], &auth->stored[i + 1], (auth->stored_count - i - 1) * sizeof(auth->stored[0]));
+        auth->stored_count--;
+        return 0;
+    }
+    return 0;
+}

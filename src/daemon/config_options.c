@@ -1,0 +1,56 @@
+#include "daemon/config_options.h"
+
+#define AT(member) offsetof(struct config, member)
+
+#define KIB        ((uint64_t)1 << 10)
+#define MIB        ((uint64_t)1 << 20)
+#define GIB        ((uint64_t)1 << 30)
+#define TIB        ((uint64_t)1 << 40)
+#define SECOND     ((uint64_t)1000)
+#define DAY        (86400 * SECOND)
+
+/* clang-format off */
+const struct option_row option_table[] = {
+    { "server", "listen", OPTION_LIST, AT(listen), "127.0.0.1:8787", .doc = "HOST:PORT to serve on; may be repeated" },
+    { "server", "data", OPTION_PATH, AT(data), CONFIG_DATA_DEFAULT, .doc = "data directory; one daemon each" },
+    { "server", "images", OPTION_PATH, AT(images), NULL, .doc = "image store, may be shared; default: <data>/images" },
+    { "server", "docker_socket", OPTION_PATH, AT(docker_socket), NULL, .doc = "unix socket for the Docker Engine API (not in this version)" },
+    { "server", "user", OPTION_TEXT, AT(user), "berm", .doc = "user to run as; 62737 if there is none of that name" },
+    { "server", "spawn", OPTION_PATH, AT(spawn), NULL, .doc = "the berm-spawn program; default: beside bermd" },
+    { "server", "agent", OPTION_PATH, AT(agent), NULL, .doc = "the berm-agent program; default: beside bermd" },
+    { "server", "spawn_fd", OPTION_NUMBER, AT(spawn_fd), NULL, 3, 1023, .doc = "inherited socket to a running berm-spawn; needs no root" },
+    { "server", "log_format", OPTION_CHOICE, AT(log_format), "text", .choices = "text json", .doc = "form of the log lines on stderr" },
+    { "server", "log_level", OPTION_CHOICE, AT(log_level), "info", .choices = "error warn info debug", .doc = "least severe level that is logged" },
+    { "server", "drain_timeout", OPTION_DURATION, AT(drain_timeout_ms), "10s", 0, DAY, .doc = "time that requests in flight get on SIGTERM" },
+    { "server", "max_connections", OPTION_NUMBER, AT(max_connections), "4096", 1, 65536, .doc = "open client connections" },
+    { "server", "max_connections_peer", OPTION_NUMBER, AT(max_connections_peer), "0", 0, 65536, .doc = "the same per client address; 0: no limit. Loopback has none" },
+    { "server", "max_body", OPTION_SIZE, AT(max_body), "64GiB", KIB, 16 * TIB, .doc = "largest request body that is passed on to a sandbox" },
+
+    { "auth", "keys_file", OPTION_PATH, AT(keys_file), NULL, .doc = "API keys, one a line, plain or as sha256:<hex>; read again on SIGHUP" },
+
+    { "sandbox", "image", OPTION_TEXT, AT(image), "base", .doc = "image of sandboxes that name none" },
+    { "sandbox", "runtime", OPTION_TEXT, AT(runtime), "native", .doc = "native, or oci:<path of crun, runc, runsc>" },
+    { "sandbox", "memory", OPTION_SIZE, AT(memory), "1GiB", 4 * MIB, 64 * TIB, .doc = "default memory limit" },
+    { "sandbox", "cpu", OPTION_NUMBER, AT(cpu), "1000", 10, 1024000, .doc = "default CPU limit in thousandths of a CPU" },
+    { "sandbox", "pids", OPTION_NUMBER, AT(pids), "512", 2, 4194304, .doc = "default limit of processes and threads" },
+    { "sandbox", "disk", OPTION_SIZE, AT(disk), "1GiB", MIB, 1024 * TIB, .doc = "default disk limit" },
+    { "sandbox", "nofile", OPTION_NUMBER, AT(nofile), "4096", 64, 1048576, .doc = "default limit of open files per process" },
+    { "sandbox", "max_memory", OPTION_SIZE, AT(max_memory), "16GiB", 4 * MIB, 64 * TIB, .doc = "most memory a client may ask for" },
+    { "sandbox", "max_cpu", OPTION_NUMBER, AT(max_cpu), "64000", 10, 1024000, .doc = "most CPU, in thousandths" },
+    { "sandbox", "max_pids", OPTION_NUMBER, AT(max_pids), "32768", 2, 4194304, .doc = "most processes" },
+    { "sandbox", "max_disk", OPTION_SIZE, AT(max_disk), "64GiB", MIB, 1024 * TIB, .doc = "most disk" },
+    { "sandbox", "max_nofile", OPTION_NUMBER, AT(max_nofile), "20000", 64, 1048576, .doc = "most open files" },
+    { "sandbox", "sleep_after", OPTION_DURATION, AT(sleep_after_ms), "10m", SECOND, 365 * DAY, .doc = "time without a request after which a sandbox sleeps" },
+    { "sandbox", "max_sandboxes", OPTION_NUMBER, AT(max_sandboxes), "4096", 1, 100000, .doc = "sandboxes that may run at once, warm ones included" },
+    { "sandbox", "start_timeout", OPTION_DURATION, AT(start_timeout_ms), "30s", SECOND, 3600 * SECOND, .doc = "longest time a start may take" },
+
+    { "pool", "size", OPTION_NUMBER, AT(pool_size), "4", 0, 10000, .doc = "warm sandboxes kept per image; 0: none" },
+    { "pool", "max", OPTION_NUMBER, AT(pool_max), "64", 0, 10000, .doc = "most warm sandboxes of all images together" },
+    { "pool", "images", OPTION_LIST, AT(pool_images), NULL, .doc = "images with a warm pool, NAME or NAME:SIZE; default: sandbox.image" },
+    { "pool", "slots", OPTION_NUMBER, AT(pool_slots), "16", 0, 1024, .doc = "sets of parts (namespaces, groups, disk) kept ready" },
+};
+/* clang-format on */
+
+const size_t option_count = ARRAY_SIZE(option_table);
+
+_Static_assert(ARRAY_SIZE(option_table) <= sizeof(((struct config *)NULL)->origins), "origins is too small");
