@@ -77,7 +77,7 @@ struct image_config {
     const char *workdir; /* absolute; "/" when the image says nothing */
 };
 
-/* Reads the configuration of an image into `arena`, which needs 256 KiB at most. */
+/* Reads the configuration of an image into `arena`, for which a limit of 4 MiB always suffices. */
 int image_config_load(const char *images_dir, const char *digest, struct arena *arena, struct image_config *ret,
                       struct berm_error *err);
 

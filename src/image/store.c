@@ -76,22 +76,38 @@ static int describe(int images_fd, const char *digest, const char *name, struct 
     return 0;
 }
 
+int image_reference_parse(int images_fd, const char *reference, char digest[IMAGE_HEX_SIZE], const char **ret_name,
+                          struct berm_error *err)
+{
+    struct str wanted = str_from(reference);
+    bool prefixed = str_has_prefix(wanted, STR("sha256:"));
+    if (prefixed)
+        wanted = (struct str){ wanted.p + 7, wanted.n - 7 };
+    if (image_digest_valid(wanted)) {
+        *ret_name = NULL;
+        return str_copy(wanted, digest, IMAGE_HEX_SIZE);
+    }
+    if (prefixed || !image_name_valid(wanted))
+        return berm_fail_field(err, "image", "not an image name or digest (names are a-z, 0-9 and ._-)");
+    *ret_name = reference;
+    return image_name_read(images_fd, reference, digest, err);
+}
+
+int image_resolve_at(int images_fd, const char *reference, struct image *ret, struct berm_error *err)
+{
+    char digest[IMAGE_HEX_SIZE];
+    const char *name;
+    if (image_reference_parse(images_fd, reference, digest, &name, err) < 0)
+        return -1;
+    return describe(images_fd, digest, name ? name : "", ret, err);
+}
+
 int image_resolve(const char *images_dir, const char *name_or_digest, struct image *ret, struct berm_error *err)
 {
-    struct str wanted = str_from(name_or_digest);
-    if (str_has_prefix(wanted, STR("sha256:")))
-        wanted = (struct str){ wanted.p + 7, wanted.n - 7 };
-    bool is_digest = image_digest_valid(wanted);
-    if (!is_digest && (wanted.p != name_or_digest || !image_name_valid(wanted)))
-        return berm_fail_field(err, "image", "not an image name or digest (names are a-z, 0-9 and ._-)");
     _cleanup_close_ int images = image_store_open(images_dir, err);
     if (images < 0)
         return -1;
-    char digest[IMAGE_HEX_SIZE];
-    str_copy(is_digest ? wanted : STR(""), digest, sizeof(digest));
-    if (!is_digest && image_name_read(images, wanted.p, digest, err) < 0)
-        return -1;
-    return describe(images, digest, is_digest ? "" : wanted.p, ret, err);
+    return image_resolve_at(images, name_or_digest, ret, err);
 }
 
 struct listing {

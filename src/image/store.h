@@ -17,6 +17,16 @@ int image_store_open(const char *images_dir, struct berm_error *err);
 /* The digest that a name points at; the image itself need not be there. */
 int image_name_read(int images_fd, const char *name, char digest[IMAGE_HEX_SIZE], struct berm_error *err);
 
+/*
+ * What a user calls an image, as its digest; *ret_name is the name within `reference`, or NULL when that is a
+ * digest. The image itself need not be there.
+ */
+int image_reference_parse(int images_fd, const char *reference, char digest[IMAGE_HEX_SIZE], const char **ret_name,
+                          struct berm_error *err);
+
+/* image_resolve() in a store that is open. */
+int image_resolve_at(int images_fd, const char *reference, struct image *ret, struct berm_error *err);
+
 /* A directory's entries but for "." and "..". The name that next() returns lives until the following call. */
 struct dir_reader {
     DIR *dir;
