@@ -16,6 +16,7 @@
 #pragma once
 
 #include "base/buf.h"
+#include "base/error.h"
 #include "base/loop.h"
 #include "net/h1.h"
 

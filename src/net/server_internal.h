@@ -1,0 +1,142 @@
+/* server_internal.h - what the files of the server share; private to src/net. */
+#pragma once
+
+#include "outq.h"
+#include "server.h"
+
+#include <netinet/in.h>
+
+/*
+ * A connection is in one phase. HEAD: waiting for a request or reading its head. BODY: an exchange is there and its
+ * request body has not ended. WAIT: the body has ended, the response has not. SKIP: the response is over, a short
+ * rest of the body is dropped so that the connection can be kept. LINGER: our side is shut down and what still
+ * comes is dropped for a while, because closing with unread bytes would reset the connection under the last
+ * response.
+ */
+enum conn_phase { CONN_HEAD, CONN_BODY, CONN_WAIT, CONN_SKIP, CONN_LINGER };
+
+enum conn_deadline { DEADLINE_NONE, DEADLINE_IDLE, DEADLINE_HEAD, DEADLINE_BODY, DEADLINE_SKIP, DEADLINE_LINGER };
+
+struct http_listener {
+    struct loop_io io;
+    struct http_server *server;
+    struct http_listener *next;
+};
+
+struct http_server {
+    struct loop *loop;
+    struct http_limits limits;
+    struct h1_limits head_limits;
+    struct http_handler handler;
+    struct http_listener *listeners;
+    struct loop_timer accept_timer; /* accepting goes on after descriptors ran out */
+    struct http_conn *conns;
+    struct http_conn *ready; /* to be driven when the batch of events is through */
+    struct http_conn *dead;  /* to be freed then */
+    struct loop_deferred deferred;
+    struct http_exchange *spare;
+    struct http_server_stats stats;
+    int64_t date_second;
+    char date[32];
+    bool draining;
+    void (*on_idle)(void *data);
+    void *on_idle_data;
+};
+
+struct http_conn {
+    struct http_server *server;
+    struct http_conn *prev, *next;
+    struct http_conn *next_ready; /* also links the dead */
+    struct http_exchange *ex;
+    struct loop_io io;
+    struct loop_timer timer; /* fires at or before the earlier deadline; 0 in the fields below is none */
+    uint64_t read_deadline_ms;
+    uint64_t write_deadline_ms;
+    uint64_t linger_end_ms;
+    struct buf in;    /* bytes that were read and could not be used yet */
+    struct str input; /* while driving: the bytes that are left to use */
+    struct h1_body body;
+    uint64_t to_drop; /* SKIP, LINGER: bytes that may still come */
+    uint32_t partial; /* HEAD: bytes of `in` that hold no complete head */
+    enum conn_phase phase;
+    enum conn_deadline deadline;
+    int listener_fd;
+    sa_family_t family;
+    uint16_t port;
+    uint8_t address[16]; /* IPv4 as ::ffff:a.b.c.d */
+    bool keep_alive;     /* after the response in progress */
+    bool driving;        /* inside drive(): callbacks need not wake the connection up */
+    bool queued;         /* on the server's ready list */
+    bool failed;         /* to be closed without ceremony */
+    bool blocked;        /* the socket took less than we had: waiting for EPOLLOUT */
+    bool muted;          /* there is input that nobody may read yet: not waiting for EPOLLIN */
+    bool peer_closed;    /* the peer sends no more */
+    bool detached;       /* the socket has been handed over */
+    bool gone;           /* destroyed, memory not freed yet */
+    bool progress;       /* bytes have been read since the deadline was set */
+};
+
+enum response_framing { RESPONSE_LENGTH, RESPONSE_CHUNKED, RESPONSE_UNTIL_CLOSE };
+
+struct http_exchange {
+    struct http_conn *conn;
+    struct http_exchange_callbacks callbacks;
+    void *data;
+    struct outq out;
+    uint64_t length_left;   /* of the response body, with RESPONSE_LENGTH */
+    uint64_t body_received; /* content bytes of the request body */
+    enum response_framing framing;
+    bool started, ended; /* the response */
+    bool no_body;        /* HEAD, 204, 304: body bytes are dropped */
+    bool dirty;          /* there may be something to send at once */
+    bool want_drain;     /* over high_water has been told */
+    bool paused;
+    bool watched;
+    bool closed;           /* on_close has been called */
+    bool own;              /* the response is the server's; the handler's calls have no effect any more */
+    bool collecting;       /* the request body goes to `collected` */
+    bool body_end_pending; /* on_body_end is due */
+    bool continue_pending; /* 100-continue is due once the body is wanted */
+    char *collected;
+    size_t collected_len, collected_cap, collect_limit;
+    char *head_bytes; /* the head's bytes, if not in `head_room` */
+    struct h1_head head;
+    char head_room[768];
+};
+
+/* Big reads go through one buffer for all connections of the program: it has one loop thread, and reads never nest.
+ */
+#define NET_SCRATCH ((size_t)256 << 10)
+extern char net_scratch[NET_SCRATCH];
+
+/* server_conn.c */
+int http_conn_new(struct http_server *server, int fd, int listener_fd);
+/* Calls on_close if there is an exchange, and takes the connection out of everything. Freed by the deferred call.
+ */
+void http_conn_destroy(struct http_conn *conn);
+/* The connection is lost; it is destroyed once control is back in the loop's or the deferred callback. */
+void http_conn_fail(struct http_conn *conn);
+/* Hands the socket over; the exchange is complete and the rest of the connection goes the way of a failed one. */
+int http_conn_detach(struct http_conn *conn);
+/* Drives the connection after the current batch of events, unless it is being driven. */
+void http_conn_wake(struct http_conn *conn);
+bool http_conn_wants_input(const struct http_conn *conn);
+void http_conn_run_ready(struct loop_deferred *deferred);
+
+/* server_drive.c */
+/* Moves forward with `input`; what could not be used is left in conn->input. */
+void http_conn_drive(struct http_conn *conn, struct str input);
+/* A response of the server's own, after which the connection is closed. */
+void http_conn_error(struct http_conn *conn, int status);
+void http_exchange_close(struct http_exchange *ex, bool complete);
+
+/* server_respond.c */
+void http_exchange_error(struct http_exchange *ex, int status);
+void http_exchange_flush(struct http_exchange *ex);
+void http_exchange_continue(struct http_exchange *ex);
+
+/* server_body.c */
+/* A piece of the request body: to the handler, to the collection, or dropped. */
+void http_exchange_body(struct http_exchange *ex, struct str piece);
+/* Where the next `*room` bytes of a collected body of known length belong, or NULL. */
+char *http_exchange_body_room(struct http_exchange *ex, size_t *room);
