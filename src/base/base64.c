@@ -6,7 +6,7 @@
  */
 #include "base64.h"
 
-#if defined(__x86_64__) || defined(__i386__)
+#if (defined(__x86_64__) || defined(__i386__)) && !defined(BERM_NO_SIMD)
 #include <tmmintrin.h>
 #define HAVE_SSSE3_PATH 1
 #define SSSE3           __attribute__((target("ssse3")))

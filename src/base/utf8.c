@@ -2,12 +2,12 @@
  * utf8.c - finds long runs of bytes that need no attention and copies them whole.
  *
  * ASCII is scanned 16 bytes at a time with SSE2, which every x86-64 has, and 8 at a time in a plain register
- * elsewhere and at the end of the input. A run is copied right after its scan, while it is still in the first-level
- * cache; hence the limit on its length.
+ * elsewhere (with BERM_NO_SIMD everywhere, for the tests) and at the end of the input. A run is copied right after
+ * its scan, while it is still in the first-level cache; hence the limit on its length.
  */
 #include "utf8.h"
 
-#ifdef __SSE2__
+#if defined(__SSE2__) && !defined(BERM_NO_SIMD)
 #include <emmintrin.h>
 #endif
 
@@ -41,7 +41,7 @@ INLINE_PER_CONSTANT uint64_t word_has_stop(uint64_t x, enum utf8_stop stop)
     return found & EVERY_BYTE(0x80);
 }
 
-#ifdef __SSE2__
+#if defined(__SSE2__) && !defined(BERM_NO_SIMD)
 INLINE_PER_CONSTANT unsigned vector_stops(const unsigned char *p, enum utf8_stop stop)
 {
     __m128i v = _mm_loadu_si128((const __m128i *)(const void *)p);
@@ -62,7 +62,7 @@ INLINE_PER_CONSTANT size_t ascii_run(const unsigned char *p, size_t n, enum utf8
 {
     size_t i = 0;
 
-#ifdef __SSE2__
+#if defined(__SSE2__) && !defined(BERM_NO_SIMD)
     for (; n - i >= 16; i += 16) {
         unsigned stops = vector_stops(p + i, stop);
         if (stops)
