@@ -16,7 +16,25 @@ void buf_free(struct buf *b)
     *b = (struct buf){ .max = b->max };
 }
 
-/* Moves the bytes to the front when that alone makes room, else grows by doubling up to `max`. */
+/* A bigger allocation with the bytes at its front; the old one is gone. NULL leaves everything as it was. */
+static char *grow(struct buf *b, size_t size)
+{
+    char *data;
+
+    if (b->start == 0)
+        return realloc(b->data, size); /* moves the pages of a big buffer instead of copying them */
+    data = malloc(size);
+    if (data) {
+        memcpy(data, b->data + b->start, b->len);
+        free(b->data);
+    }
+    return data;
+}
+
+/*
+ * Moves the bytes to the front when that alone makes room, else grows by doubling up to `max`. The allocation is one
+ * byte bigger than `cap`, for the NUL that buf_printf() and buf_steal() put behind the bytes.
+ */
 static int make_room(struct buf *b, size_t n)
 {
     size_t need, cap;
@@ -35,14 +53,11 @@ static int make_room(struct buf *b, size_t n)
     cap = MAX(b->cap, (size_t)BUF_FIRST_CAP);
     while (cap < need)
         cap = cap > b->max / 2 ? b->max : cap * 2;
-    data = malloc(cap);
+    data = cap == SIZE_MAX ? NULL : grow(b, cap + 1);
     if (!data) {
         errno = ENOMEM;
         return -1;
     }
-    if (b->len > 0)
-        memcpy(data, b->data + b->start, b->len);
-    free(b->data);
     b->data = data;
     b->start = 0;
     b->cap = cap;
@@ -91,8 +106,7 @@ int buf_printf(struct buf *b, const char *format, ...)
     va_end(args);
     if (n < 0)
         return -1;
-    /* vsnprintf writes a NUL that is not kept; it must still fit under `max`, hence one byte more. */
-    room = buf_reserve(b, (size_t)n + 1);
+    room = buf_reserve(b, (size_t)n);
     if (!room)
         return -1;
     va_start(args, format);
@@ -127,15 +141,16 @@ void buf_release_if_empty(struct buf *b)
 
 char *buf_steal(struct buf *b, size_t *ret_len)
 {
-    char *bytes = malloc(b->len + 1);
+    char *bytes = buf_reserve(b, 0);
 
     if (!bytes)
         return NULL;
-    if (b->len > 0)
-        memcpy(bytes, b->data + b->start, b->len);
+    bytes = b->data;
+    if (b->start > 0)
+        memmove(bytes, bytes + b->start, b->len);
     bytes[b->len] = '\0';
     if (ret_len)
         *ret_len = b->len;
-    buf_free(b);
+    *b = (struct buf){ .max = b->max };
     return bytes;
 }
