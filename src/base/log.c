@@ -7,6 +7,7 @@
 #include <stdio.h>
 
 #define LINE_MAX_BYTES 4096
+#define LINE_RESERVE   64 /* values end before it, so that the quote, the brace and the newline always fit */
 
 static struct {
     const char *program;
@@ -59,12 +60,17 @@ static void put_text(struct line *line, const char *text)
     put(line, text, strlen(text));
 }
 
-/* Control bytes, quotes and everything that is not plain ASCII leave as \u00XX: a value can never end its line. */
+/*
+ * Control bytes, quotes and everything that is not plain ASCII leave as \u00XX: a value can never end its line. A
+ * value that is too long is cut, but not within an escape.
+ */
 static void put_escaped(struct line *line, const char *value)
 {
     char escape[8];
 
     for (const unsigned char *c = (const unsigned char *)value; *c; c++) {
+        if (line->n >= sizeof(line->text) - LINE_RESERVE)
+            return;
         if (*c < 0x20 || *c >= 0x7f || *c == '"' || *c == '\\') {
             snprintf(escape, sizeof(escape), "\\u%04x", *c);
             put(line, escape, 6);
@@ -86,6 +92,8 @@ static void put_pair(struct line *line, const char *key, const char *value)
 {
     bool quote = config.json || !is_plain(value);
 
+    if (line->n + strlen(key) + LINE_RESERVE > sizeof(line->text))
+        return;
     if (config.json) {
         put_text(line, line->text[line->n - 1] == '{' ? "\"" : ",\"");
         put_text(line, key);

@@ -30,9 +30,10 @@ struct loop {
     uint32_t slot_count;
     uint32_t first_free;
 
-    struct loop_timer **heap; /* by due_ms, smallest first */
+    struct loop_timer **heap; /* the next one first */
     size_t heap_count;
     size_t heap_cap;
+    uint64_t timers_started;
 
     struct loop_deferred *deferred_head;
     struct loop_deferred **deferred_tail;
@@ -156,6 +157,10 @@ int loop_io_modify(struct loop *loop, struct loop_io *io, uint32_t events)
 {
     uint32_t before = io->events;
 
+    if (!loop_io_active(io)) {
+        errno = ENOENT;
+        return -1;
+    }
     if (before == events)
         return 0;
     io->events = events;
@@ -188,7 +193,12 @@ bool loop_io_active(const struct loop_io *io)
     return io->slot != 0;
 }
 
-/* --- timers: a binary heap --- */
+/* --- timers: a binary heap; those due in the same millisecond run in the order in which they were started --- */
+
+static bool comes_before(const struct loop_timer *a, const struct loop_timer *b)
+{
+    return a->due_ms != b->due_ms ? a->due_ms < b->due_ms : a->order < b->order;
+}
 
 static void heap_place(struct loop *loop, size_t i, struct loop_timer *timer)
 {
@@ -200,7 +210,7 @@ static void heap_up(struct loop *loop, size_t i)
 {
     struct loop_timer *timer = loop->heap[i];
 
-    while (i > 0 && loop->heap[(i - 1) / 2]->due_ms > timer->due_ms) {
+    while (i > 0 && comes_before(timer, loop->heap[(i - 1) / 2])) {
         heap_place(loop, i, loop->heap[(i - 1) / 2]);
         i = (i - 1) / 2;
     }
@@ -215,9 +225,9 @@ static void heap_down(struct loop *loop, size_t i)
         size_t child = 2 * i + 1;
         if (child >= loop->heap_count)
             break;
-        if (child + 1 < loop->heap_count && loop->heap[child + 1]->due_ms < loop->heap[child]->due_ms)
+        if (child + 1 < loop->heap_count && comes_before(loop->heap[child + 1], loop->heap[child]))
             child++;
-        if (loop->heap[child]->due_ms >= timer->due_ms)
+        if (!comes_before(loop->heap[child], timer))
             break;
         heap_place(loop, i, loop->heap[child]);
         i = child;
@@ -237,7 +247,9 @@ bool loop_timer_armed(const struct loop_timer *timer)
 
 int loop_timer_start(struct loop *loop, struct loop_timer *timer, uint64_t after_ms)
 {
-    timer->due_ms = loop->now_ms + after_ms;
+    if (__builtin_add_overflow(loop->now_ms, after_ms, &timer->due_ms))
+        timer->due_ms = UINT64_MAX;
+    timer->order = loop->timers_started++;
     if (loop_timer_armed(timer)) {
         heap_up(loop, timer->heap_index);
         heap_down(loop, timer->heap_index);
@@ -277,9 +289,9 @@ static void run_timers(struct loop *loop)
 {
     /* Timers that a callback starts with 0 ms wait for the next turn, so descriptors are never starved. */
     uint64_t now = loop->now_ms;
-    size_t budget = loop->heap_count;
+    uint64_t started_before = loop->timers_started;
 
-    while (budget-- > 0 && loop->heap_count > 0 && loop->heap[0]->due_ms <= now) {
+    while (loop->heap_count > 0 && loop->heap[0]->due_ms <= now && loop->heap[0]->order < started_before) {
         struct loop_timer *timer = loop->heap[0];
         loop_timer_stop(loop, timer);
         timer->callback(timer);

@@ -27,6 +27,7 @@ struct loop_io {
 
 struct loop_timer {
     uint64_t due_ms;
+    uint64_t order;    /* private */
     size_t heap_index; /* private; SIZE_MAX while not armed */
     void (*callback)(struct loop_timer *timer);
 };
@@ -49,13 +50,17 @@ uint64_t loop_now_ms(const struct loop *loop);
 uint64_t clock_monotonic_ns(void);
 int64_t clock_realtime_ms(void);
 
-/* `io` must be zero-initialised or removed. The loop never closes fds. Both return 0 or -1 with errno. */
+/*
+ * `io` must be zero-initialised or removed. The loop never closes fds; remove a watcher before its fd is closed, for
+ * the number may belong to another by then. Both return 0 or -1 with errno (ENOENT: modified while not active).
+ */
 int loop_io_add(struct loop *loop, struct loop_io *io, int fd, uint32_t events,
                 void (*callback)(struct loop_io *, uint32_t));
 int loop_io_modify(struct loop *loop, struct loop_io *io, uint32_t events); /* no syscall if unchanged */
 void loop_io_remove(struct loop *loop, struct loop_io *io);                 /* idempotent */
 bool loop_io_active(const struct loop_io *io);
 
+/* Timers never fire early by the clock of loop_now_ms(); those due together fire in the order of their start. */
 void loop_timer_init(struct loop_timer *timer, void (*callback)(struct loop_timer *));
 int loop_timer_start(struct loop *loop, struct loop_timer *timer, uint64_t after_ms); /* re-arms if armed */
 void loop_timer_stop(struct loop *loop, struct loop_timer *timer);                    /* idempotent */

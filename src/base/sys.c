@@ -81,19 +81,27 @@ int set_nonblocking(int fd)
     return flags & O_NONBLOCK ? 0 : fcntl(fd, F_SETFL, flags | O_NONBLOCK);
 }
 
+/*
+ * The kernel says EAGAIN when a rename or mount anywhere raced with the walk and it could not prove that the path
+ * stayed inside. Somebody who renames in a circle can keep that up, and a lease that has to be broken gives the same
+ * answer for most of a minute; so the caller hears of it after a while.
+ */
+#define RESOLVE_ATTEMPTS 64
+
 static int openat2_resolve(int dirfd, const char *path, int flags, mode_t mode, uint64_t resolve)
 {
     struct open_how how = {
         .flags = (uint64_t)(unsigned)flags | O_CLOEXEC,
-        .mode = flags & (O_CREAT | O_TMPFILE) ? mode : 0,
+        /* O_TMPFILE has the bit of O_DIRECTORY in it; a mode that no file is made with is EINVAL. */
+        .mode = flags & O_CREAT || (flags & O_TMPFILE) == O_TMPFILE ? mode : 0,
         .resolve = resolve,
     };
     long fd;
+    int attempts = 0;
 
-    /* EAGAIN: a rename or mount raced with the walk and the kernel could not prove that it stayed inside. */
     do {
-        fd = syscall(SYS_openat2, dirfd, path, &how, sizeof(how));
-    } while (fd < 0 && (errno == EINTR || errno == EAGAIN));
+        fd = RETRY_EINTR(syscall(SYS_openat2, dirfd, path, &how, sizeof(how)));
+    } while (fd < 0 && errno == EAGAIN && ++attempts < RESOLVE_ATTEMPTS);
     return (int)fd;
 }
 

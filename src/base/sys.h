@@ -19,7 +19,10 @@ int write_small_file(int dirfd, const char *path, const char *text);
 
 int set_nonblocking(int fd);
 
-/* openat2 with RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS: `path` cannot leave `rootfd` whatever links it meets. */
+/*
+ * openat2 with RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS: `path` cannot leave `rootfd` whatever links it meets. Both
+ * add O_CLOEXEC, and give up with EAGAIN when renames keep racing with the walk.
+ */
 int open_in_root(int rootfd, const char *path, int flags, mode_t mode);
 /* openat2 with RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS: `path` may not even try. */
 int open_beneath(int dirfd, const char *path, int flags, mode_t mode);
