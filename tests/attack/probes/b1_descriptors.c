@@ -1,0 +1,79 @@
+/* b1_descriptors.c - what a start or an exec may leave behind: descriptors, a working directory, the runtime's own
+ * program (CVE-2019-5736, CVE-2016-9962, CVE-2024-21626). */
+#include "probe.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* Descriptors beyond the standard three: a directory or a file among them is a way out of the root. */
+static void run_inherited(int argc, char **argv)
+{
+    (void)argc;
+    (void)argv;
+    DIR *dir = opendir("/proc/self/fd");
+    if (dir == NULL)
+        broken("/proc/self/fd: %s", errno_name(errno));
+    unsigned inherited = 0;
+    for (struct dirent *entry; (entry = readdir(dir)) != NULL;) {
+        int fd = atoi(entry->d_name);
+        if (entry->d_name[0] == '.' || fd <= 2 || fd == dirfd(dir))
+            continue;
+        char path[64], target[PATH_MAX] = "?";
+        snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+        ssize_t length = readlink(path, target, sizeof target - 1);
+        target[length > 0 ? length : 0] = '\0';
+        reached(target, "descriptor %d", fd);
+        inherited++;
+    }
+    closedir(dir);
+    if (inherited == 0)
+        refused("closed", "an inherited descriptor");
+}
+
+/* The working directory must be below the root: getcwd says "(unreachable)" or ENOENT if it is not. */
+static void run_cwd(int argc, char **argv)
+{
+    (void)argc;
+    (void)argv;
+    char cwd[PATH_MAX];
+    struct stat root, here;
+    if (getcwd(cwd, sizeof cwd) == NULL || cwd[0] != '/') {
+        reached(errno_name(errno), "a working directory outside the root");
+        return;
+    }
+    if (stat("/", &root) < 0 || stat(cwd, &here) < 0)
+        broken("stat: %s", errno_name(errno));
+    refused(cwd, "a working directory outside the root");
+}
+
+/* The programs that run us. For a pid whose exe can be opened for writing the next start would run our code. */
+static void run_overwrite(int argc, char **argv)
+{
+    for (int i = 0; i < argc; i++) {
+        char path[64];
+        snprintf(path, sizeof path, "/proc/%s/exe", argv[i]);
+        int fd = open(path, O_RDONLY | O_CLOEXEC);
+        if (fd < 0) {
+            outcome(-(long)errno, "open %s", path);
+            continue;
+        }
+        char again[64];
+        snprintf(again, sizeof again, "/proc/self/fd/%d", fd);
+        int writable = open(again, O_WRONLY | O_CLOEXEC);
+        outcome(writable < 0 ? -(long)errno : 0, "write %s", path);
+        close(fd);
+    }
+}
+
+const struct probe probes_b1[] = {
+    { "B1-inherited", "descriptors left open across the start", run_inherited },
+    { "B1-cwd", "a working directory outside the root", run_cwd },
+    { "B1-overwrite", "the program of each PID, for writing", run_overwrite },
+    { 0 },
+};
