@@ -1,0 +1,17 @@
+/* agent_configure.h - tells an agent the environment of everything that is started later. */
+#pragma once
+
+#include "daemon/agent_link.h"
+#include "daemon/image_cache.h"
+
+/*
+ * POST /berm/v1/configure with the image's environment and, over it, `env` (a JSON object, NULL for none). `done`
+ * comes exactly once and later, unless NULL is returned with *err or the call is cancelled with http_call_cancel().
+ */
+typedef void (*configure_done)(const struct berm_error *err, void *data);
+
+struct http_call *agent_configure(struct agent_link *link, const struct image_entry *image, const char *env,
+                                  configure_done done, void *data, struct berm_error *err);
+void agent_configure_cancel(struct http_call *call);
+/* False: there is nothing to tell. */
+bool agent_configure_needed(const struct image_entry *image, const char *env);

@@ -1,0 +1,51 @@
+/*
+ * daemon.h - the one context of the daemon. Everything in it belongs to the loop's thread.
+ *
+ * Who knows whom: main.c builds it; api/ calls lifecycle.h and the small modules; lifecycle.c, pool.c and adopt.c
+ * share registry.h. Nothing keeps a pointer to a sandbox across a callback without a reference.
+ */
+#pragma once
+
+#include "base/loop.h"
+#include "base/spawn_wire.h"
+#include "daemon/auth.h"
+#include "daemon/config.h"
+#include "daemon/image_cache.h"
+#include "daemon/metrics.h"
+#include "daemon/registry.h"
+#include "daemon/spawn_link.h"
+#include "daemon/store.h"
+#include "net/server.h"
+
+struct pool;
+
+struct daemon {
+    struct loop *loop;
+    struct config config;
+    struct spawn_limits default_limits;
+    uint32_t backend; /* enum spawn_backend */
+    struct store *store;
+    struct auth auth;
+    struct image_cache *images;
+    struct spawn_link *spawn;
+    struct http_server *server;
+    struct registry registry;
+    struct pool *pool;
+    struct metrics metrics;
+    int run_dirfd; /* of the agents' sockets */
+
+    struct spawn_hello host;
+    bool host_known;
+
+    /* Adoption, see adopt.c. */
+    bool adopted;
+    uint32_t adoption_round;
+    struct list adoption_waits; /* struct sandbox_wait */
+    struct loop_timer adoption_timer;
+
+    unsigned starts_pending; /* sandboxes that a request waits for */
+    struct loop_timer touch_timer;
+    bool draining;
+    uint64_t next_request;
+    uint64_t request_seed;
+};
