@@ -32,8 +32,8 @@ static char *grow(struct buf *b, size_t size)
 }
 
 /*
- * Moves the bytes to the front when that alone makes room, else grows by doubling up to `max`. The allocation is one
- * byte bigger than `cap`, for the NUL that buf_printf() and buf_steal() put behind the bytes.
+ * Moves the bytes to the front when that alone makes room, else grows by doubling up to `max`. The allocation is
+ * one byte bigger than `cap`, for the NUL that buf_printf() and buf_steal() put behind the bytes.
  */
 static int make_room(struct buf *b, size_t n)
 {

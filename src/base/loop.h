@@ -51,8 +51,8 @@ uint64_t clock_monotonic_ns(void);
 int64_t clock_realtime_ms(void);
 
 /*
- * `io` must be zero-initialised or removed. The loop never closes fds; remove a watcher before its fd is closed, for
- * the number may belong to another by then. Both return 0 or -1 with errno (ENOENT: modified while not active).
+ * `io` must be zero-initialised or removed. The loop never closes fds; remove a watcher before its fd is closed,
+ * for the number may belong to another by then. Both return 0 or -1 with errno (ENOENT: modified while not active).
  */
 int loop_io_add(struct loop *loop, struct loop_io *io, int fd, uint32_t events,
                 void (*callback)(struct loop_io *, uint32_t));

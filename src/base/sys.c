@@ -83,8 +83,8 @@ int set_nonblocking(int fd)
 
 /*
  * The kernel says EAGAIN when a rename or mount anywhere raced with the walk and it could not prove that the path
- * stayed inside. Somebody who renames in a circle can keep that up, and a lease that has to be broken gives the same
- * answer for most of a minute; so the caller hears of it after a while.
+ * stayed inside. Somebody who renames in a circle can keep that up, and a lease that has to be broken gives the
+ * same answer for most of a minute; so the caller hears of it after a while.
  */
 #define RESOLVE_ATTEMPTS 64
 
@@ -233,12 +233,13 @@ int unix_address_at(int dirfd, const char *name, struct sockaddr_un *ret, sockle
 void format_timestamp(int64_t unix_ms, char out[25])
 {
     int64_t ms = unix_ms % 1000;
-    time_t seconds;
+    time_t seconds = (time_t)(unix_ms / 1000);
     struct tm tm;
 
-    if (ms < 0)
+    if (ms < 0) {
         ms += 1000;
-    seconds = (time_t)((unix_ms - ms) / 1000);
+        seconds--;
+    }
     if (!gmtime_r(&seconds, &tm))
         memset(&tm, 0, sizeof(tm));
     /* The modulo bounds tell the compiler (and the reader) that the text always fits. */
