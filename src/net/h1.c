@@ -451,6 +451,16 @@ struct str h1_header(const struct h1_head *head, const char *name)
     return (struct str){ NULL, 0 };
 }
 
+bool h1_field_allowed(const char *name, const char *value)
+{
+    static const char *const framing[] = { "Content-Length", "Transfer-Encoding", "Connection" };
+
+    for (size_t i = 0; i < ARRAY_SIZE(framing); i++)
+        if (is_nocase(str_from(name), framing[i]))
+            return false;
+    return h1_is_token(str_from(name)) && value && h1_all(str_from(value), H1_VALUE);
+}
+
 static void move_slice(struct str *s, const char *from, size_t n, const char *to)
 {
     uintptr_t offset = (uintptr_t)s->p - (uintptr_t)from;

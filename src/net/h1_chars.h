@@ -47,3 +47,6 @@ static inline int h1_hex(char c)
         return c - 'A' + 10;
     return -1;
 }
+
+/* May this field be written by a caller? Not if it is malformed, nor if it would frame the message a second way. */
+bool h1_field_allowed(const char *name, const char *value);

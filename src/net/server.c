@@ -9,8 +9,6 @@
 #define ACCEPT_BATCH    64
 #define ACCEPT_PAUSE_MS 100
 
-char net_scratch[NET_SCRATCH];
-
 void http_limits_default(struct http_limits *limits)
 {
     *limits = (struct http_limits){

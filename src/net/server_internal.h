@@ -2,6 +2,7 @@
 #pragma once
 
 #include "outq.h"
+#include "scratch.h"
 #include "server.h"
 
 #include <netinet/in.h>
@@ -103,11 +104,6 @@ struct http_exchange {
     struct h1_head head;
     char head_room[768];
 };
-
-/* Big reads go through one buffer for all connections of the program: it has one loop thread, and reads never nest.
- */
-#define NET_SCRATCH ((size_t)256 << 10)
-extern char net_scratch[NET_SCRATCH];
 
 /* server_conn.c */
 int http_conn_new(struct http_server *server, int fd, int listener_fd);

@@ -137,22 +137,6 @@ static const char *date_line(struct http_server *server)
     return server->date;
 }
 
-static bool valid_field(const struct http_field *field)
-{
-    return h1_is_token(str_from(field->name)) && field->value && h1_all(str_from(field->value), H1_VALUE);
-}
-
-/* What the server writes itself; a second one beside it would leave the framing to the reader's taste. */
-static bool is_framing_field(const char *name)
-{
-    static const char *const names[] = { "Content-Length", "Transfer-Encoding", "Connection" };
-
-    for (size_t i = 0; i < ARRAY_SIZE(names); i++)
-        if (str_eq_nocase(str_from(name), str_from(names[i])))
-            return true;
-    return false;
-}
-
 static void append_field(struct buf *head, const char *name, const char *value)
 {
     buf_append_str(head, str_from(name));
@@ -186,7 +170,7 @@ static void append_start(struct http_exchange *ex, struct buf *head, int status)
 static int append_fields(struct http_exchange *ex, struct buf *head, const struct http_field *fields, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
-        if (!valid_field(&fields[i]) || is_framing_field(fields[i].name))
+        if (!h1_field_allowed(fields[i].name, fields[i].value))
             return -1;
         append_field(head, fields[i].name, fields[i].value);
     }

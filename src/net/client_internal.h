@@ -1,0 +1,90 @@
+/* client_internal.h - what the files of the client share; private to src/net. */
+#pragma once
+
+#include "client.h"
+#include "outq.h"
+
+/* IDLE: in the pool. HEAD: a request is being sent, its final response head has not come. BODY: the rest of it. */
+enum client_phase { CLIENT_IDLE, CLIENT_HEAD, CLIENT_BODY };
+
+struct http_client {
+    struct loop *loop;
+    struct http_client_config config;
+    struct client_conn *conns;
+    struct client_conn *ready; /* to be driven when the batch of events is through */
+    struct client_conn *dead;  /* memory that a frame below may still point to */
+    struct http_call *dead_calls;
+    struct loop_deferred deferred;
+    unsigned depth; /* frames of ours on the stack: nothing may be freed meanwhile */
+    uint32_t idle;
+    bool freed;
+};
+
+struct client_conn {
+    struct http_client *client;
+    struct client_conn *prev, *next;
+    struct client_conn *next_ready; /* also links the dead */
+    struct http_call *call;
+    struct loop_io io;
+    struct loop_timer timer;
+    uint64_t since_ms; /* last byte, or the beginning of the phase */
+    struct buf in;     /* read, but not usable yet */
+    struct str input;  /* while driving: the bytes that are left to use */
+    struct h1_body body;
+    uint32_t partial; /* HEAD: bytes of `in` that hold no complete head */
+    enum client_phase phase;
+    bool reused;  /* it has carried a response before this one */
+    bool blocked; /* waiting for EPOLLOUT */
+    bool muted;   /* not waiting for EPOLLIN: the call is paused and there is something to read */
+    bool parked;  /* out of epoll altogether: the call is paused and the peer has hung up */
+    bool driving, queued;
+    bool failed; /* to be destroyed; the reason is in the call */
+    bool gone;   /* destroyed, memory not freed yet */
+};
+
+struct http_call {
+    struct http_client *client;
+    struct client_conn *conn;
+    struct http_call *next_dead;
+    struct http_call_callbacks callbacks;
+    void *data;
+    struct outq out;
+    struct buf request_head;
+    uint64_t sent_before; /* out.sent when the connection was new to this call */
+    uint64_t length_left; /* of the request body; HTTP_CHUNKED */
+    uint64_t sent_at_ms;  /* when the last byte of the request was handed to the kernel; 0: not yet */
+    uint32_t idle_timeout_ms;
+    uint32_t interim; /* 1xx heads */
+    bool has_body;    /* a request body was announced */
+    bool body_open;   /* and has not ended */
+    bool idempotent, is_head;
+    bool retried;
+    bool answered;   /* a byte of the response has come */
+    bool write_lost; /* the peer takes no more of the request, but may still answer */
+    bool dirty, want_drain, paused;
+    struct berm_error error;
+    char *head_bytes;
+    struct h1_head head;
+};
+
+/* client_conn.c */
+struct client_conn *client_conn_new(struct http_client *client, struct berm_error *err);
+/* Ready to carry a request? Bytes that came without a request, or an end, show here at the latest. */
+bool client_conn_fresh(const struct client_conn *conn);
+void client_conn_attach(struct client_conn *conn, struct http_call *call);
+void client_conn_fail(struct client_conn *conn, enum berm_err code, int errnum, const char *message);
+void client_conn_destroy(struct client_conn *conn);
+void client_conn_wake(struct client_conn *conn);
+void client_run_ready(struct loop_deferred *deferred);
+/* Hands the queue and `parts` to the socket. */
+void client_conn_send(struct client_conn *conn, const struct iovec *parts, size_t count);
+
+/* client.c */
+/* Between these no memory of connections, calls or the client is freed. */
+void client_enter(struct http_client *client);
+void client_leave(struct http_client *client);
+/* Calls on_end with call->error and lets the call go; it must have no connection any more. */
+void client_call_finish(struct http_call *call);
+/* The connection of `call` broke. Puts it on a new one if that cannot repeat anything: 0, or -1. */
+int client_call_retry(struct http_call *call, bool reused);
+struct str client_call_method(const struct http_call *call);

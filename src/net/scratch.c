@@ -1,0 +1,3 @@
+#include "scratch.h"
+
+char net_scratch[NET_SCRATCH];
