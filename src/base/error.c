@@ -15,7 +15,8 @@ static const struct err_row err_table[BERM_E_COUNT] = {
 #undef BERM_ERR
 };
 
-static void format_message(struct berm_error *err, const char *format, va_list args)
+__attribute__((format(printf, 2, 0))) static void format_message(struct berm_error *err, const char *format,
+                                                                 va_list args)
 {
     int n = vsnprintf(err->message, sizeof(err->message), format, args);
     size_t at = n < 0 ? 0 : MIN((size_t)n, sizeof(err->message) - 1);
