@@ -1,6 +1,7 @@
 #include "image/tool.h"
 
 #include "base/sys.h"
+#include "image/confine.h"
 #include "image/stage.h"
 
 #include <fcntl.h>
@@ -64,6 +65,10 @@ static _Noreturn void run_child(const struct tool *tool, int output)
         dprintf(2, "a mount namespace of its own: %s\n", strerror(errno));
         _exit(EXIT_SETUP);
     }
+    if (tool->capabilities && confine_capabilities(tool->capabilities) < 0) {
+        dprintf(2, "dropping capabilities: %s\n", strerror(errno));
+        _exit(EXIT_SETUP);
+    }
     umask(022);
     execvp(tool->argv[0], (char *const *)tool->argv);
     dprintf(2, "%s: %s\n", tool->argv[0], strerror(errno));
@@ -87,16 +92,24 @@ static pid_t start(const struct tool *tool, int *ret_output, struct berm_error *
     return pid;
 }
 
-/* Reads until every holder of the pipe's other end is gone or, -1, a blocked signal is pending. */
-static int follow(int output, struct lines *lines)
+int tool_wait(int fd, short events)
 {
     sigset_t blocked;
     sigprocmask(SIG_BLOCK, NULL, &blocked);
+    /* The signals stay pending: they are only looked at. */
     _cleanup_close_ int signals = signalfd(-1, &blocked, SFD_CLOEXEC);
-    struct pollfd fds[] = { { .fd = output, .events = POLLIN }, { .fd = signals, .events = POLLIN } };
+    struct pollfd fds[] = { { .fd = fd, .events = events }, { .fd = signals, .events = POLLIN } };
+    if (RETRY_EINTR(poll(fds, ARRAY_SIZE(fds), -1)) < 0 || fds[1].revents)
+        return -1;
+    return 0;
+}
+
+/* Reads until every holder of the pipe's other end is gone; -1 when interrupted. */
+static int follow(int output, struct lines *lines)
+{
     char bytes[4096];
     for (;;) {
-        if (RETRY_EINTR(poll(fds, ARRAY_SIZE(fds), -1)) < 0 || fds[1].revents)
+        if (tool_wait(output, POLLIN) < 0)
             return -1;
         ssize_t n = RETRY_EINTR(read(output, bytes, sizeof(bytes)));
         if (n <= 0) {

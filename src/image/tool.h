@@ -13,6 +13,7 @@ struct tool {
      * when it or we are killed.
      */
     bool contained;
+    uint64_t capabilities;                        /* 1 << CAP_... of those that it keeps; 0 keeps all */
     void (*on_line)(void *arg, const char *line); /* each line of stdout and stderr, printable ASCII */
     void *arg;
 };
@@ -23,3 +24,6 @@ struct tool {
  * has blocked; it is dead then.
  */
 int tool_run(const struct tool *tool, struct berm_error *err);
+
+/* Waits for `events` (poll.h) on fd: 0, or -1 after a signal that image_stage_begin has blocked. */
+int tool_wait(int fd, short events);
