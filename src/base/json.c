@@ -181,7 +181,7 @@ static int parse_string(struct parser *p, struct str *ret)
     for (;;) {
         size_t left = (size_t)(p->end - p->at);
         size_t run = utf8_clean_run(p->at, MIN(left, RUN_MAX), UTF8_STOP_JSON);
-        int length = 1;
+        int length;
 
         memcpy(out, p->at, run);
         out += run;
