@@ -71,9 +71,52 @@ static void run_overwrite(int argc, char **argv)
     }
 }
 
+/* Whether the program that `pid` runs lies outside our own root file system and can be opened for writing. */
+static bool foreign_and_writable(const char *pid, dev_t own)
+{
+    char path[300];
+    snprintf(path, sizeof path, "/proc/%s/exe", pid);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    struct stat file;
+    if (fd < 0 || fstat(fd, &file) < 0 || file.st_dev == own) {
+        close(fd);
+        return false;
+    }
+    bool writable = false;
+    for (int i = 0; i < 100 && !writable; i++) { /* while it runs: ETXTBSY, which means that it was allowed */
+        snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+        int again = open(path, O_WRONLY | O_CLOEXEC);
+        writable = again >= 0 || errno == ETXTBSY;
+        close(again);
+    }
+    close(fd);
+    return writable;
+}
+
+/* While the runner has `#!/proc/self/exe` scripts executed: that interpreter is the program that executes them. */
+static void run_watch(int argc, char **argv)
+{
+    long long rounds = number_argument(argc, argv, 0, "how many looks at /proc");
+    struct stat own;
+    if (stat("/proc/self/exe", &own) < 0)
+        broken("stat: %s", errno_name(errno));
+    for (long long i = 0; i < rounds; i++) {
+        DIR *dir = opendir("/proc");
+        for (struct dirent *entry; dir != NULL && (entry = readdir(dir)) != NULL;) {
+            if (atoi(entry->d_name) > 0 && foreign_and_writable(entry->d_name, own.st_dev)) {
+                reached(entry->d_name, "the runtime's program, for writing");
+                return;
+            }
+        }
+        closedir(dir);
+    }
+    refused("EACCES", "the runtime's program, for writing");
+}
+
 const struct probe probes_b1[] = {
     { "B1-inherited", "descriptors left open across the start", run_inherited },
     { "B1-cwd", "a working directory outside the root", run_cwd },
     { "B1-overwrite", "the program of each PID, for writing", run_overwrite },
+    { "B1-watch", "for ROUNDS, a foreign program among the processes that can be written", run_watch },
     { 0 },
 };

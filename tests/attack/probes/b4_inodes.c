@@ -78,6 +78,40 @@ static void run_leave(int argc, char **argv)
     outcome(0, "set-id program");
 }
 
+/* What a file's capability holds for: version 3 names the owner of a user namespace, version 2 means every one. */
+static bool capability_for_host_root(const char *path)
+{
+    struct {
+        uint32_t magic;
+        uint32_t caps[4];
+        uint32_t rootid;
+    } value = { 0 };
+    if (lgetxattr(path, "security.capability", &value, sizeof value) < 0)
+        return false;
+    return (le32toh(value.magic) & VFS_CAP_REVISION_MASK) != VFS_CAP_REVISION_3 || le32toh(value.rootid) == 0;
+}
+
+/* Run on the host over what B4-leave left: the inode itself must be nothing to anybody outside, whatever the mount
+ * over it adds. */
+static void run_inspect(int argc, char **argv)
+{
+    for (int i = 0; i < argc; i++) {
+        struct stat file;
+        if (lstat(argv[i], &file) < 0)
+            broken("%s: %s", argv[i], errno_name(errno));
+        const char *name = strrchr(argv[i], '/') + 1;
+        bool device = S_ISBLK(file.st_mode) || (S_ISCHR(file.st_mode) && file.st_rdev != 0);
+        if (device)
+            reached("a device", "%s", name);
+        else if (file.st_uid == 0 || file.st_gid == 0)
+            reached("owned by the host's root", "%s", name);
+        else if (capability_for_host_root(argv[i]))
+            reached("a capability of the host's", "%s", name);
+        else
+            refused("owned by the sandbox's range", "%s", name);
+    }
+}
+
 /* A set-id program of root's, started by somebody else, must gain nothing (no_new_privs, nosuid). The runner copies
  * this program, chmods it 6755 and starts the copy through `setpriv`-like argv of B4-as. */
 static void run_euid(int argc, char **argv)
@@ -104,6 +138,7 @@ static void run_as(int argc, char **argv)
 const struct probe probes_b4[] = {
     { "B4-special", "devices, privileged attributes and foreign owners", run_special },
     { "B4-leave", "leaves what may be written, in DIR", run_leave },
+    { "B4-inspect", "whether the FILES mean anything to the host", run_inspect },
     { "B4-euid", "whether a set-id bit gave us rights", run_euid },
     { "B4-as", "executes ARGS as uid 4242", run_as },
     { 0 },

@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <mqueue.h>
 #include <netinet/in.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +19,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 static const char *mark(int argc, char **argv)
@@ -69,6 +71,11 @@ static void remove_files(const char *name)
 static void run_leave(int argc, char **argv)
 {
     const char *name = mark(argc, argv);
+    unsigned seconds = (unsigned)number_argument(argc, argv, 1, "for how many seconds");
+    sigset_t end;
+    sigemptyset(&end);
+    sigaddset(&end, SIGTERM);
+    sigprocmask(SIG_BLOCK, &end, NULL);
     char slash[64];
     snprintf(slash, sizeof slash, "/berm-probe-%s", name);
     key_t key = key_of(name);
@@ -83,9 +90,7 @@ static void run_leave(int argc, char **argv)
     if (bind(listener, (struct sockaddr *)&address, length) < 0 || listen(listener, 8) < 0)
         broken("abstract socket: %s", errno_name(errno));
     reached("left", "the marks");
-    char byte;
-    while (read(STDIN_FILENO, &byte, 1) > 0)
-        ;
+    sigtimedwait(&end, NULL, &(struct timespec){ .tv_sec = seconds });
     mq_unlink(slash);
     shmctl(shm, IPC_RMID, NULL);
     semctl(sem, 0, IPC_RMID);
@@ -121,7 +126,7 @@ static void run_find(int argc, char **argv)
 }
 
 const struct probe probes_b7[] = {
-    { "B7-leave", "leaves MARK in every shared place until stdin ends", run_leave },
+    { "B7-leave", "leaves MARK in every shared place for SECONDS", run_leave },
     { "B7-find", "looks for MARK", run_find },
     { 0 },
 };

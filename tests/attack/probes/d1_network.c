@@ -123,6 +123,42 @@ static void run_unix(int argc, char **argv)
     }
 }
 
+static int bound_socket(int type, in_port_t port)
+{
+    int fd = socket(AF_INET6, type | SOCK_CLOEXEC, 0), off = 0, on = 1;
+    setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    struct sockaddr_in6 any = { .sin6_family = AF_INET6, .sin6_port = port };
+    if (bind(fd, (struct sockaddr *)&any, sizeof any) < 0)
+        broken("bind: %s", errno_name(errno));
+    return fd;
+}
+
+/* Accepts by TCP and answers by UDP, on every address, in the background: it returns once that works. */
+static void run_serve(int argc, char **argv)
+{
+    in_port_t port = htons((uint16_t)number_argument(argc, argv, 0, "a port"));
+    int stream = bound_socket(SOCK_STREAM, port), datagram = bound_socket(SOCK_DGRAM, port);
+    if (listen(stream, 64) < 0)
+        broken("listen: %s", errno_name(errno));
+    reached("listening", "port %s", argv[0]);
+    pid_t pid = fork();
+    if (pid != 0)
+        return;
+    setsid();
+    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    for (int fd = 0; fd < 3; fd++)
+        dup2(null, fd);
+    for (;;) {
+        struct sockaddr_storage peer;
+        socklen_t length = sizeof peer;
+        char buf[16];
+        ssize_t got = recvfrom(datagram, buf, sizeof buf, 0, (struct sockaddr *)&peer, &length);
+        if (got >= 0)
+            sendto(datagram, buf, (size_t)got, 0, (struct sockaddr *)&peer, length);
+    }
+}
+
 static long attempt_address(void *arg)
 {
     (void)arg;
@@ -221,6 +257,7 @@ static void run_reconfigure(int argc, char **argv)
 const struct probe probes_d1[] = {
     { "D1-connect", "TCP to each ADDRESS:PORT", run_connect },
     { "D1-udp", "UDP to each ADDRESS:PORT, answered", run_udp },
+    { "D1-serve", "listens on PORT in the background", run_serve },
     { "D1-unix", "unix sockets by PATH", run_unix },
     { "D1-reconfigure", "changing one's own network", run_reconfigure },
     { 0 },

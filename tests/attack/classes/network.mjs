@@ -1,0 +1,111 @@
+/* D: the network of a sandbox is its own loopback and nothing else. */
+import assert from 'node:assert/strict';
+import dgram from 'node:dgram';
+import { once } from 'node:events';
+import net from 'node:net';
+import os from 'node:os';
+import { test } from 'node:test';
+import { control } from '../lib/control.mjs';
+import * as report from '../lib/report.mjs';
+import { judge } from '../lib/verdict.mjs';
+
+const UP = 'ip link set lo up';
+
+/* A server on every address of the host: TCP accepts, UDP echoes. */
+async function hostServices() {
+  const stream = net.createServer((socket) => socket.end());
+  stream.listen(0, '::');
+  await once(stream, 'listening');
+  const { port } = stream.address();
+  const datagram = dgram.createSocket('udp6');
+  datagram.on('message', (bytes, peer) => datagram.send(bytes, peer.port, peer.address));
+  datagram.bind(port, '::');
+  await once(datagram, 'listening');
+  return { port, close: () => { stream.close(); datagram.close(); } };
+}
+
+const bracketed = (address) => (address.includes(':') ? `[${address}]` : address);
+
+function hostAddresses() {
+  const own = Object.values(os.networkInterfaces()).flat().map(({ address }) => address).filter((address) => !address.startsWith('fe80'));
+  return [...new Set(['127.0.0.1', '127.0.0.2', '::1', '::ffff:127.0.0.1', ...own])].map(bracketed);
+}
+
+/* Ranges in which something answers in clouds and companies. The control run has them on its own loopback. */
+const FOREIGN = {
+  metadata: ['169.254.169.254', '169.254.170.2', '100.100.100.200', '[fd00:ec2::254]', '[::ffff:169.254.169.254]'],
+  private: ['10.0.0.1', '172.16.0.1', '172.17.0.1', '192.168.0.1', '100.64.0.1', '198.18.0.1', '[fd12:3456::1]'],
+  public: ['192.0.2.1', '198.51.100.1', '203.0.113.1', '[2001:db8::1]', '[64:ff9b::c000:201]'],
+};
+
+const onLoopback = (addresses) =>
+  addresses.map((text) => text.replace(/^\[|\]$/g, '').replace('::ffff:', ''))
+    .map((text) => `ip addr add ${text}/${text.includes(':') ? '128' : '32'} dev lo`).join('; ');
+
+function registerHost(world) {
+  for (const protocol of ['connect', 'udp']) {
+    test(`D1-${protocol}: no service of the host can be reached`, async () => {
+      const services = await hostServices();
+      const args = [`D1-${protocol}`, ...hostAddresses().map((address) => `${address}:${services.port}`)];
+      try {
+        const sandbox = await world.shared();
+        const inside = await sandbox.probe(args);
+        report.add(judge(`D1-${protocol} host`, inside, await control(world.probePath, args, { namespaces: false })));
+      } finally {
+        services.close();
+      }
+    });
+  }
+
+  test("D1: the daemon's API cannot be reached", async () => {
+    const args = ['D1-connect', `127.0.0.1:${world.port}`];
+    const sandbox = await world.shared();
+    report.add(judge('D1-connect daemon', await sandbox.probe(args), await control(world.probePath, args, { namespaces: false })));
+  });
+
+  test("D1: the agents' sockets cannot be reached by a path", async () => {
+    const sockets = world.agentSockets();
+    assert.ok(sockets.length > 0);
+    const args = ['D1-unix', ...sockets];
+    const sandbox = await world.shared();
+    report.add(judge('D1-unix', await sandbox.probe(args), await control(world.probePath, args, { namespaces: false })));
+  });
+}
+
+function registerForeign(world) {
+  for (const [range, addresses] of Object.entries(FOREIGN)) {
+    for (const protocol of ['connect', 'udp']) {
+      test(`D1-${protocol}: ${range} addresses lead nowhere`, async () => {
+        const args = [`D1-${protocol}`, ...addresses.map((address) => `${address}:80`)];
+        const sandbox = await world.shared();
+        const inside = await sandbox.probe(args);
+        const setup = `${UP}; ${onLoopback(addresses)}; "$0" D1-serve 80 >/dev/null`;
+        report.add(judge(`D1-${protocol} ${range}`, inside, await control(world.probePath, args, { setup })));
+      });
+    }
+  }
+}
+
+export function registerNetwork(world) {
+  registerHost(world);
+  registerForeign(world);
+
+  test('D1: one sandbox cannot reach a server of another', async () => {
+    const [one, other] = [await world.sandbox(), await world.shared()];
+    assert.equal((await one.probe(['D1-serve', '9000'])).status, 0);
+    const { stdout } = await one.exec(['cat', '/etc/hostname']);
+    assert.ok(stdout !== undefined);
+    const addresses = ['127.0.0.1', '127.1.2.3', '[::1]', '[::ffff:127.0.0.1]', '0.0.0.0'].map((address) => `${address}:9000`);
+    const outside = await one.probe(['D1-connect', ...addresses]);
+    assert.equal(outside.status, 0, 'the server itself is not there');
+    report.add(judge('D1-connect neighbour', await other.probe(['D1-connect', ...addresses]), outside));
+    await one.destroy();
+  });
+
+  test('D1-reconfigure: a sandbox cannot change its network', async () => {
+    const sandbox = await world.sandbox();
+    const inside = await sandbox.probe(['D1-reconfigure']);
+    await sandbox.destroy();
+    report.add(judge('D1-reconfigure', inside, await control(world.probePath, ['D1-reconfigure'], { setup: UP })));
+  });
+}

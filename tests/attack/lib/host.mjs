@@ -1,0 +1,52 @@
+/* Looking at the host from the outside: which process is a sandbox's first, what is mounted, what runs. */
+import fs from 'node:fs';
+import path from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+
+const numeric = (name) => /^\d+$/.test(name);
+export const processes = () => fs.readdirSync('/proc').filter(numeric).map(Number);
+
+export function readText(file) {
+  try {
+    return fs.readFileSync(file, 'utf8');
+  } catch {
+    return ''; /* the process went away meanwhile */
+  }
+}
+
+/* {Uid: ['0', …], CapEff: […], …} of a process. */
+export function status(pid) {
+  return Object.fromEntries(
+    readText(`/proc/${pid}/status`).split('\n').filter(Boolean).map((line) => {
+      const [name, value] = line.split(/:\s*/, 2);
+      return [name, value.trim().split(/\s+/)];
+    }),
+  );
+}
+
+/* Processes that are pid 1 of a pid namespace one below ours: the agents. */
+export const innerInits = () => processes().filter((pid) => status(pid).NSpid?.length === 2 && status(pid).NSpid[1] === '1');
+
+export const mountTable = () => readText('/proc/self/mountinfo').split('\n').map((line) => line.split(' ')[4]).filter(Boolean).sort();
+
+export const processesNamed = (text) => processes().filter((pid) => readText(`/proc/${pid}/cmdline`).includes(text));
+
+/* Polls until `condition` gives something true. */
+export async function until(condition, what, deadlineMs = 10_000) {
+  const end = Date.now() + deadlineMs;
+  for (;;) {
+    const value = await condition();
+    if (value) return value;
+    if (Date.now() > end) throw new Error(`timed out waiting for ${what}`);
+    await delay(20);
+  }
+}
+
+/* Every file below a directory, without following links: {path, stat}. */
+export function* walk(directory) {
+  for (const entry of fs.readdirSync(directory, { withFileTypes: true })) {
+    const full = path.join(directory, entry.name);
+    yield { path: full, stat: fs.lstatSync(full) };
+    if (entry.isDirectory()) yield* walk(full);
+  }
+}

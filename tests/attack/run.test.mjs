@@ -1,0 +1,34 @@
+/*
+ * The attack suite: see README.md. Needs root, a built tree (BERM_BUILD, default build) and the image `minimal`
+ * (BERM_IMAGES, default /var/lib/berm/images).
+ */
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+import { registerDaemon } from './classes/daemon.mjs';
+import { registerFiles } from './classes/files.mjs';
+import { registerKernel } from './classes/kernel.mjs';
+import { registerNetwork } from './classes/network.mjs';
+import { registerResources } from './classes/resources.mjs';
+import * as report from './lib/report.mjs';
+import { World, whyNot } from './lib/world.mjs';
+
+const reason = whyNot();
+const mustWork = process.env.BERM_MUST_WORK === '1';
+
+if (reason !== undefined) {
+  test('the attack suite', { skip: mustWork ? false : reason }, () => assert.fail(reason));
+} else {
+  describe('attacks', { concurrency: 1 }, () => {
+    const world = new World();
+    before(() => world.start());
+    after(async () => {
+      report.print();
+      await world.stop();
+    });
+    registerKernel(world);
+    registerFiles(world);
+    registerResources(world);
+    registerNetwork(world);
+    registerDaemon(world);
+  });
+}
