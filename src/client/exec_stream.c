@@ -32,10 +32,9 @@ static int take_output(struct exec_stream *s, struct str data, berm_sink sink)
 
 static int take_exit(struct exec_stream *s, const struct json *document)
 {
-    int64_t code = -1;
+    int64_t code = INT64_MIN;
 
-    if (json_field_int(document, "exit_code", INT32_MIN, INT32_MAX, &code, NULL) < 0 ||
-        !json_get(document, "exit_code"))
+    if (json_field_int(document, "exit_code", INT32_MIN, INT32_MAX, &code, NULL) < 0 || code == INT64_MIN)
         return malformed(s, "the exit event has no exit_code");
     s->exit_code = (int)code;
     s->ended = true;

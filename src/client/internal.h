@@ -50,7 +50,6 @@ struct transfer {
     struct buf answer;
     size_t body_sent;
     int64_t source_sent;
-    int64_t received;
     long status;
     bool source_ended, send_paused, failed, finished; /* finished: nothing more is wanted from the response */
 };

@@ -66,7 +66,6 @@ static size_t on_write(char *bytes, size_t size, size_t count, void *data)
     struct transfer *t = data;
     size_t n = size * count;
 
-    t->received += (int64_t)n;
     if (t->finished)
         return n;
     if (t->on_body && answered_ok(t->client->easy)) {
@@ -161,19 +160,20 @@ static void set_options(CURL *easy, struct transfer *t, const char *url, struct 
 }
 
 /*
- * A response that came completely although the request is not all sent: a refusal, or a command that did not care
- * for its input. curl would go on sending, or wait for stdin.
+ * A refusal ends the request's body as well. curl stops sending by itself, but not while it is paused: it would
+ * wait for stdin although the answer is complete.
  */
-static bool response_complete(struct transfer *t)
+static void end_body_of_refused(struct transfer *t)
 {
-    curl_off_t length = -1;
     long status = 0;
 
-    if (t->finished)
-        return true;
     curl_easy_getinfo(t->client->easy, CURLINFO_RESPONSE_CODE, &status);
-    curl_easy_getinfo(t->client->easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &length);
-    return status >= 300 && length >= 0 && t->received >= length;
+    if (status < 300 || t->source_ended)
+        return;
+    t->source_ended = true;
+    if (t->send_paused)
+        curl_easy_pause(t->client->easy, CURLPAUSE_CONT);
+    t->send_paused = false;
 }
 
 static int wait_for_events(struct transfer *t)
@@ -212,8 +212,9 @@ static int drive(struct transfer *t, CURLcode *ret_code)
             *ret_code = message->data.result;
             return 1;
         }
-        if (response_complete(t))
+        if (t->finished)
             return 0;
+        end_body_of_refused(t);
         if (wait_for_events(t) < 0)
             return -1;
     }

@@ -1,0 +1,102 @@
+/*
+ * cli.h - what the verbs of `berm` share: the invocation, talking to the daemon, talking to the user.
+ *
+ * Exit status: run and exec end with the command's own status, and with 125 when berm itself failed; all others end
+ * with 0, with 1 on failure, with 2 when they were called wrongly. A verb that SIGINT, SIGTERM or SIGHUP
+ * interrupted cleans up and then dies of that signal, so that a shell sees 130, 143 or 129.
+ */
+#pragma once
+
+#include <stdio.h>
+
+#include "base/arena.h"
+#include "cli/options.h"
+#include "client/berm.h"
+
+enum { STATUS_OK = 0, STATUS_FAILED = 1, STATUS_USAGE = 2, STATUS_COMMAND_FAILED = 125 };
+
+struct verb;
+
+struct cli {
+    const struct verb *verb;
+    struct arena arena; /* lives as long as the process */
+    struct berm_client *client;
+    const char *temporary; /* a file to remove if a signal ends us */
+    int signal_fd;         /* -1 until cli_client() */
+    bool colour;           /* stderr is a terminal and wants it */
+    bool terminal;         /* stderr is a terminal */
+    /* Options that every verb takes. */
+    const char *url;
+    const char *key_file;
+    bool help;
+};
+
+struct verb {
+    const char *name;     /* "run", "image build" */
+    const char *operands; /* as the usage line shows them */
+    const char *summary;  /* one line */
+    const char *details;  /* further lines of the help, or NULL */
+    const struct cli_option *options;
+    bool options_first; /* operands are a command */
+    int (*run)(struct cli *cli, int argc, char **argv);
+};
+
+extern const struct verb *const verbs[]; /* NULL-terminated */
+extern const struct cli_option global_options[];
+
+extern const struct verb verb_run, verb_create, verb_exec, verb_cp, verb_ls, verb_inspect, verb_logs, verb_rm,
+    verb_image_build, verb_image_import, verb_image_ls, verb_image_rm, verb_key_add, verb_key_ls, verb_key_rm,
+    verb_doctor, verb_version, verb_help;
+
+/* Options into `values` (the verb's struct) and the operands, whose number must be in min..max. -1: usage was told.
+ */
+int cli_parse(struct cli *cli, int argc, char **argv, void *values, int min, int max, struct cli_operands *ret);
+
+/* "berm: ..." and how to get help. Returns STATUS_USAGE, or 125 for run and exec. */
+int cli_usage(const struct cli *cli, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* "berm: ..."; returns STATUS_FAILED, or 125 for run and exec. */
+int cli_fail(const struct cli *cli, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* The same for a problem of the client library, with advice where we have some. Dies of the signal if cancelled. */
+int cli_problem(struct cli *cli, const struct berm_problem *problem);
+void cli_warn(const struct cli *cli, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* The help of the running verb on stdout. */
+int cli_help(const struct cli *cli);
+
+/* The client by --url, --api-key-file and the environment, cancelled by signals. NULL: it was told why not. */
+struct berm_client *cli_client(struct cli *cli);
+
+/* The signal that cancelled a call is taken away, so that cleaning up can be cancelled by another. Returns it, or
+ * 0. */
+int cli_take_signal(struct cli *cli);
+_Noreturn void cli_die_of(int signo);
+
+/* A sink that writes to descriptor *(int *)data, waking up for signals while it is full. */
+struct cli_output {
+    int fd;
+    int cancel_fd;
+};
+int cli_output_write(const struct cli_output *out, const void *bytes, size_t n);
+
+/*
+ * Runs a command with the caller's stdio. 0 and the exit status that berm shall end with, or -1 with *problem.
+ * Output that nobody reads any more is no problem but status 141, as if SIGPIPE had ended us.
+ */
+int cli_exec(struct cli *cli, struct berm_client *client, const char *id, struct berm_exec *exec, int *ret_status,
+             struct berm_problem *problem);
+
+/* ---- output ---- */
+
+/* Rows of cells on stdout, columns aligned, control characters replaced. All rows have the header's cell count. */
+struct table {
+    struct arena *arena;
+    size_t columns, rows, room;
+    const char **cells;
+    bool failed;
+};
+void table_init(struct table *t, struct arena *arena, size_t columns, const char *const *header);
+void table_row(struct table *t, const char *const *cells); /* NULL cells show as "-" */
+int table_print(const struct table *t, FILE *to);          /* -1: no memory, or the output failed */
+
+/* Pretty-prints a JSON document to stdout, indented by two. */
+int print_json(struct cli *cli, const char *json);

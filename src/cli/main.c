@@ -1,0 +1,87 @@
+#include <signal.h>
+
+#include "cli/cli.h"
+
+const struct verb *const verbs[] = {
+    &verb_run,     &verb_create, &verb_exec,        &verb_cp,           &verb_ls,       &verb_inspect,
+    &verb_logs,    &verb_rm,     &verb_image_build, &verb_image_import, &verb_image_ls, &verb_image_rm,
+    &verb_key_add, &verb_key_ls, &verb_key_rm,      &verb_doctor,       &verb_version,  &verb_help,
+    NULL
+};
+
+/* clang-format off */
+const struct cli_option global_options[] = {
+    { 0, "url", "URL", "the daemon (default: $BERM_URL, or " BERM_DEFAULT_URL ")", CLI_TEXT, offsetof(struct cli, url) },
+    { 0, "api-key-file", "FILE", "read the API key from FILE (default: $BERM_API_KEY)", CLI_TEXT, offsetof(struct cli, key_file) },
+    { 'h', "help", NULL, "show this help", CLI_FLAG, offsetof(struct cli, help) },
+    CLI_OPTIONS_END
+};
+/* clang-format on */
+
+/* "image build" is two words; how many of argv are the verb goes to *ret_words. */
+static const struct verb *find_verb(int argc, char **argv, int *ret_words)
+{
+    for (size_t i = 0; verbs[i]; i++) {
+        const char *name = verbs[i]->name, *space = strchr(name, ' ');
+        size_t first = space ? (size_t)(space - name) : strlen(name);
+
+        if (strlen(argv[0]) != first || strncmp(argv[0], name, first) != 0)
+            continue;
+        if (space && (argc < 2 || strcmp(argv[1], space + 1) != 0))
+            continue;
+        *ret_words = space ? 2 : 1;
+        return verbs[i];
+    }
+    return NULL;
+}
+
+static int no_verb(struct cli *cli, int argc, char **argv)
+{
+    size_t n = strlen(argv[0]);
+
+    for (size_t i = 0; verbs[i]; i++) {
+        if (strncmp(verbs[i]->name, argv[0], n) == 0 && verbs[i]->name[n] == ' ')
+            return argc < 2 ? cli_usage(cli, "'%s' needs a verb: see 'berm help %s'", argv[0], argv[0])
+                            : cli_usage(cli, "there is no '%s %s': see 'berm help %s'", argv[0], argv[1], argv[0]);
+    }
+    return cli_usage(cli, "there is no verb '%s': see 'berm help'", argv[0]);
+}
+
+/* Global options may stand before the verb as well; whatever belongs to the verb stays for its own table. */
+static int dispatch(struct cli *cli, int argc, char **argv)
+{
+    struct cli_option_set globals = { global_options, cli };
+    struct cli_operands words;
+    struct berm_error err;
+    int verb_words = 0;
+
+    if (options_parse(&globals, 1, true, &cli->arena, argc, argv, &words, &err) < 0)
+        return cli_usage(cli, "%s", err.message);
+    if (words.count == 0) {
+        bool asked = cli->help;
+        cli->help = false;
+        return verb_help.run(cli, 0, NULL) != STATUS_OK || !asked ? STATUS_USAGE : STATUS_OK;
+    }
+    cli->verb = find_verb(words.count, words.items, &verb_words);
+    if (!cli->verb)
+        return no_verb(cli, words.count, words.items);
+    return cli->verb->run(cli, words.count - verb_words, words.items + verb_words);
+}
+
+int main(int argc, char **argv)
+{
+    struct cli cli = { .signal_fd = -1 };
+    const char *no_colour = getenv("NO_COLOR");
+    int status;
+
+    /* A reader that went away shows as EPIPE where it can be told from a daemon that did. */
+    signal(SIGPIPE, SIG_IGN);
+    arena_init(&cli.arena, (size_t)256 << 20);
+    cli.terminal = isatty(STDERR_FILENO);
+    cli.colour = cli.terminal && !(no_colour && no_colour[0]);
+    status = dispatch(&cli, argc - 1, argv + 1);
+    berm_client_free(cli.client);
+    close_fd(&cli.signal_fd);
+    arena_free(&cli.arena);
+    return status;
+}

@@ -1,0 +1,127 @@
+#include "base/json.h"
+#include "cli/cli.h"
+
+void table_init(struct table *t, struct arena *arena, size_t columns, const char *const *header)
+{
+    *t = (struct table){ .arena = arena, .columns = columns };
+    table_row(t, header);
+}
+
+void table_row(struct table *t, const char *const *cells)
+{
+    if (t->rows == t->room) {
+        size_t room = t->room ? 2 * t->room : 32;
+        const char **more = arena_calloc(t->arena, room * t->columns, sizeof(*more));
+        if (!more) {
+            t->failed = true;
+            return;
+        }
+        if (t->rows > 0)
+            memcpy(more, t->cells, t->rows * t->columns * sizeof(*more));
+        t->cells = more;
+        t->room = room;
+    }
+    for (size_t c = 0; c < t->columns; c++) {
+        const char *cell = cells[c] ? cells[c] : "-";
+        char *clean = arena_strdup(t->arena, str_from(cell));
+        if (!clean) {
+            t->failed = true;
+            return;
+        }
+        /* Labels and the like come from other people; none of it may move the reader's cursor. */
+        for (char *p = clean; *p; p++) {
+            if ((unsigned char)*p < 0x20 || *p == 0x7f)
+                *p = '?';
+        }
+        t->cells[t->rows * t->columns + c] = clean;
+    }
+    t->rows++;
+}
+
+/* Columns as the reader sees them: the continuation bytes of UTF-8 take no place. */
+static size_t text_width(const char *s)
+{
+    size_t width = 0;
+
+    for (; *s; s++)
+        width += ((unsigned char)*s & 0xc0) != 0x80;
+    return width;
+}
+
+int table_print(const struct table *t, FILE *to)
+{
+    if (t->failed) {
+        errno = ENOMEM;
+        return -1;
+    }
+    for (size_t r = 0; r < t->rows; r++) {
+        for (size_t c = 0; c < t->columns; c++) {
+            const char *cell = t->cells[r * t->columns + c];
+            size_t width = 0;
+
+            fputs(cell, to);
+            for (size_t i = 0; i < t->rows; i++)
+                width = MAX(width, text_width(t->cells[i * t->columns + c]));
+            if (c + 1 < t->columns)
+                fprintf(to, "%*s", (int)(width - text_width(cell) + 2), "");
+        }
+        fputc('\n', to);
+    }
+    return fflush(to) == 0 ? 0 : -1;
+}
+
+/*
+ * White space is all that is added: numbers and strings stay as the daemon wrote them, which only works on a
+ * document that is known to be well-formed.
+ */
+static void reindent(const char *json, FILE *to)
+{
+    unsigned depth = 0;
+    bool in_string = false;
+
+    for (const char *p = json; *p; p++) {
+        char open = 0;
+
+        if (in_string) {
+            fputc(*p, to);
+            if (*p == '\\' && p[1])
+                fputc(*++p, to);
+            else if (*p == '"')
+                in_string = false;
+            continue;
+        }
+        if (strchr(" \t\r\n", *p))
+            continue;
+        if (*p == '{' || *p == '[')
+            open = *p;
+        if ((*p == '}' || *p == ']') && depth > 0)
+            fprintf(to, "\n%*s", (int)(2 * --depth), "");
+        fputc(*p, to);
+        in_string = *p == '"';
+        if (open) {
+            const char *next = p + 1 + strspn(p + 1, " \t\r\n");
+            if (*next == (open == '{' ? '}' : ']')) {
+                fputc(*next, to);
+                p = next;
+            } else {
+                fprintf(to, "\n%*s", (int)(2 * ++depth), "");
+            }
+        } else if (*p == ',') {
+            fprintf(to, "\n%*s", (int)(2 * depth), "");
+        } else if (*p == ':') {
+            fputc(' ', to);
+        }
+    }
+    fputc('\n', to);
+}
+
+int print_json(struct cli *cli, const char *json)
+{
+    const struct json *document;
+    struct berm_error err;
+
+    if (json_parse(&cli->arena, str_from(json), JSON_MAX_DEPTH, &document, &err) < 0)
+        return cli_fail(cli, "unexpected answer from the daemon: %s", err.message);
+    reindent(json, stdout);
+    return fflush(stdout) == 0 ? STATUS_OK : cli_fail(cli, "writing the output: %s", strerror(errno));
+}

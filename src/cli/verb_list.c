@@ -1,0 +1,309 @@
+/* ls, inspect, logs and rm: what sandboxes there are, and their end. */
+#include <limits.h>
+
+#include "base/json.h"
+#include "cli/cli.h"
+
+/* ---- ls ---- */
+
+struct ls_args {
+    const char *label;
+    bool json, quiet;
+};
+
+/* clang-format off */
+static const struct cli_option ls_options[] = {
+    { 0, "json", NULL, "print JSON", CLI_FLAG, offsetof(struct ls_args, json) },
+    { 'q', "quiet", NULL, "print ids only", CLI_FLAG, offsetof(struct ls_args, quiet) },
+    { 'l', "label", "NAME=VALUE", "only sandboxes with this label", CLI_TEXT, offsetof(struct ls_args, label) },
+    CLI_OPTIONS_END
+};
+/* clang-format on */
+
+/* Calls `take` for each page until one of them, or the daemon, fails. A status. */
+static int each_page(struct cli *cli, const char *label,
+                     int (*take)(struct cli *cli, const struct berm_sandbox_list *page, void *data), void *data)
+{
+    struct berm_client *client = cli->client ? cli->client : cli_client(cli);
+    const char *cursor = NULL;
+    int status = client ? STATUS_OK : STATUS_FAILED;
+
+    while (status == STATUS_OK) {
+        struct berm_sandbox_list *page;
+        struct berm_problem problem;
+
+        if (berm_sandbox_list(client, label, cursor, &page, &problem) < 0)
+            return cli_problem(cli, &problem);
+        status = take(cli, page, data);
+        cursor = page->cursor ? arena_strdup(&cli->arena, str_from(page->cursor)) : NULL;
+        berm_sandbox_list_free(page);
+        if (!cursor)
+            break;
+    }
+    return status;
+}
+
+static int take_ids(struct cli *cli, const struct berm_sandbox_list *page, void *data)
+{
+    (void)cli;
+    (void)data;
+    for (size_t i = 0; i < page->count; i++)
+        printf("%s\n", page->items[i].id);
+    return STATUS_OK;
+}
+
+/* The daemon's own objects, so that nothing it says is lost on the way. */
+static int take_json(struct cli *cli, const struct berm_sandbox_list *page, void *data)
+{
+    struct json_writer *w = data;
+    const struct json *document, *items;
+
+    if (json_parse(&cli->arena, str_from(page->json), JSON_MAX_DEPTH, &document, NULL) < 0)
+        return cli_fail(cli, "unexpected answer from the daemon");
+    items = json_get(document, "sandboxes");
+    for (size_t i = 0; items && i < items->array.count; i++)
+        json_value(w, &items->array.items[i]);
+    return STATUS_OK;
+}
+
+static int take_rows(struct cli *cli, const struct berm_sandbox_list *page, void *data)
+{
+    struct table *table = data;
+
+    for (size_t i = 0; i < page->count; i++) {
+        const struct berm_sandbox *s = &page->items[i];
+        const char *labels = "", *state = s->state;
+
+        for (const char *const *l = s->labels; *l; l++)
+            labels = arena_printf(&cli->arena, "%s%s%s", labels, l == s->labels ? "" : ",", *l);
+        if (s->end_reason)
+            state = arena_printf(&cli->arena, "%s (%s)", s->state, s->end_reason);
+        table_row(table, (const char *const[]){ s->id, state, s->image, s->created_at, s->last_used_at, labels });
+    }
+    return STATUS_OK;
+}
+
+static int ls_json(struct cli *cli, const char *label)
+{
+    struct json_writer w;
+    struct buf out;
+    char *text;
+    int status;
+
+    buf_init(&out, (size_t)128 << 20);
+    json_writer_init(&w, &out);
+    json_object_begin(&w);
+    json_key(&w, "sandboxes");
+    json_array_begin(&w);
+    status = each_page(cli, label, take_json, &w);
+    json_array_end(&w);
+    json_object_end(&w);
+    text = json_writer_finish(&w) == 0 ? buf_steal(&out, NULL) : NULL;
+    if (status == STATUS_OK)
+        status = text ? print_json(cli, text) : cli_fail(cli, "the list is too large");
+    free(text);
+    buf_free(&out);
+    return status;
+}
+
+static int ls_table(struct cli *cli, const char *label)
+{
+    static const char *const header[] = { "ID", "STATE", "IMAGE", "CREATED", "LAST USED", "LABELS" };
+    struct table table;
+    int status;
+
+    table_init(&table, &cli->arena, ARRAY_SIZE(header), header);
+    status = each_page(cli, label, take_rows, &table);
+    if (status == STATUS_OK && table_print(&table, stdout) < 0)
+        return cli_fail(cli, "writing the list: %s", strerror(errno));
+    return status;
+}
+
+static int run_ls(struct cli *cli, int argc, char **argv)
+{
+    struct ls_args args = { 0 };
+    struct cli_operands operands;
+
+    if (cli_parse(cli, argc, argv, &args, 0, 0, &operands) < 0)
+        return STATUS_USAGE;
+    if (cli->help)
+        return cli_help(cli);
+    if (args.json)
+        return ls_json(cli, args.label);
+    return args.quiet ? each_page(cli, args.label, take_ids, NULL) : ls_table(cli, args.label);
+}
+
+const struct verb verb_ls = {
+    .name = "ls",
+    .operands = "",
+    .summary = "list sandboxes",
+    .options = ls_options,
+    .run = run_ls,
+};
+
+/* ---- inspect ---- */
+
+static const struct cli_option no_options[] = { CLI_OPTIONS_END };
+
+static int run_inspect(struct cli *cli, int argc, char **argv)
+{
+    struct berm_sandbox_list *found;
+    struct cli_operands operands;
+    struct berm_client *client;
+    struct berm_problem problem;
+    int status;
+
+    if (cli_parse(cli, argc, argv, NULL, 1, 1, &operands) < 0)
+        return STATUS_USAGE;
+    if (cli->help)
+        return cli_help(cli);
+    client = cli_client(cli);
+    if (!client)
+        return STATUS_FAILED;
+    if (berm_sandbox_get(client, operands.items[0], &found, &problem) < 0)
+        return cli_problem(cli, &problem);
+    status = print_json(cli, found->json);
+    berm_sandbox_list_free(found);
+    return status;
+}
+
+const struct verb verb_inspect = {
+    .name = "inspect",
+    .operands = "ID",
+    .summary = "print all about a sandbox, as JSON",
+    .options = no_options,
+    .run = run_inspect,
+};
+
+/* ---- logs ---- */
+
+struct logs_args {
+    bool json;
+};
+
+static const struct cli_option logs_options[] = {
+    { 0, "json", NULL, "print JSON", CLI_FLAG, offsetof(struct logs_args, json) },
+    CLI_OPTIONS_END,
+};
+
+static int run_logs(struct cli *cli, int argc, char **argv)
+{
+    static const char *const header[] = { "TIME", "EVENT", "DETAIL" };
+    struct logs_args args = { 0 };
+    struct cli_operands operands;
+    struct berm_event_list *list;
+    struct berm_client *client;
+    struct berm_problem problem;
+    struct table table;
+    int status = STATUS_OK;
+
+    if (cli_parse(cli, argc, argv, &args, 1, 1, &operands) < 0)
+        return STATUS_USAGE;
+    if (cli->help)
+        return cli_help(cli);
+    client = cli_client(cli);
+    if (!client)
+        return STATUS_FAILED;
+    if (berm_sandbox_events(client, operands.items[0], &list, &problem) < 0)
+        return cli_problem(cli, &problem);
+    table_init(&table, &cli->arena, ARRAY_SIZE(header), header);
+    for (size_t i = 0; i < list->count; i++)
+        table_row(&table,
+                  (const char *const[]){ list->items[i].time, list->items[i].event, list->items[i].detail });
+    if (args.json)
+        status = print_json(cli, list->json);
+    else if (table_print(&table, stdout) < 0)
+        status = cli_fail(cli, "writing the list: %s", strerror(errno));
+    berm_event_list_free(list);
+    return status;
+}
+
+const struct verb verb_logs = {
+    .name = "logs",
+    .operands = "ID",
+    .summary = "print the last life-cycle events of a sandbox",
+    .options = logs_options,
+    .run = run_logs,
+};
+
+/* ---- rm ---- */
+
+struct rm_args {
+    bool all;
+};
+
+static const struct cli_option rm_options[] = {
+    { 'a', "all", NULL, "remove every sandbox of the daemon", CLI_FLAG, offsetof(struct rm_args, all) },
+    CLI_OPTIONS_END,
+};
+
+/* Removes one and says so by its id; a failure is told and leaves the others their turn. */
+static int remove_one(struct cli *cli, const char *id)
+{
+    struct berm_problem problem;
+
+    if (berm_sandbox_delete(cli->client, id, &problem) < 0)
+        return cli_problem(cli, &problem);
+    printf("%s\n", id);
+    return STATUS_OK;
+}
+
+static int take_names(struct cli *cli, const struct berm_sandbox_list *page, void *data)
+{
+    struct cli_list *ids = data;
+    const char **more = arena_calloc(&cli->arena, ids->count + page->count + 1, sizeof(*more));
+
+    if (!more)
+        return cli_fail(cli, "out of memory");
+    for (size_t i = 0; i < ids->count; i++)
+        more[i] = ids->items[i];
+    for (size_t i = 0; i < page->count; i++)
+        more[ids->count + i] = arena_strdup(&cli->arena, str_from(page->items[i].id));
+    ids->items = more;
+    ids->count += page->count;
+    return STATUS_OK;
+}
+
+/* All ids first: removing while paging would move the pages under us. */
+static int remove_all(struct cli *cli)
+{
+    struct cli_list ids = { 0 };
+    int status = each_page(cli, NULL, take_names, &ids);
+
+    for (size_t i = 0; i < ids.count; i++) {
+        int one = ids.items[i] ? remove_one(cli, ids.items[i]) : cli_fail(cli, "out of memory");
+        status = one != STATUS_OK ? one : status;
+    }
+    return status;
+}
+
+static int run_rm(struct cli *cli, int argc, char **argv)
+{
+    struct rm_args args = { 0 };
+    struct cli_operands operands;
+    int status = STATUS_OK;
+
+    if (cli_parse(cli, argc, argv, &args, 0, INT_MAX, &operands) < 0)
+        return STATUS_USAGE;
+    if (cli->help)
+        return cli_help(cli);
+    if (args.all == (operands.count > 0))
+        return cli_usage(cli, args.all ? "either --all or ids" : "which sandbox?");
+    if (!cli_client(cli))
+        return STATUS_FAILED;
+    if (args.all)
+        return remove_all(cli);
+    for (int i = 0; i < operands.count; i++) {
+        int one = remove_one(cli, operands.items[i]);
+        status = one != STATUS_OK ? one : status;
+    }
+    return status;
+}
+
+const struct verb verb_rm = {
+    .name = "rm",
+    .operands = "ID... | --all",
+    .summary = "end sandboxes and free everything they hold",
+    .options = rm_options,
+    .run = run_rm,
+};

@@ -1,0 +1,39 @@
+/* Running the built `berm` and looking at what comes out. */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { fileURLToPath } from 'node:url';
+import path from 'node:path';
+
+const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../../..');
+export const buildDir = path.resolve(root, process.env.BERM_BUILD ?? 'build');
+
+/* `berm` lies at the top of a finished build, and where meson left it in a build directory. */
+export const bermPath = process.env.BERM_CLI ?? path.join(buildDir, 'berm');
+
+/*
+ * Starts berm. `options.input`: bytes for stdin (default: stdin is empty); `options.env`: more variables. The result
+ * has the child and `done`, which gives {status, signal, stdout, stderr}, the outputs as buffers.
+ */
+export function start(args, options = {}) {
+  const child = spawn(bermPath, args, {
+    stdio: [options.stdin ?? 'pipe', options.stdout ?? 'pipe', 'pipe'],
+    cwd: options.cwd,
+    env: { PATH: process.env.PATH, HOME: process.env.HOME, ...options.env },
+  });
+  const chunks = { stdout: [], stderr: [] };
+  child.stdout?.on('data', (chunk) => chunks.stdout.push(chunk));
+  child.stderr.on('data', (chunk) => chunks.stderr.push(chunk));
+  child.stdin?.on('error', () => {}); /* berm need not read it to the end */
+  if (child.stdin && !options.keepStdin) child.stdin.end(options.input ?? '');
+  const done = once(child, 'close').then(([status, signal]) => ({
+    status,
+    signal,
+    stdout: Buffer.concat(chunks.stdout),
+    stderr: Buffer.concat(chunks.stderr),
+    out: Buffer.concat(chunks.stdout).toString(),
+    err: Buffer.concat(chunks.stderr).toString(),
+  }));
+  return { child, done };
+}
+
+export const berm = (args, options) => start(args, options).done;

@@ -1,0 +1,549 @@
+/* How `berm` takes answers that are late, broken or hostile. Needs no sandbox. */
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import fs from 'node:fs/promises';
+import os from 'node:os';
+import path from 'node:path';
+import { after, test } from 'node:test';
+
+import { event, exit, json, output, startMock, stream, withExec } from './mock.mjs';
+import { berm, start } from './program.mjs';
+
+const directory = await fs.mkdtemp(path.join(os.tmpdir(), 'berm-cli-'));
+after(() => fs.rm(directory, { recursive: true }));
+
+async function withMock(handler, work) {
+  const mock = await startMock(handler);
+  try {
+    return await work(mock, { BERM_URL: mock.url });
+  } finally {
+    await mock.close();
+  }
+}
+
+const execWith = (exec, work) => withMock(withExec(exec), work);
+
+test('output goes to the right streams and the status is the command\'s', () =>
+  execWith(
+    (request, response) => {
+      request.resume();
+      stream(response).end(output('to out\n') + output('to err\n', 'stderr') + exit(42));
+    },
+    async (mock, env) => {
+      const result = await berm(['exec', 'mock', '--', 'anything'], { env });
+      assert.equal(result.out, 'to out\n');
+      assert.equal(result.err, 'to err\n');
+      assert.equal(result.status, 42);
+    },
+  ));
+
+test('output arrives while the command runs', () =>
+  execWith(
+    (request, response) => {
+      request.resume();
+      stream(response).write(output('first'));
+      response.on('close', () => {});
+      mockState.finish = () => response.end(exit(0));
+    },
+    async (mock, env) => {
+      const { child, done } = start(['exec', 'mock', 'x'], { env });
+      const [chunk] = await once(child.stdout, 'data');
+      assert.equal(chunk.toString(), 'first');
+      mockState.finish();
+      assert.equal((await done).status, 0);
+    },
+  ));
+const mockState = {};
+
+test('bytes that are not UTF-8 pass unchanged, and an event may come in any number of pieces', () => {
+  const bytes = Buffer.from(Array.from({ length: 256 }, (_, i) => i));
+  return execWith(
+    async (request, response) => {
+      request.resume();
+      stream(response);
+      for (const byte of Buffer.from(output(bytes) + exit(0))) {
+        response.write(Buffer.from([byte]));
+        await new Promise(setImmediate);
+      }
+      response.end();
+    },
+    async (mock, env) => {
+      const result = await berm(['exec', 'mock', 'x'], { env });
+      assert.deepEqual(result.stdout, bytes);
+      assert.equal(result.status, 0);
+    },
+  );
+});
+
+const brokenStreams = {
+  'ends without a status': output('partial'),
+  'has base64 that is none': event('stdout', '!!!!') + exit(0),
+  'has an exit that is not JSON': event('exit', 'zero'),
+  'has an exit without a code': event('exit', '{}'),
+  'has an exit code that is text': event('exit', '{"exit_code":"0"}'),
+};
+for (const [what, body] of Object.entries(brokenStreams)) {
+  test(`a stream that ${what} is a failure of berm`, () =>
+    execWith(
+      (request, response) => {
+        request.resume();
+        stream(response).end(body);
+      },
+      async (mock, env) => {
+        const result = await berm(['exec', 'mock', 'x'], { env });
+        assert.equal(result.status, 125);
+        assert.match(result.err, /^berm: the command's output stream/m);
+      },
+    ));
+}
+
+test('an event without end is cut off', () =>
+  execWith(
+    (request, response) => {
+      request.resume();
+      stream(response);
+      const chunk = 'data: ' + 'A'.repeat(1 << 20);
+      response.on('error', () => {});
+      const more = () => {
+        while (!response.destroyed && response.write(chunk.slice(6)));
+        if (!response.destroyed) response.once('drain', more);
+      };
+      response.write('event: stdout\ndata: ');
+      more();
+    },
+    async (mock, env) => {
+      const result = await berm(['exec', 'mock', 'x'], { env });
+      assert.equal(result.status, 125);
+      assert.match(result.err, /larger than allowed/);
+    },
+  ));
+
+test('an error event is told by its text, without its control characters', () =>
+  execWith(
+    (request, response) => {
+      request.resume();
+      stream(response).end(event('error', JSON.stringify({ error: 'gone \u001b[2J now', code: 'sandbox_died' })));
+    },
+    async (mock, env) => {
+      const result = await berm(['exec', 'mock', 'x'], { env });
+      assert.equal(result.status, 125);
+      assert.match(result.err, /gone \?\[2J now/);
+    },
+  ));
+
+test('nothing after the exit event counts', () =>
+  execWith(
+    (request, response) => {
+      request.resume();
+      stream(response).end(exit(3) + output('late') + exit(0));
+    },
+    async (mock, env) => {
+      const result = await berm(['exec', 'mock', 'x'], { env });
+      assert.equal(result.status, 3);
+      assert.equal(result.out, '');
+    },
+  ));
+
+test('a command that ends does not wait for stdin to end', () =>
+  execWith(
+    (request, response) => {
+      request.on('error', () => {});
+      request.once('data', () => stream(response).end(exit(0)));
+    },
+    async (mock, env) => {
+      const { child, done } = start(['exec', '-i', 'mock', 'head'], { env, keepStdin: true });
+      assert.equal((await done).status, 0);
+      child.stdin.destroy();
+    },
+  ));
+
+test('a refusal ends a command whose stdin is still open', () =>
+  execWith(
+    (request, response) => {
+      request.on('error', () => {});
+      request.once('data', () => json(response, 400, { error: 'no such thing', code: 'invalid_request', context: {} }));
+    },
+    async (mock, env) => {
+      const { child, done } = start(['exec', '-i', 'mock', 'cat'], { env, keepStdin: true });
+      const result = await done;
+      child.stdin.destroy();
+      assert.equal(result.status, 125);
+      assert.match(result.err, /no such thing/);
+    },
+  ));
+
+test('the document is the first line of the body and stdin follows verbatim', () => {
+  const input = Buffer.concat([Buffer.from([0, 10, 13, 255]), Buffer.alloc(3 << 20, 'x')]);
+  const seen = {};
+  return execWith(
+    (request, response) => {
+      const chunks = [];
+      seen.headers = request.headers;
+      request.on('data', (chunk) => chunks.push(chunk));
+      request.on('end', () => {
+        seen.body = Buffer.concat(chunks);
+        stream(response).end(exit(0));
+      });
+    },
+    async (mock, env) => {
+      const args = ['exec', '-i', '-e', 'A=b=c', '-w', '/tmp', '-s', 'one', '--timeout', '90s', 'mock', '--', 'cat', '-'];
+      const result = await berm(args, { env, input });
+      assert.equal(result.status, 0, result.err);
+      const end = seen.body.indexOf(10);
+      assert.deepEqual(JSON.parse(seen.body.subarray(0, end).toString()), {
+        argv: ['cat', '-'], cwd: '/tmp', env: { A: 'b=c' }, timeout_ms: 90000,
+      });
+      assert.ok(seen.body.subarray(end + 1).equals(input));
+      assert.equal(seen.headers['content-type'], 'application/x-berm-exec');
+      assert.equal(seen.headers['session-id'], 'one');
+      assert.equal(seen.headers.expect, undefined);
+    },
+  );
+});
+
+test('input and output flow at the same time', () =>
+  execWith(
+    (request, response) => {
+      let head = true;
+      stream(response);
+      request.on('data', (chunk) => {
+        const data = head ? chunk.subarray(chunk.indexOf(10) + 1) : chunk;
+        head = false;
+        if (data.length) response.write(output(data));
+      });
+      request.on('end', () => response.end(exit(0)));
+    },
+    async (mock, env) => {
+      const { child, done } = start(['exec', '-i', 'mock', 'cat'], { env, keepStdin: true });
+      for (const line of ['one\n', 'two\n', 'three\n']) {
+        child.stdin.write(line);
+        const [chunk] = await once(child.stdout, 'data');
+        assert.equal(chunk.toString(), line);
+      }
+      child.stdin.end();
+      assert.equal((await done).status, 0);
+    },
+  ));
+
+for (const [signal, when] of [['SIGINT', 'runs'], ['SIGTERM', 'runs'], ['SIGINT', 'is created']]) {
+  test(`${signal} while the sandbox ${when} removes it and then ends berm`, async () => {
+    let reached;
+    const started = new Promise((resolve) => { reached = resolve; });
+    const normal = withExec((request, response) => {
+      request.resume();
+      stream(response).write(output('running'));
+      reached();
+    });
+    const handler = (request, response) => {
+      if (when === 'is created' && request.method === 'PUT') return reached();
+      return normal(request, response);
+    };
+    await withMock(handler, async (mock, env) => {
+      const { child, done } = start(['run', 'sleep', '100'], { env });
+      await started;
+      child.kill(signal);
+      const result = await done;
+      assert.equal(result.signal, signal);
+      const last = mock.requests.at(-1);
+      assert.equal(`${last.method} ${last.url}`, 'DELETE /v1/sandbox/mock');
+    });
+  });
+}
+
+test('a signal while the output is stuck in a full pipe still ends berm', () => {
+  let isStuck;
+  const stuck = new Promise((resolve) => { isStuck = resolve; });
+  return execWith(
+    (request, response) => {
+      request.resume();
+      stream(response);
+      const piece = output('y'.repeat(60000));
+      let timer;
+      const more = () => {
+        clearTimeout(timer);
+        while (!response.destroyed && response.write(piece));
+        timer = setTimeout(isStuck, 200); /* nobody took anything for this long: every buffer on the way is full */
+        if (!response.destroyed) response.once('drain', more);
+      };
+      more();
+    },
+    async (mock, env) => {
+      const { child, done } = start(['run', 'yes'], { env });
+      await once(child.stdout, 'data');
+      child.stdout.pause();
+      await stuck;
+      child.kill('SIGINT');
+      child.stdout.resume();
+      assert.equal((await done).signal, 'SIGINT');
+      assert.equal(mock.requests.at(-1).method, 'DELETE');
+    },
+  );
+});
+
+test('run removes the sandbox when the command fails to start and when berm is refused', () =>
+  execWith(
+    (request, response) => {
+      request.resume();
+      json(response, 502, { error: 'pool is broken', code: 'pool_error', context: {} });
+    },
+    async (mock, env) => {
+      const result = await berm(['run', 'true'], { env });
+      assert.equal(result.status, 125);
+      assert.match(result.err, /pool is broken/);
+      assert.equal(mock.requests.at(-1).method, 'DELETE');
+    },
+  ));
+
+test('run does not touch a sandbox that was there before', () =>
+  withMock(
+    (request, response) => json(response, 200, { id: 'mine', state: 'running' }),
+    async (mock, env) => {
+      const result = await berm(['run', '--name', 'mine', 'true'], { env });
+      assert.equal(result.status, 125);
+      assert.deepEqual(mock.requests.map((r) => r.method), ['GET']);
+    },
+  ));
+
+test('a reader that went away ends berm quietly with 141', () =>
+  execWith(
+    (request, response) => {
+      request.resume();
+      stream(response).write(output('a line\n'));
+      const timer = setInterval(() => response.write(output('a line\n')), 5);
+      response.on('close', () => clearInterval(timer));
+    },
+    async (mock, env) => {
+      const { child, done } = start(['exec', 'mock', 'yes'], { env });
+      await once(child.stdout, 'data');
+      child.stdout.destroy();
+      const result = await done;
+      assert.equal(result.status, 141);
+      assert.equal(result.err, '');
+    },
+  ));
+
+test('nobody listening is explained', async () => {
+  const mock = await startMock(() => {});
+  await mock.close();
+  const run = await berm(['run', 'true'], { env: { BERM_URL: mock.url } });
+  assert.equal(run.status, 125);
+  assert.match(run.err, /cannot reach .*\nis bermd running\? try: make run/);
+  const ls = await berm(['ls'], { env: { BERM_URL: mock.url } });
+  assert.equal(ls.status, 1);
+});
+
+test('the key goes as a bearer token, from the environment or a file, and a wrong one is explained', () =>
+  withMock(
+    (request, response) => json(response, 401, { error: 'Unauthorized', code: 'unauthorized', context: {} }),
+    async (mock, env) => {
+      const result = await berm(['ls'], { env: { ...env, BERM_API_KEY: 'secret' } });
+      assert.equal(mock.requests[0].headers.authorization, 'Bearer secret');
+      assert.equal(result.status, 1);
+      assert.match(result.err, /Unauthorized\nset BERM_API_KEY/);
+      const file = path.join(directory, 'key');
+      await fs.writeFile(file, 'from-file\n');
+      await berm(['ls', '--api-key-file', file], { env });
+      assert.equal(mock.requests[1].headers.authorization, 'Bearer from-file');
+      const injected = await berm(['ls'], { env: { ...env, BERM_API_KEY: 'a\nX-Evil: 1' } });
+      assert.equal(injected.status, 1);
+      assert.equal(mock.requests.length, 2);
+    },
+  ));
+
+test('a redirect is not followed, so the key stays with its daemon', () =>
+  withMock(
+    (request, response) => response.writeHead(302, { location: 'http://127.0.0.1:1/' }).end(),
+    async (mock, env) => {
+      const result = await berm(['ls'], { env });
+      assert.equal(result.status, 1);
+      assert.match(result.err, /answered 302/);
+      assert.equal(mock.requests.length, 1);
+    },
+  ));
+
+test('all pages are listed, as a table, as ids and as one JSON document', () => {
+  const page = (ids, cursor) => ({
+    sandboxes: ids.map((id) => ({ id, state: 'running', image: 'base', generation: 1, labels: { a: 'b\u001b' } })), cursor,
+  });
+  return withMock(
+    (request, response) => json(response, 200,
+      request.url.includes('cursor=two%2Fx') ? page(['c'], null) : page(['a', 'b'], 'two/x')),
+    async (mock, env) => {
+      const table = await berm(['ls', '--label', 'x=y'], { env });
+      assert.match(table.out, /^ID +STATE/);
+      assert.match(table.out, /a=b\?/);
+      assert.equal(table.out.trim().split('\n').length, 4);
+      assert.equal(mock.requests[0].url, '/v1/sandboxes?label=x%3Dy');
+      assert.equal(mock.requests[1].url, '/v1/sandboxes?label=x%3Dy&cursor=two%2Fx');
+      assert.equal((await berm(['ls', '-q'], { env })).out, 'a\nb\nc\n');
+      const listed = JSON.parse((await berm(['ls', '--json'], { env })).out);
+      assert.deepEqual(listed.sandboxes.map((s) => s.id), ['a', 'b', 'c']);
+    },
+  );
+});
+
+test('wrong calls are explained and end with 2, or 125 where a command has the other statuses', async () => {
+  const calls = [
+    [[], 2], [['frobnicate'], 2], [['ls', 'extra'], 2], [['ls', '--nonsense'], 2], [['inspect'], 2],
+    [['rm'], 2], [['rm', '--all', 'x'], 2], [['cp', 'a', 'b'], 2], [['cp', 'a:x', 'b:y'], 2], [['image'], 2],
+    [['create', '--memory', 'lots'], 2], [['run'], 125], [['run', '--cpus', '-1', 'true'], 125], [['exec', 'a'], 125],
+    [['exec', '-e', 'BERM_SURELY_NOT_SET', 'a', 'b'], 125],
+  ];
+  for (const [args, status] of calls) {
+    const result = await berm(args, { env: { BERM_URL: 'http://127.0.0.1:1' } });
+    assert.equal(result.status, status, `berm ${args.join(' ')}: ${result.err}`);
+  }
+});
+
+test('an id that is none is refused before anything is sent', () =>
+  withMock(
+    (request, response) => json(response, 200, {}),
+    async (mock, env) => {
+      for (const id of ['..', 'UPPER', 'a/b', 'x'.repeat(129)]) {
+        const result = await berm(['inspect', id], { env });
+        assert.equal(result.status, 1);
+        assert.match(result.err, /is not a sandbox id/);
+      }
+      assert.equal(mock.requests.length, 0);
+    },
+  ));
+
+test('help and version need no daemon', async () => {
+  const env = { BERM_URL: 'http://127.0.0.1:1' };
+  assert.match((await berm(['version'], { env })).out, /^berm \d/);
+  const verbs = (await berm(['help', '--list'], { env })).out.trim().split('\n');
+  assert.ok(verbs.includes('image build'));
+  for (const verb of verbs) {
+    const result = await berm(['help', ...verb.split(' ')], { env });
+    assert.equal(result.status, 0);
+    assert.match(result.out, new RegExp(`^usage: berm ${verb}`));
+    assert.equal((await berm([...verb.split(' '), '--help'], { env })).status, 0);
+  }
+});
+
+/* One member of a ustar archive. */
+function member(name, type, { body = '', link = '', mode = 0o644 } = {}) {
+  const header = Buffer.alloc(512);
+  const data = Buffer.from(body);
+  header.write(name, 0);
+  header.write(mode.toString(8).padStart(7, '0'), 100);
+  header.write('0000000', 108);
+  header.write('0000000', 116);
+  header.write(data.length.toString(8).padStart(11, '0'), 124);
+  header.write('00000000000', 136);
+  header.write('        ', 148);
+  header.write(type, 156);
+  header.write(link, 157);
+  header.write('ustar\u000000', 257);
+  header.write(`${header.reduce((a, b) => a + b).toString(8).padStart(6, '0')}\0 `, 148);
+  return Buffer.concat([header, data, Buffer.alloc((512 - (data.length % 512)) % 512)]);
+}
+
+/* A sandbox in which tar is the attacker's: copies its directory to `target`. */
+function copyHostile(members, target) {
+  const archive = Buffer.concat([...members, Buffer.alloc(1024)]);
+  return execWith(
+    (request, response) => {
+      const chunks = [];
+      request.on('data', (chunk) => chunks.push(chunk));
+      request.on('end', () => {
+        const { argv } = JSON.parse(Buffer.concat(chunks).toString().split('\n')[0]);
+        stream(response).end(output(argv[0] === 'tar' ? archive : 'd\n') + exit(0));
+      });
+    },
+    (mock, env) => berm(['cp', '-r', 'mock:/workspace/tree', target], { env }),
+  );
+}
+
+test('a hostile directory stays below its target, and what is left out is told', async () => {
+  const target = path.join(directory, 'hostile');
+  const outside = path.join(directory, 'outside');
+  await fs.mkdir(outside);
+  await fs.writeFile(path.join(outside, 'file'), 'untouched');
+  const result = await copyHostile([
+    member('./', '5', { mode: 0o777 }),
+    member('../outside/dotdot', '0', { body: 'x' }),
+    member(path.join(outside, 'absolute'), '0', { body: 'x' }),
+    member('a/../../outside/middle', '0', { body: 'x' }),
+    member('out', '2', { link: '../outside' }),
+    member('out/through-link', '0', { body: 'x' }),
+    member('abs', '2', { link: outside }),
+    member('self', '2', { link: '.' }),
+    member('climb', '2', { link: 'self/self/../../outside' }),
+    member('climb/by-self', '0', { body: 'x' }),
+    member('inside', '2', { link: 'sub' }),
+    member('inside/through-own-link', '0', { body: 'x' }),
+    member('hard', '1', { link: path.join(outside, 'file') }),
+    member('hard2', '1', { link: '../outside/file' }),
+    member('null', '3'),
+    member('fifo', '6'),
+    member('setuid', '0', { body: 'x', mode: 0o6755 }),
+    member('sub/', '5'),
+    member('sub/good', '0', { body: 'good', mode: 0o644 }),
+    member('link', '2', { link: 'sub/good' }),
+  ], target);
+  assert.equal(result.status, 1, result.err);
+  assert.match(result.err, /left out \.\.\/outside\/dotdot/);
+  assert.deepEqual(await fs.readdir(outside), ['file']);
+  assert.equal(await fs.readFile(path.join(outside, 'file'), 'utf8'), 'untouched');
+  assert.equal((await fs.stat(path.join(outside, 'file'))).nlink, 1);
+  assert.equal(await fs.readFile(path.join(target, 'link'), 'utf8'), 'good');
+  assert.equal((await fs.stat(path.join(target, 'setuid'))).mode & 0o7000, 0);
+  const names = await fs.readdir(target);
+  for (const name of ['out', 'abs', 'climb', 'hard', 'hard2', 'null', 'fifo'])
+    assert.ok(!names.includes(name) || (await fs.lstat(path.join(target, name))).isDirectory(), name);
+});
+
+test('a copy does not go through a link that lies in the target', async () => {
+  const target = path.join(directory, 'with-link');
+  const elsewhere = path.join(directory, 'elsewhere');
+  await fs.mkdir(target);
+  await fs.mkdir(elsewhere);
+  await fs.symlink(elsewhere, path.join(target, 'tree'));
+  const into = await copyHostile([member('tree/planted', '0', { body: 'x' })], `${target}/.`);
+  assert.equal(into.status, 1);
+  assert.match(into.err, /is a link/);
+  assert.deepEqual(await fs.readdir(elsewhere), []);
+});
+
+test('a tar stream that is none, or is cut off, is a failure', async () => {
+  const target = path.join(directory, 'broken');
+  const noise = await copyHostile([Buffer.alloc(4096, 'n')], target);
+  assert.equal(noise.status, 1);
+  const cut = await copyHostile([member('file', '0', { body: 'x'.repeat(5000) }).subarray(0, 2048)], target);
+  assert.equal(cut.status, 1);
+});
+
+test('a sandbox that answers nonsense about a path is not believed', () =>
+  execWith(
+    (request, response) => {
+      request.resume();
+      stream(response).end(output('file\n'.repeat(1000)) + exit(0));
+    },
+    async (mock, env) => {
+      const result = await berm(['cp', 'mock:/workspace/x', path.join(directory, 'never')], { env });
+      assert.equal(result.status, 1);
+      await assert.rejects(fs.access(path.join(directory, 'never')));
+    },
+  ));
+
+test('a download that breaks leaves the old file and no other', () => {
+  const own = path.join(directory, 'own');
+  return withMock(
+    (request, response) => {
+      request.resume();
+      if (request.method === 'POST') return stream(response).end(output('f\n') + exit(0));
+      response.writeHead(200, { 'content-length': 1000 });
+      response.write('half');
+      return setImmediate(() => response.destroy());
+    },
+    async (mock, env) => {
+      await fs.mkdir(own);
+      await fs.writeFile(path.join(own, 'file'), 'old');
+      const result = await berm(['cp', 'mock:/workspace/file', own], { env });
+      assert.equal(result.status, 1);
+      assert.deepEqual(await fs.readdir(own), ['file']);
+      assert.equal(await fs.readFile(path.join(own, 'file'), 'utf8'), 'old');
+    },
+  );
+});
