@@ -15,7 +15,7 @@ static int fail_at(struct berm_error *err, const char *path)
 {
     /* What the archive asks for and the file system cannot do is the archive's fault; a full disk is not. */
     bool ours = errno == ENOSPC || errno == EDQUOT || errno == EIO || errno == ENOMEM || errno == EMFILE;
-    return berm_fail(err, ours ? BERM_E_SYSTEM : BERM_E_IMAGE_INVALID, errno, "unpacking %.180s", path);
+    return berm_fail(err, ours ? BERM_E_SYSTEM : BERM_E_IMAGE_INVALID, errno, "unpacking %.120s", path);
 }
 
 static struct unpack_disk *disk_of(struct unpack_sink *sink)
