@@ -1,0 +1,173 @@
+/*
+ * child.c - the order of things between clone3 and exec.
+ *
+ * The child begins as host root in fresh mount, pid, uts and ipc namespaces that belong to the *initial* user
+ * namespace: nothing that runs inside later has any right over them. It joins its cgroups and network namespace,
+ * builds the root and pivots; only then does it enter the sandbox's user namespace and drop what is left, so that
+ * no step that touches the image or executes code has rights outside.
+ *
+ * It writes the failed step and errno to the status pipe and exits; success closes the pipe at exec.
+ */
+#include "child.h"
+
+#include "base/sys.h"
+#include "caps.h"
+#include "landlock.h"
+
+#include <fcntl.h>
+#include <grp.h>
+#include <linux/close_range.h>
+#include <linux/sched.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+
+#define NAMESPACES (CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWUTS | CLONE_NEWIPC)
+
+static _Noreturn void fail(int status_fd, enum step step)
+{
+    struct child_failure failure = { .step = step, .errnum = errno ? errno : EIO };
+
+    write_all(status_fd, &failure, sizeof(failure));
+    _exit(1);
+}
+
+#define DO(step, expression)                                                                                       \
+    do {                                                                                                           \
+        if (step_fault(STEP_##step) || (expression) < 0)                                                           \
+            fail(status_fd, STEP_##step);                                                                          \
+    } while (0)
+
+/* A mask survives exec. (No signal is ignored in the worker, which would survive it too.) */
+static void unblock_signals(void)
+{
+    sigset_t none;
+
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+static int build_root(const struct child_plan *plan, int status_fd)
+{
+    const struct rootfs_plan *r = &plan->rootfs;
+    int root, proc;
+
+    DO(IDENTITY, rootfs_write_identity(r));
+    DO(LOWER, rootfs_mount_lower(r));
+    DO(OVERLAY, root = rootfs_mount_overlay(r));
+    DO(PROC, proc = procfs_mount(root));
+    DO(PROC_MASKS, procfs_mask(proc));
+    DO(DEV, rootfs_mount_dev(root));
+    DO(DEVPTS, rootfs_mount_devpts(root, r->uid_base));
+    DO(SHM, rootfs_mount_shm(root, r));
+    DO(SYS, rootfs_mount_sys(root));
+    DO(PIVOT, rootfs_pivot(root));
+    return root;
+}
+
+/* Both the soft and the hard one: raising is a capability that the sandbox lacks. */
+static int set_resource_limits(uint32_t nofile)
+{
+    const struct rlimit files = { nofile, nofile }, core = { 0, 0 };
+
+    if (setrlimit(RLIMIT_NOFILE, &files) < 0 || setrlimit(RLIMIT_CORE, &core) < 0)
+        return -1;
+    umask(022);
+    return setsid() < 0 ? -1 : 0;
+}
+
+static int become_root_inside(void)
+{
+    if (setgroups(0, NULL) < 0 || setresgid(0, 0, 0) < 0)
+        return -1;
+    return setresuid(0, 0, 0);
+}
+
+/* /dev/null of the sandbox as 0, 1 and 2, the agent's socket as 3, everything else closed by exec. */
+static int arrange_descriptors(int listen_fd)
+{
+    int null = open("/dev/null", O_RDWR | O_CLOEXEC | O_NOCTTY);
+
+    if (null < 0)
+        return -1;
+    for (int fd = 0; fd <= 2; fd++)
+        if (dup2(null, fd) < 0)
+            return -1;
+    if (dup2(listen_fd, SPAWN_AGENT_FD) < 0)
+        return -1;
+    return close_range(SPAWN_AGENT_FD + 1, ~0U, CLOSE_RANGE_CLOEXEC);
+}
+
+static int exec_agent(int agent_fd, const char *hostname)
+{
+    char name[80];
+    char *const argv[] = { (char[]){ "berm-agent" }, (char[]){ "--sandbox" }, NULL };
+    char *const envp[] = { (char[]){ "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin" },
+                           (char[]){ "HOME=/root" }, name, NULL };
+
+    snprintf(name, sizeof(name), "HOSTNAME=%s", hostname);
+    return (int)syscall(SYS_execveat, agent_fd, "", argv, envp, AT_EMPTY_PATH);
+}
+
+static void drop_privileges(const struct child_plan *plan, int ruleset, int status_fd)
+{
+    DO(JOIN_USERNS, setns(plan->rootfs.userns_fd, CLONE_NEWUSER));
+    DO(IDS, become_root_inside());
+    DO(CAPS, caps_drop_to_sandbox());
+    DO(NO_NEW_PRIVS, prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
+    if (ruleset >= 0)
+        DO(LANDLOCK_ENTER, landlock_enter(ruleset));
+    DO(SECCOMP, filter_install(plan->filter));
+}
+
+static _Noreturn void child_main(const struct child_plan *plan, int status_fd)
+{
+    int root, ruleset = -EBADF;
+
+    unblock_signals();
+    DO(JOIN_CGROUP, cgroup_join_v1(plan->cgroups, plan->name));
+    DO(JOIN_NETNS, setns(plan->netns_fd, CLONE_NEWNET));
+    DO(CGROUPNS, unshare(CLONE_NEWCGROUP));
+    root = build_root(plan, status_fd);
+    DO(RLIMITS, set_resource_limits(plan->nofile));
+    if (plan->landlock_abi >= LANDLOCK_ABI_MIN)
+        DO(LANDLOCK, ruleset = landlock_ruleset_new(plan->landlock_abi, root));
+    DO(DESCRIPTORS, arrange_descriptors(plan->listen_fd));
+    drop_privileges(plan, ruleset, status_fd);
+    DO(EXEC, exec_agent(plan->stage->agent_fd, plan->rootfs.hostname));
+    _exit(1);
+}
+
+static pid_t clone_child(int cgroup_fd)
+{
+    struct clone_args args = {
+        .flags = NAMESPACES | (cgroup_fd >= 0 ? CLONE_INTO_CGROUP : 0),
+        .exit_signal = SIGCHLD,
+        .cgroup = cgroup_fd >= 0 ? (uint64_t)cgroup_fd : 0,
+    };
+
+    return (pid_t)syscall(SYS_clone3, &args, sizeof(args));
+}
+
+pid_t child_start(const struct child_plan *plan, int cgroup_fd, int *ret_status_fd)
+{
+    _cleanup_close_ int read_end = -EBADF;
+    _cleanup_close_ int write_end = -EBADF;
+    int pipes[2];
+    pid_t pid;
+
+    if (pipe2(pipes, O_CLOEXEC | O_NONBLOCK) < 0)
+        return -1;
+    read_end = pipes[0];
+    write_end = pipes[1];
+    pid = clone_child(cgroup_fd);
+    if (pid == 0)
+        child_main(plan, write_end);
+    if (pid < 0)
+        return -1;
+    *ret_status_fd = TAKE_FD(read_end);
+    return pid;
+}

@@ -1,0 +1,36 @@
+/*
+ * child.h - from clone3 to exec: what the first process of a sandbox does before it is the agent.
+ */
+#pragma once
+
+#include "base/base.h"
+#include "base/spawn_wire.h"
+#include "cgroup.h"
+#include "filter.h"
+#include "rootfs.h"
+#include "stage.h"
+#include "step.h"
+
+struct child_plan {
+    const struct stage *stage;
+    const struct cgroup_host *cgroups;
+    const struct filter_program *filter;
+    const char *name; /* of cgroups and subvolume */
+    struct rootfs_plan rootfs;
+    int netns_fd;
+    int listen_fd;
+    uint32_t nofile;
+    unsigned landlock_abi; /* 0: the kernel has none */
+};
+
+/* What comes through the status pipe if the agent could not be started; nothing but its end if it could. */
+struct child_failure {
+    uint32_t step;
+    int32_t errnum;
+};
+
+/*
+ * Starts the child in `cgroup_fd` (v2; or -EBADF). Returns its pid, with *ret_status_fd the read end of its pipe;
+ * -1 with errno.
+ */
+pid_t child_start(const struct child_plan *plan, int cgroup_fd, int *ret_status_fd);

@@ -1,0 +1,120 @@
+/*
+ * control.c - requests about a sandbox that exists: use of resources, limits, freezing, sockets.
+ */
+#include "worker.h"
+
+#include "base/sys.h"
+#include "disk.h"
+#include "namespaces.h"
+
+#include <fcntl.h>
+
+static int open_subvolume(const struct worker *w, const char *name)
+{
+    return openat(w->stage.disk_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+}
+
+static void answer(struct worker *w, struct sandbox *s, uint32_t op, uint64_t serial, const char *failed)
+{
+    struct spawn_reply reply = { 0 };
+    struct berm_error err;
+
+    if (failed) {
+        berm_fail(&err, BERM_E_SYSTEM, errno, "%s", failed);
+        worker_reply_error(w, op, serial, s->key, &err);
+    } else {
+        worker_reply(w, &reply, op, serial, s->key);
+    }
+}
+
+void control_stat(struct worker *w, struct sandbox *s, uint64_t serial)
+{
+    char name[SLOT_NAME_SIZE];
+    struct spawn_reply reply = { 0 };
+    struct cgroup_stat stat;
+    _cleanup_close_ int subvolume = -EBADF;
+
+    slot_name(s->index, name);
+    subvolume = open_subvolume(w, name);
+    if (cgroup_read_stat(&w->cgroups, name, &stat) < 0 || subvolume < 0 ||
+        disk_usage(subvolume, &reply.stat.disk_bytes) < 0) {
+        answer(w, s, SPAWN_OP_STAT, serial, "read usage");
+        return;
+    }
+    reply.stat.memory_bytes = stat.memory_bytes;
+    reply.stat.memory_peak_bytes = stat.memory_peak_bytes;
+    reply.stat.cpu_usec = stat.cpu_usec;
+    reply.stat.pids = stat.pids;
+    reply.stat.oom_kills = stat.oom_kills;
+    worker_reply(w, &reply, SPAWN_OP_STAT, serial, s->key);
+}
+
+static const char *change_limits(struct worker *w, struct sandbox *s, const struct spawn_limits *limits)
+{
+    char name[SLOT_NAME_SIZE];
+    _cleanup_close_ int subvolume = -EBADF;
+
+    slot_name(s->index, name);
+    if (limits->nofile != s->limits.nofile) {
+        errno = EINVAL; /* a process carries it from its start */
+        return "open files limit of a running sandbox";
+    }
+    if (cgroup_set_limits(&w->cgroups, name, &s->limits, limits) < 0)
+        return "set cgroup limits";
+    if (limits->disk_bytes == s->limits.disk_bytes)
+        return NULL;
+    subvolume = open_subvolume(w, name);
+    if (subvolume < 0 || disk_set_limit(subvolume, limits->disk_bytes) < 0)
+        return "set disk quota";
+    return NULL;
+}
+
+/* All or nothing: what was changed before the failure is set back. */
+void control_set_limits(struct worker *w, struct sandbox *s, const struct spawn_request *request)
+{
+    const char *failed = change_limits(w, s, &request->limits);
+    char name[SLOT_NAME_SIZE];
+    int saved = errno;
+
+    slot_name(s->index, name);
+    if (failed && saved != EINVAL)
+        cgroup_set_limits(&w->cgroups, name, NULL, &s->limits);
+    if (!failed) {
+        s->limits = request->limits;
+        if (meta_write(s) < 0) {
+            failed = "write meta file";
+            saved = errno;
+        }
+    }
+    errno = saved;
+    answer(w, s, SPAWN_OP_SET_LIMITS, request->serial, failed);
+}
+
+void control_freeze(struct worker *w, struct sandbox *s, const struct spawn_request *request)
+{
+    char name[SLOT_NAME_SIZE];
+
+    slot_name(s->index, name);
+    answer(w, s, SPAWN_OP_FREEZE, request->serial,
+           cgroup_freeze(&w->cgroups, name, request->freeze.on) < 0 ? "freeze" : NULL);
+}
+
+void control_socket(struct worker *w, struct sandbox *s, const struct spawn_request *request)
+{
+    _cleanup_close_ int own_pidfd = -EBADF;
+    struct spawn_reply reply = { 0 };
+    int fd, pidfd = s->pidfd;
+
+    if (pidfd < 0)
+        pidfd = own_pidfd = pidfd_open_pid(s->pid);
+    if (pidfd < 0 || (fd = netns_socket(pidfd, w->stage.home_netns_fd, (int)request->socket.family,
+                                        (int)request->socket.type)) < 0) {
+        answer(w, s, SPAWN_OP_SOCKET, request->serial, "make socket");
+        return;
+    }
+    reply.op = SPAWN_OP_SOCKET;
+    reply.version = SPAWN_WIRE_VERSION;
+    reply.serial = request->serial;
+    reply.key = s->key;
+    peer_send(&w->peer, &reply, fd);
+}

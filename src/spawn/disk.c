@@ -1,0 +1,272 @@
+#include "disk.h"
+
+#include "base/sys.h"
+#include "loopdev.h"
+
+#include <endian.h>
+#include <fcntl.h>
+#include <linux/btrfs.h>
+#include <linux/btrfs_tree.h>
+#include <linux/magic.h>
+#include <spawn.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
+#include <sys/statvfs.h>
+#include <sys/wait.h>
+
+#ifndef BTRFS_QUOTA_CTL_ENABLE_SIMPLE_QUOTA
+#define BTRFS_QUOTA_CTL_ENABLE_SIMPLE_QUOTA 4
+#endif
+
+#define POOL_MIN      (UINT64_C(2) << 30)
+#define UNMOUNT_TRIES 100
+#define MOUNT_OPTIONS "nodatasum,ssd,discard=async"
+
+extern char **environ;
+
+/* --- the pool --- */
+
+static int is_mounted(int data_fd)
+{
+    struct statfs fs;
+    struct stat inside, outside;
+    _cleanup_close_ int fd = openat(data_fd, DISK_MOUNT_NAME, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+
+    if (fd < 0 || fstatfs(fd, &fs) < 0 || fstat(fd, &inside) < 0 || fstat(data_fd, &outside) < 0)
+        return 0;
+    return (unsigned long)fs.f_type == BTRFS_SUPER_MAGIC && inside.st_dev != outside.st_dev;
+}
+
+static uint64_t choose_size(int data_fd, uint64_t asked)
+{
+    struct statvfs fs;
+    uint64_t size = asked;
+
+    if (size == 0 && fstatvfs(data_fd, &fs) == 0)
+        size = (uint64_t)fs.f_bavail * fs.f_frsize / 4 * 3;
+    size = MAX(size, asked ? asked : POOL_MIN);
+    return size & ~UINT64_C(0xfffff);
+}
+
+/* mkfs.btrfs on the file through our descriptor of it. */
+static int run_mkfs(int fd, struct berm_error *err)
+{
+    char path[64];
+    char *const argv[] = { (char[]){ "mkfs.btrfs" },
+                           (char[]){ "-q" },
+                           (char[]){ "-K" },
+                           (char[]){ "-m" },
+                           (char[]){ "single" },
+                           path,
+                           NULL };
+    posix_spawn_file_actions_t quiet; /* -q still prints advice */
+    pid_t pid;
+    int status, rc;
+
+    snprintf(path, sizeof(path), "/proc/%d/fd/%d", (int)getpid(), fd);
+    posix_spawn_file_actions_init(&quiet);
+    posix_spawn_file_actions_addopen(&quiet, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
+    posix_spawn_file_actions_addopen(&quiet, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
+    rc = posix_spawnp(&pid, argv[0], &quiet, NULL, argv, environ);
+    posix_spawn_file_actions_destroy(&quiet);
+    if (rc != 0)
+        return berm_fail(err, BERM_E_SYSTEM, rc, "run mkfs.btrfs (package btrfs-progs)");
+    if (RETRY_EINTR(waitpid(pid, &status, 0)) < 0)
+        return berm_fail(err, BERM_E_SYSTEM, errno, "wait for mkfs.btrfs");
+    if (status != 0)
+        return berm_fail(err, BERM_E_SYSTEM, 0, "mkfs.btrfs failed with status %d", status);
+    return 0;
+}
+
+/* A new image gets its name only when it is whole, so that a crash here never leaves half a file system behind. */
+static int make_image(int data_fd, uint64_t size, struct berm_error *err)
+{
+    static const char temporary[] = DISK_FILE_NAME ".new";
+    _cleanup_close_ int fd = -EBADF;
+
+    if (unlinkat(data_fd, temporary, 0) < 0 && errno != ENOENT)
+        return berm_fail(err, BERM_E_SYSTEM, errno, "remove %s", temporary);
+    fd = openat(data_fd, temporary, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (fd < 0 || ftruncate(fd, (off_t)size) < 0)
+        return berm_fail(err, BERM_E_SYSTEM, errno, "make %s", temporary);
+    if (run_mkfs(fd, err) < 0)
+        return -1;
+    if (fsync(fd) < 0 || renameat(data_fd, temporary, data_fd, DISK_FILE_NAME) < 0)
+        return berm_fail(err, BERM_E_SYSTEM, errno, "name %s", DISK_FILE_NAME);
+    return 0;
+}
+
+static int open_image(int data_fd, uint64_t pool_bytes, struct berm_error *err)
+{
+    const int flags = O_RDWR | O_CLOEXEC | O_NOFOLLOW;
+    int fd = openat(data_fd, DISK_FILE_NAME, flags);
+
+    if (fd < 0 && errno == ENOENT) {
+        if (make_image(data_fd, choose_size(data_fd, pool_bytes), err) < 0)
+            return -1;
+        fd = openat(data_fd, DISK_FILE_NAME, flags);
+    }
+    if (fd < 0)
+        return berm_fail(err, BERM_E_SYSTEM, errno, "open %s", DISK_FILE_NAME);
+    return fd;
+}
+
+/* A pool that the operator has made larger since; it never shrinks. */
+static int grow(int image_fd, const struct loopdev *loop, int disk_fd, uint64_t pool_bytes, struct berm_error *err)
+{
+    struct btrfs_ioctl_vol_args args = { .name = "max" };
+    struct stat st;
+
+    if (fstat(image_fd, &st) < 0)
+        return berm_fail(err, BERM_E_SYSTEM, errno, "stat %s", DISK_FILE_NAME);
+    if (pool_bytes <= (uint64_t)st.st_size)
+        return 0;
+    if (ftruncate(image_fd, (off_t)choose_size(-1, pool_bytes)) < 0 || loopdev_update_size(loop) < 0 ||
+        ioctl(disk_fd, BTRFS_IOC_RESIZE, &args) < 0)
+        return berm_fail(err, BERM_E_SYSTEM, errno, "grow the disk pool");
+    return 0;
+}
+
+/* Simple quotas (Linux 6.7) cost nothing on deletion; older kernels count with full quota groups. */
+static int enable_quota(int disk_fd, bool *ret_simple, struct berm_error *err)
+{
+    struct btrfs_ioctl_quota_ctl_args args = { .cmd = BTRFS_QUOTA_CTL_ENABLE_SIMPLE_QUOTA };
+
+    if (ioctl(disk_fd, BTRFS_IOC_QUOTA_CTL, &args) == 0) {
+        *ret_simple = true;
+        return 0;
+    }
+    args.cmd = BTRFS_QUOTA_CTL_ENABLE;
+    if (ioctl(disk_fd, BTRFS_IOC_QUOTA_CTL, &args) < 0 && errno != EEXIST)
+        return berm_fail(err, BERM_E_SYSTEM, errno, "enable btrfs quotas");
+    *ret_simple = false;
+    return 0;
+}
+
+static int mount_pool(int data_fd, uint64_t pool_bytes, struct berm_error *err)
+{
+    _cleanup_close_ int image = open_image(data_fd, pool_bytes, err);
+    struct loopdev loop = { .fd = -EBADF };
+    _cleanup_close_ int disk = -EBADF;
+    char target[64];
+    int rc = -1;
+
+    if (image < 0 || loopdev_attach(image, &loop, err) < 0)
+        return -1;
+    snprintf(target, sizeof(target), "/proc/self/fd/%d/" DISK_MOUNT_NAME, data_fd);
+    if (mount(loop.path, target, "btrfs", MS_NOATIME | MS_NODEV | MS_NOSUID, MOUNT_OPTIONS) < 0)
+        berm_fail(err, BERM_E_SYSTEM, errno, "mount the disk pool");
+    else if ((disk = openat(data_fd, DISK_MOUNT_NAME, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0)
+        berm_fail(err, BERM_E_SYSTEM, errno, "open the disk pool");
+    else
+        rc = grow(image, &loop, disk, pool_bytes, err);
+    close_fd(&loop.fd);
+    return rc;
+}
+
+int disk_open(int data_fd, uint64_t pool_bytes, bool *ret_simple_quota, struct berm_error *err)
+{
+    _cleanup_close_ int disk = -EBADF;
+
+    if (mkdirat(data_fd, DISK_MOUNT_NAME, 0700) < 0 && errno != EEXIST)
+        return berm_fail(err, BERM_E_SYSTEM, errno, "make the disk directory");
+    if (!is_mounted(data_fd) && mount_pool(data_fd, pool_bytes, err) < 0)
+        return -1;
+    disk = openat(data_fd, DISK_MOUNT_NAME, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (disk < 0 || fchmod(disk, 0700) < 0)
+        return berm_fail(err, BERM_E_SYSTEM, errno, "open the disk pool");
+    if (enable_quota(disk, ret_simple_quota, err) < 0)
+        return -1;
+    return TAKE_FD(disk);
+}
+
+/* The mounts of sandboxes that ended just now are dropped by the kernel's workers, which nothing announces. */
+int disk_close(int data_fd, struct berm_error *err)
+{
+    char target[64];
+
+    snprintf(target, sizeof(target), "/proc/self/fd/%d/" DISK_MOUNT_NAME, data_fd);
+    for (int i = 0; is_mounted(data_fd); i++) {
+        bool last = i == UNMOUNT_TRIES;
+        if (umount2(target, UMOUNT_NOFOLLOW | (last ? MNT_DETACH : 0)) == 0)
+            continue;
+        if (errno != EBUSY || last)
+            return berm_fail(err, BERM_E_SYSTEM, errno, "unmount the disk pool");
+        usleep(10000);
+    }
+    return 0;
+}
+
+/* --- subvolumes --- */
+
+static void set_name(char *to, size_t size, const char *name)
+{
+    snprintf(to, size, "%s", name);
+}
+
+int disk_subvolume_create(int disk_fd, const char *name)
+{
+    struct btrfs_ioctl_vol_args args = { 0 };
+
+    set_name(args.name, sizeof(args.name), name);
+    return ioctl(disk_fd, BTRFS_IOC_SUBVOL_CREATE, &args);
+}
+
+int disk_subvolume_destroy(int disk_fd, const char *name)
+{
+    struct btrfs_ioctl_vol_args args = { 0 };
+
+    set_name(args.name, sizeof(args.name), name);
+    return ioctl(disk_fd, BTRFS_IOC_SNAP_DESTROY, &args);
+}
+
+int disk_set_limit(int subvolume_fd, uint64_t bytes)
+{
+    struct btrfs_ioctl_qgroup_limit_args args = {
+        .lim = { .flags = BTRFS_QGROUP_LIMIT_MAX_RFER, .max_rfer = bytes },
+    };
+
+    return ioctl(subvolume_fd, BTRFS_IOC_QGROUP_LIMIT, &args);
+}
+
+static int subvolume_id(int fd, uint64_t *ret)
+{
+    struct btrfs_ioctl_ino_lookup_args args = { .objectid = BTRFS_FIRST_FREE_OBJECTID };
+
+    if (ioctl(fd, BTRFS_IOC_INO_LOOKUP, &args) < 0)
+        return -1;
+    *ret = args.treeid;
+    return 0;
+}
+
+int disk_usage(int subvolume_fd, uint64_t *ret_bytes)
+{
+    struct btrfs_ioctl_search_args args = { 0 };
+    struct btrfs_ioctl_search_header header;
+    struct btrfs_qgroup_info_item item;
+    uint64_t id;
+
+    if (subvolume_id(subvolume_fd, &id) < 0)
+        return -1;
+    args.key = (struct btrfs_ioctl_search_key){
+        .tree_id = BTRFS_QUOTA_TREE_OBJECTID,
+        .min_type = BTRFS_QGROUP_INFO_KEY,
+        .max_type = BTRFS_QGROUP_INFO_KEY,
+        .min_offset = id,
+        .max_offset = id,
+        .max_transid = UINT64_MAX,
+        .nr_items = 1,
+    };
+    if (ioctl(subvolume_fd, BTRFS_IOC_TREE_SEARCH, &args) < 0)
+        return -1;
+    memcpy(&header, args.buf, sizeof(header));
+    if (args.key.nr_items == 0 || header.len < sizeof(item)) {
+        errno = ENOENT;
+        return -1;
+    }
+    memcpy(&item, args.buf + sizeof(header), sizeof(item));
+    *ret_bytes = le64toh(item.rfer);
+    return 0;
+}

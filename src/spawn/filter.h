@@ -1,0 +1,57 @@
+/*
+ * filter.h - the system call filters: an allow-list for sandboxes, compiled once into a binary decision tree over
+ * the ranges of call numbers, and a deny-list for the worker itself.
+ *
+ * The tree matters for the start: at installation the kernel walks the program once for every system call, to find
+ * those that are always allowed, and compiles it. Numbers are resolved with libseccomp; the program is our own
+ * because libseccomp compares call by call and cannot merge neighbours into ranges.
+ */
+#pragma once
+
+#include "base/error.h"
+
+#include <linux/filter.h>
+
+#define FILTER_PROGRAM_MAX 1024
+
+struct filter_program {
+    struct sock_filter insn[FILTER_PROGRAM_MAX];
+    uint16_t count;
+};
+
+/* What a rule does. The argument checks are in filter.c. */
+enum filter_verdict {
+    FILTER_ALLOW,
+    FILTER_EPERM,
+    FILTER_ENOSYS,
+    FILTER_CHECK_SOCKET,
+    FILTER_CHECK_SOCKETPAIR,
+    FILTER_CHECK_CLONE,
+    FILTER_CHECK_UNSHARE,
+    FILTER_CHECK_IOCTL,
+    FILTER_CHECK_PERSONALITY,
+    FILTER_CHECK_PRCTL,
+    FILTER_CHECK_ARCH_PRCTL,
+    FILTER_CHECK_MKNOD,
+    FILTER_CHECK_MKNODAT
+};
+
+struct filter_rule {
+    const char *name;
+    enum filter_verdict verdict;
+    int number; /* for calls newer than libseccomp, whose numbers are the same everywhere; else 0 */
+};
+
+extern const struct filter_rule filter_sandbox_rules[];
+extern const size_t filter_sandbox_rule_count;
+extern const struct filter_rule filter_worker_rules[];
+extern const size_t filter_worker_rule_count;
+
+/* The filter of every sandbox: what is not listed is ENOSYS, as on a kernel without the call. */
+int filter_compile_sandbox(struct filter_program *ret, struct berm_error *err);
+
+/* The worker's own: what is not listed is allowed. Sandboxes inherit it below theirs. */
+int filter_compile_worker(struct filter_program *ret, struct berm_error *err);
+
+/* Installs it for the calling process, for good. Needs no_new_privs. 0 or -1 with errno. */
+int filter_install(const struct filter_program *program);

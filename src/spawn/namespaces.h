@@ -1,0 +1,26 @@
+/*
+ * namespaces.h - the two namespaces of a sandbox that are made ahead of it.
+ */
+#pragma once
+
+#include "base/error.h"
+
+#include <sched.h>
+#include <sys/types.h>
+
+#ifndef CLONE_NEWTIME
+#define CLONE_NEWTIME 0x00000080
+#endif
+
+/* A user namespace whose ids 0..65535 are uid_base.. outside, owned by the initial one: a descriptor, or -1. */
+int userns_new(uint32_t uid_base);
+
+/*
+ * A network namespace with `lo` up and unprivileged ports from 0, owned by the initial user namespace, so that no
+ * one inside has any right over it. Leaves the caller in `home_fd`'s. A descriptor, or -1 with the caller in a
+ * namespace that is empty too.
+ */
+int netns_new(int home_fd);
+
+/* A socket that lives in the network namespace of the process; the caller comes back to `home_fd`, or dies. */
+int netns_socket(int pidfd, int home_fd, int family, int type);

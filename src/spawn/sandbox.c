@@ -1,0 +1,436 @@
+/*
+ * sandbox.c - the life of a sandbox; its phases are explained in worker.h.
+ */
+#include "worker.h"
+
+#include "base/log.h"
+#include "base/sys.h"
+#include "child.h"
+#include "disk.h"
+#include "step.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#define CREATE_DEADLINE_MS 10000
+#define SHM_MAX            (UINT64_C(64) << 20)
+#define CLEAN_BATCH        4
+#define CLEAN_LOUD_TRIES   1000 /* tries until it is worth an operator's attention */
+
+/* --- the agent's socket --- */
+
+static void agent_socket_name(uint64_t key, char name[32])
+{
+    snprintf(name, 32, SPAWN_AGENT_SOCKET_FORMAT, (unsigned long long)key);
+}
+
+static int name_socket(const struct sandbox *s)
+{
+    int run = s->worker->stage.run_fd;
+    char slot[SLOT_NAME_SIZE], from[SLOT_NAME_SIZE + 8], to[32];
+
+    slot_name(s->index, slot);
+    snprintf(from, sizeof(from), ".%s.sock", slot);
+    agent_socket_name(s->key, to);
+    return renameat(run, from, run, to);
+}
+
+/* --- the end --- */
+
+static void start_cleaning(struct sandbox *s)
+{
+    struct worker *w = s->worker;
+
+    s->phase = PHASE_CLEANING;
+    s->next_cleaning = w->cleaning;
+    w->cleaning = s;
+    worker_schedule(w, 1);
+}
+
+static void kill_process(struct sandbox *s)
+{
+    /* With pid 1 the kernel kills its whole pid namespace. Our child's pid cannot be anyone else's until we reap.
+     */
+    if (s->pidfd >= 0)
+        pidfd_signal(s->pidfd, SIGKILL);
+    else
+        kill(s->pid, SIGKILL);
+    s->kill_requested = true;
+}
+
+static void stop_status(struct sandbox *s)
+{
+    if (s->status_io.fd < 0)
+        return;
+    loop_timer_stop(s->worker->loop, &s->deadline);
+    loop_io_remove(s->worker->loop, &s->status_io);
+    close_fd(&s->status_io.fd);
+}
+
+static void answer_create(struct sandbox *s, const struct berm_error *err)
+{
+    uint64_t serial = s->create_serial;
+    struct spawn_reply reply = { 0 };
+
+    s->create_serial = 0;
+    if (serial == 0)
+        return;
+    if (err) {
+        worker_reply_error(s->worker, SPAWN_OP_CREATE, serial, s->key, err);
+        return;
+    }
+    sandbox_describe(s, &reply.sandbox);
+    worker_reply(s->worker, &reply, SPAWN_OP_CREATE, serial, s->key);
+}
+
+void sandbox_end(struct sandbox *s)
+{
+    if (s->phase == PHASE_ENDING || s->phase == PHASE_CLEANING)
+        return;
+    if (s->create_serial) {
+        struct berm_error err;
+        berm_fail(&err, BERM_E_SYSTEM, ECANCELED, "destroyed while it was being created");
+        answer_create(s, &err);
+    }
+    stop_status(s);
+    if (s->pid == 0) {
+        start_cleaning(s);
+        return;
+    }
+    s->phase = PHASE_ENDING;
+    kill_process(s);
+}
+
+void sandbox_destroy(struct worker *w, struct sandbox *s, uint64_t serial)
+{
+    struct spawn_reply reply = { 0 };
+    uint64_t key = s->key;
+
+    sandbox_end(s);
+    worker_reply(w, &reply, SPAWN_OP_DESTROY, serial, key);
+}
+
+void sandbox_kill(struct worker *w, struct sandbox *s, uint64_t serial)
+{
+    struct spawn_reply reply = { 0 };
+
+    if (s->pid != 0)
+        kill_process(s);
+    worker_reply(w, &reply, SPAWN_OP_KILL, serial, s->key);
+}
+
+/* Meta file last: as long as it is there, a worker that starts anew finds what is left to take away. */
+static int clean(struct sandbox *s)
+{
+    struct worker *w = s->worker;
+    char name[32];
+
+    agent_socket_name(s->key, name);
+    if (unlinkat(w->stage.run_fd, name, 0) < 0 && errno != ENOENT)
+        return -1;
+    if (s->index != RANGE_NONE && slot_remove(&w->slots, s->index) < 0)
+        return -1;
+    meta_remove(s);
+    image_release(s->image, loop_now_ms(w->loop));
+    if (s->pidfd >= 0)
+        loop_io_remove(w->loop, &s->pidfd_io);
+    close_fd(&s->pidfd);
+    table_remove(s);
+    return 0;
+}
+
+static void report_stuck(const struct sandbox *s)
+{
+    char key[24];
+
+    snprintf(key, sizeof(key), "%016llx", (unsigned long long)s->key);
+    log_error("cleanup_stuck", "key", key, "reason", strerror(errno));
+}
+
+bool sandbox_clean_some(struct worker *w)
+{
+    struct sandbox **link = &w->cleaning;
+    int cleaned = 0;
+
+    while (*link && cleaned < CLEAN_BATCH) {
+        struct sandbox *s = *link;
+        struct sandbox *next = s->next_cleaning;
+        if (clean(s) == 0) {
+            *link = next;
+            cleaned++;
+        } else {
+            if (++s->cleaning_tries == CLEAN_LOUD_TRIES)
+                report_stuck(s);
+            link = &s->next_cleaning;
+        }
+    }
+    return cleaned > 0;
+}
+
+/* --- exits --- */
+
+static enum spawn_end_reason reason_for(const struct sandbox *s, int wait_status)
+{
+    char name[SLOT_NAME_SIZE];
+
+    if (WIFEXITED(wait_status))
+        return SPAWN_END_EXITED;
+    if (s->kill_requested)
+        return SPAWN_END_KILLED;
+    slot_name(s->index, name);
+    if (WTERMSIG(wait_status) == SIGKILL && cgroup_oom_kills(&s->worker->cgroups, name) > 0)
+        return SPAWN_END_OOM;
+    return SPAWN_END_SIGNALED;
+}
+
+static void send_exit_event(struct sandbox *s)
+{
+    struct spawn_reply event = { .event = SPAWN_EVENT_EXIT };
+
+    sandbox_describe(s, &event.sandbox);
+    worker_reply(s->worker, &event, SPAWN_OP_EVENT, 0, s->key);
+}
+
+static void become_exited(struct sandbox *s)
+{
+    s->phase = PHASE_EXITED;
+    meta_write(s); /* so that the reason survives us; without it the next worker says UNKNOWN */
+    send_exit_event(s);
+}
+
+static void finish_create(struct sandbox *s);
+
+void sandbox_reaped(struct sandbox *s, int wait_status)
+{
+    if (s->phase == PHASE_CREATING)
+        finish_create(s); /* its last words are in the pipe */
+    table_clear_pid(s);
+    if (s->phase == PHASE_ENDING) {
+        start_cleaning(s);
+        return;
+    }
+    s->end_reason = reason_for(s, wait_status);
+    s->exit_status = WIFEXITED(wait_status) ? WEXITSTATUS(wait_status) : WTERMSIG(wait_status);
+    become_exited(s);
+}
+
+void sandbox_lost(struct sandbox *s)
+{
+    table_clear_pid(s);
+    if (s->phase == PHASE_ENDING) {
+        start_cleaning(s);
+        return;
+    }
+    s->end_reason = s->kill_requested ? SPAWN_END_KILLED : SPAWN_END_UNKNOWN;
+    become_exited(s);
+}
+
+/* --- the beginning --- */
+
+static void fail_create(struct sandbox *s, const struct berm_error *err)
+{
+    answer_create(s, err);
+    sandbox_end(s);
+}
+
+/* The status pipe has something, or the child is gone: either way the creation is decided. */
+static void finish_create(struct sandbox *s)
+{
+    struct child_failure failure;
+    ssize_t n = RETRY_EINTR(read(s->status_io.fd, &failure, sizeof(failure)));
+    struct berm_error err;
+
+    if (n < 0 && errno == EAGAIN)
+        return;
+    stop_status(s);
+    if (n == 0) {
+        s->phase = PHASE_RUNNING;
+        answer_create(s, NULL);
+        return;
+    }
+    if (n == (ssize_t)sizeof(failure))
+        berm_fail(&err, BERM_E_SYSTEM, failure.errnum, "%s", step_name(failure.step));
+    else
+        berm_fail(&err, BERM_E_SYSTEM, EPROTO, "read the child's status");
+    fail_create(s, &err);
+}
+
+static void on_status(struct loop_io *io, uint32_t events)
+{
+    (void)events;
+    finish_create(container_of(io, struct sandbox, status_io));
+}
+
+static void on_deadline(struct loop_timer *timer)
+{
+    struct berm_error err;
+
+    berm_fail(&err, BERM_E_TIMED_OUT, ETIMEDOUT, "start of the agent");
+    fail_create(container_of(timer, struct sandbox, deadline), &err);
+}
+
+static int apply_limits(struct sandbox *s, const struct slot *slot, const char *name, struct berm_error *err)
+{
+    struct worker *w = s->worker;
+    _cleanup_close_ int subvolume = -EBADF;
+
+    if (step_fault(STEP_LIMITS) || cgroup_set_limits(&w->cgroups, name, &slot->limits, &s->limits) < 0)
+        return step_fail(err, STEP_LIMITS);
+    if (slot->limits.disk_bytes == s->limits.disk_bytes)
+        return 0;
+    subvolume = openat(w->stage.disk_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (subvolume < 0 || disk_set_limit(subvolume, s->limits.disk_bytes) < 0)
+        return step_fail(err, STEP_QUOTA);
+    return 0;
+}
+
+static int complete_upper(struct sandbox *s, const struct child_plan *plan, struct berm_error *err)
+{
+    char upper[SLOT_NAME_SIZE + 8];
+
+    snprintf(upper, sizeof(upper), "%s/upper", plan->name);
+    if (rootfs_complete_upper(s->worker->stage.disk_fd, upper, plan->rootfs.uid_base, s->image->has_workspace,
+                              s->image->has_tmp) < 0)
+        return step_fail(err, STEP_SUBVOLUME);
+    return 0;
+}
+
+static void make_plan(struct sandbox *s, const struct slot *slot, const char *name, const char *hostname,
+                      struct child_plan *ret)
+{
+    struct worker *w = s->worker;
+
+    *ret = (struct child_plan){
+        .stage = &w->stage,
+        .cgroups = &w->cgroups,
+        .filter = &w->filter,
+        .name = name,
+        .rootfs = {
+            .disk_fd = w->stage.disk_fd,
+            .image = s->image->path,
+            .userns_fd = slot->userns_fd,
+            .uid_base = range_uid_base(s->index),
+            .shm_bytes = MIN(SHM_MAX, s->limits.memory_bytes / 2),
+            .hostname = hostname,
+        },
+        .netns_fd = slot->netns_fd,
+        .listen_fd = slot->listen_fd,
+        .nofile = s->limits.nofile,
+        .landlock_abi = w->landlock_abi,
+    };
+    snprintf(ret->rootfs.upper, sizeof(ret->rootfs.upper), STAGE_DISK "/%s/upper", name);
+    snprintf(ret->rootfs.work, sizeof(ret->rootfs.work), STAGE_DISK "/%s/work", name);
+    snprintf(ret->rootfs.identity_dir, sizeof(ret->rootfs.identity_dir), "%s/upper/etc", name);
+}
+
+static int start_child(struct sandbox *s, const struct slot *slot, const char *hostname, struct berm_error *err)
+{
+    struct worker *w = s->worker;
+    _cleanup_close_ int cgroup = -EBADF;
+    _cleanup_close_ int status = -EBADF;
+    char name[SLOT_NAME_SIZE];
+    struct child_plan plan;
+    pid_t pid;
+
+    slot_name(s->index, name);
+    make_plan(s, slot, name, hostname, &plan);
+    if (apply_limits(s, slot, name, err) < 0 || complete_upper(s, &plan, err) < 0)
+        return -1;
+    cgroup = cgroup_open_v2(&w->cgroups, name);
+    if (step_fault(STEP_CLONE) || (pid = child_start(&plan, cgroup, &status)) < 0)
+        return step_fail(err, STEP_CLONE);
+    table_set_pid(s, pid);
+    if (loop_io_add(w->loop, &s->status_io, status, EPOLLIN, on_status) < 0) {
+        s->status_io.fd = -EBADF;
+        return step_fail(err, STEP_CLONE);
+    }
+    TAKE_FD(status);
+    return 0;
+}
+
+static int begin_create(struct sandbox *s, const struct spawn_create *create, struct berm_error *err)
+{
+    struct worker *w = s->worker;
+    struct slot slot;
+    int rc;
+
+    if (step_fault(STEP_IMAGE))
+        return step_fail(err, STEP_IMAGE);
+    s->image = image_use(&w->images, create->image_digest, err);
+    if (!s->image)
+        return -1;
+    w->slots.usual = create->limits;
+    if (slot_take(&w->slots, &slot, err) < 0)
+        return -1;
+    s->index = slot.index;
+    rc = start_child(s, &slot, create->hostname, err);
+    slot_close_fds(&slot);
+    if (rc < 0)
+        return -1;
+    /* The child works on while we do the paper work. */
+    if (step_fault(STEP_META) || process_start_time(s->pid, &s->start_time) < 0 || name_socket(s) < 0 ||
+        meta_write(s) < 0)
+        return step_fail(err, STEP_META);
+    return 0;
+}
+
+static struct sandbox *admit(struct worker *w, uint64_t key, struct berm_error *err)
+{
+    struct sandbox *s;
+
+    if (table_find(w, key)) {
+        berm_fail(err, BERM_E_CONFLICT, EEXIST, "a sandbox with this key");
+        return NULL;
+    }
+    if (w->count >= w->options->max_sandboxes) {
+        berm_fail(err, BERM_E_CAPACITY_EXCEEDED, EDQUOT, "number of sandboxes");
+        return NULL;
+    }
+    s = table_add(w, key);
+    if (!s)
+        berm_fail(err, BERM_E_SYSTEM, ENOMEM, "sandbox");
+    return s;
+}
+
+void sandbox_create(struct worker *w, const struct spawn_request *request)
+{
+    struct berm_error err;
+    struct sandbox *s = admit(w, request->key, &err);
+
+    if (!s) {
+        worker_reply_error(w, SPAWN_OP_CREATE, request->serial, request->key, &err);
+        return;
+    }
+    s->phase = PHASE_CREATING;
+    s->create_serial = request->serial;
+    s->limits = request->create.limits;
+    s->backend = request->create.backend;
+    memcpy(s->image_digest, request->create.image_digest, sizeof(s->image_digest));
+    loop_timer_init(&s->deadline, on_deadline);
+    if (begin_create(s, &request->create, &err) < 0)
+        fail_create(s, &err);
+    else
+        loop_timer_start(w->loop, &s->deadline, CREATE_DEADLINE_MS);
+    worker_schedule(w, 1);
+}
+
+void sandbox_describe(const struct sandbox *s, struct spawn_sandbox *ret)
+{
+    char name[SLOT_NAME_SIZE];
+
+    *ret = (struct spawn_sandbox){
+        .state = s->phase == PHASE_EXITED ? SPAWN_STATE_EXITED : SPAWN_STATE_RUNNING,
+        .end_reason = s->end_reason,
+        .exit_status = s->exit_status,
+        .host_pid = s->pid,
+        .uid_base = range_uid_base(s->index),
+        .limits = s->limits,
+        .backend = s->backend,
+    };
+    memcpy(ret->image_digest, s->image_digest, sizeof(ret->image_digest));
+    slot_name(s->index, name);
+    if (s->phase == PHASE_EXITED)
+        ret->oom_kills = cgroup_oom_kills(&s->worker->cgroups, name);
+}

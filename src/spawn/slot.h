@@ -1,0 +1,62 @@
+/*
+ * slot.h - the parts of a sandbox that do not depend on its image, made ahead of time while the worker is idle: id
+ * range, user and network namespace, cgroups with limits, subvolume with quota, bound agent socket.
+ *
+ * The number of the id range names everything: cgroups "s12", subvolume "s12", socket ".s12.sock". So what a crash
+ * leaves behind can be found and removed by name, and cannot be confused with anything that is alive.
+ */
+#pragma once
+
+#include "base/error.h"
+#include "base/spawn_wire.h"
+#include "cgroup.h"
+#include "range.h"
+#include "stage.h"
+
+#define SLOT_NAME_SIZE 16
+
+enum slot_stage { SLOT_IDS, SLOT_NETNS, SLOT_CGROUP, SLOT_DISK, SLOT_READY };
+
+struct slot {
+    uint32_t index;
+    enum slot_stage stage; /* the next to be done */
+    int userns_fd;
+    int netns_fd;
+    int listen_fd;
+    struct spawn_limits limits; /* already in force */
+};
+
+/* What slots are made from; filled by the worker. */
+struct slot_maker {
+    struct range_pool *ranges;
+    const struct cgroup_host *cgroups;
+    const struct stage *stage;
+    uid_t owner_uid;
+    gid_t owner_gid;
+    struct spawn_limits usual; /* limits that new slots get: those of the last sandbox */
+    struct slot *ready;
+    uint32_t ready_count, ready_wanted;
+    struct slot *next; /* being made, or NULL */
+};
+
+void slot_name(uint32_t index, char name[SLOT_NAME_SIZE]);
+
+/*
+ * Does one stage of one slot towards `ready_wanted`, at most a fraction of a millisecond. 1: there is more to do,
+ * 0: all are ready, -1: it failed and what it had made is gone again.
+ */
+int slot_prepare(struct slot_maker *maker, struct berm_error *err);
+int slot_set_wanted(struct slot_maker *maker, uint32_t count);
+
+/* A complete slot: a ready one, or one made here and now. */
+int slot_take(struct slot_maker *maker, struct slot *ret, struct berm_error *err);
+void slot_close_fds(struct slot *slot);
+
+/*
+ * Removes everything that carries the slot's number, then frees the number. Missing parts are fine. -1 with EBUSY
+ * while a dying process still holds a cgroup: call again. Safe to repeat after any failure.
+ */
+int slot_remove(struct slot_maker *maker, uint32_t index);
+
+/* Removes the slots that no sandbox has taken. */
+void slot_remove_ready(struct slot_maker *maker);

@@ -1,0 +1,71 @@
+/*
+ * step.h - the named steps of making a sandbox. A failure is told to the caller as the step's name and an errno;
+ * test builds (SPAWN_FAULTS) can make any of them fail, to prove that everything is undone.
+ */
+#pragma once
+
+#include "base/error.h"
+
+#define SPAWN_STEPS(X)                                                                                             \
+    X(USERNS, "make user namespace")                                                                               \
+    X(LISTEN, "make agent socket")                                                                                 \
+    X(NETNS, "make network namespace")                                                                             \
+    X(CGROUP, "make cgroups")                                                                                      \
+    X(SUBVOLUME, "make upper directory")                                                                           \
+    X(QUOTA, "set disk quota")                                                                                     \
+    X(LIMITS, "set cgroup limits")                                                                                 \
+    X(IMAGE, "mount image")                                                                                        \
+    X(CLONE, "clone")                                                                                              \
+    X(META, "write meta file")                                                                                     \
+    X(DESCRIPTORS, "arrange descriptors")                                                                          \
+    X(JOIN_CGROUP, "join cgroups")                                                                                 \
+    X(JOIN_NETNS, "join network namespace")                                                                        \
+    X(CGROUPNS, "unshare cgroup namespace")                                                                        \
+    X(IDENTITY, "write host name")                                                                                 \
+    X(LOWER, "idmap image")                                                                                        \
+    X(OVERLAY, "mount overlay")                                                                                    \
+    X(PROC, "mount /proc")                                                                                         \
+    X(PROC_MASKS, "mask /proc")                                                                                    \
+    X(DEV, "mount /dev")                                                                                           \
+    X(DEVPTS, "mount /dev/pts")                                                                                    \
+    X(SHM, "mount /dev/shm")                                                                                       \
+    X(SYS, "mount /sys")                                                                                           \
+    X(PIVOT, "pivot_root")                                                                                         \
+    X(RLIMITS, "set resource limits")                                                                              \
+    X(LANDLOCK, "make landlock ruleset")                                                                           \
+    X(JOIN_USERNS, "join user namespace")                                                                          \
+    X(IDS, "set user and group")                                                                                   \
+    X(CAPS, "drop capabilities")                                                                                   \
+    X(NO_NEW_PRIVS, "set no_new_privs")                                                                            \
+    X(LANDLOCK_ENTER, "enter landlock domain")                                                                     \
+    X(SECCOMP, "install seccomp filter")                                                                           \
+    X(EXEC, "exec agent")
+
+enum step {
+#define X(name, text) STEP_##name,
+    SPAWN_STEPS(X)
+#undef X
+        STEP_COUNT
+};
+
+const char *step_name(enum step step);
+
+/* Fails with `errno` and the step's name as the message. Returns -1. */
+int step_fail(struct berm_error *err, enum step step);
+
+#ifdef SPAWN_FAULTS
+/* True, with errno EIO, when --fail-at named this step. */
+bool step_fault(enum step step);
+bool step_fault_option(const char *name, const char *value);
+#else
+static inline bool step_fault(enum step step)
+{
+    (void)step;
+    return false;
+}
+static inline bool step_fault_option(const char *name, const char *value)
+{
+    (void)name, (void)value;
+    return false;
+}
+#endif
