@@ -68,7 +68,7 @@ int image_config_set_env(struct image_config *config, struct arena *arena, struc
 int image_config_set_workdir(struct image_config *config, struct arena *arena, struct str path,
                              struct berm_error *err)
 {
-    struct str copy;
+    struct str copy = { 0 };
     if (copy_text(arena, path, &copy, err) < 0)
         return -1;
     bool absolute = path.n > 0 && path.p[0] == '/';
@@ -80,7 +80,7 @@ int image_config_set_workdir(struct image_config *config, struct arena *arena, s
 
 int image_config_set_user(struct image_config *config, struct arena *arena, struct str user, struct berm_error *err)
 {
-    struct str copy;
+    struct str copy = { 0 };
     if (copy_text(arena, user, &copy, err) < 0)
         return -1;
     config->user = copy.p;
@@ -173,7 +173,7 @@ static int parse_env(struct arena *arena, const struct json *object, struct imag
 static int parse_strings(struct arena *arena, const struct json *object, struct image_config *config,
                          struct berm_error *err)
 {
-    struct str architecture = STR(""), user = STR(""), workdir = STR("/"), copy;
+    struct str architecture = STR(""), user = STR(""), workdir = STR("/"), copy = { 0 };
     if (json_field_string(object, "architecture", &architecture, err) < 0 ||
         json_field_string(object, "user", &user, err) < 0 ||
         json_field_string(object, "workdir", &workdir, err) < 0 || copy_text(arena, architecture, &copy, err) < 0 ||
