@@ -13,7 +13,8 @@ static bool runs_command(const struct cli *cli)
     return cli->verb == &verb_run || cli->verb == &verb_exec;
 }
 
-static void say(const struct cli *cli, const char *colour, const char *format, va_list args)
+__attribute__((format(printf, 3, 0))) static void say(const struct cli *cli, const char *colour, const char *format,
+                                                      va_list args)
 {
     fprintf(stderr, cli->colour ? "%sberm:\033[0m " : "%sberm: ", cli->colour ? colour : "");
     vfprintf(stderr, format, args);

@@ -1,44 +1,7 @@
 #include "internal.h"
 
 #include <pthread.h>
-#include <stdarg.h>
 #include <stdio.h>
-
-int problem_set(struct berm_problem *problem, enum berm_problem_kind kind, int errnum, const char *format, ...)
-{
-    va_list args;
-    size_t used;
-
-    if (!problem)
-        return -1;
-    *problem = (struct berm_problem){ .kind = kind, .errnum = errnum };
-    va_start(args, format);
-    vsnprintf(problem->message, sizeof(problem->message), format, args);
-    va_end(args);
-    used = strlen(problem->message);
-    if (errnum != 0)
-        snprintf(problem->message + used, sizeof(problem->message) - used, ": %s", strerror(errnum));
-    problem_clean(problem->message);
-    return -1;
-}
-
-int problem_memory(struct berm_problem *problem)
-{
-    return problem_set(problem, BERM_PROBLEM_SYSTEM, ENOMEM, "client");
-}
-
-int problem_protocol(struct berm_problem *problem, const struct berm_error *err)
-{
-    return problem_set(problem, BERM_PROBLEM_TRANSPORT, 0, "unexpected answer from the daemon: %s", err->message);
-}
-
-void problem_clean(char *text)
-{
-    for (unsigned char *c = (unsigned char *)text; *c; c++) {
-        if (*c < 0x20 || *c == 0x7f)
-            *c = '?';
-    }
-}
 
 static pthread_once_t curl_once = PTHREAD_ONCE_INIT;
 static bool curl_ready;

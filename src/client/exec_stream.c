@@ -108,7 +108,8 @@ int exec_stream_feed(struct exec_stream *s, struct str piece, struct berm_proble
     if (s->ended)
         return 0;
     s->problem = problem;
-    if (sse_parser_feed(&s->parser, piece.p, piece.n, &err) == 0)
+    /* Behind the terminal event, in the same piece, may be anything. */
+    if (sse_parser_feed(&s->parser, piece.p, piece.n, &err) == 0 || s->ended)
         return 0;
     return s->reported ? -1 : malformed(s, err.message);
 }

@@ -25,7 +25,7 @@ _berm() {
     if [[ $current == -* ]]; then
         # shellcheck disable=SC2086 # a verb of two words is two arguments
         mapfile -t candidates < <("${COMP_WORDS[0]}" help --flags $verb; "${COMP_WORDS[0]}" help --flags)
-        mapfile -t COMPREPLY < <(compgen -W "${candidates[*]}" -- "$current")
+        mapfile -t COMPREPLY < <(compgen -W "${candidates[*]}" -- "$current" | sort -u)
         [[ ${#COMPREPLY[@]} -eq 1 && ${COMPREPLY[0]} == *= ]] && compopt -o nospace
         return
     fi
@@ -49,7 +49,7 @@ _berm() {
             ;;
         *) compopt -o default ;;
     esac
-    mapfile -t COMPREPLY < <(compgen -W "${candidates[*]}" -- "$current")
+    mapfile -t COMPREPLY < <(compgen -W "${candidates[*]}" -- "$current" | sort -u)
 }
 
 complete -F _berm berm

@@ -1,14 +1,17 @@
 /* Running the built `berm` and looking at what comes out. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { fileURLToPath } from 'node:url';
+import fs from 'node:fs';
 import path from 'node:path';
+import { fileURLToPath } from 'node:url';
 
-const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../../..');
+export const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../../..');
 export const buildDir = path.resolve(root, process.env.BERM_BUILD ?? 'build');
 
-/* `berm` lies at the top of a finished build, and where meson left it in a build directory. */
-export const bermPath = process.env.BERM_CLI ?? path.join(buildDir, 'berm');
+/* A program lies at the top of a finished build, or where meson left it. */
+export const built = (name, place) => ['.', place].map((p) => path.join(buildDir, p, name)).find((file) => fs.existsSync(file));
+
+export const bermPath = process.env.BERM_CLI ?? built('berm', 'src/cli');
 
 /*
  * Starts berm. `options.input`: bytes for stdin (default: stdin is empty); `options.env`: more variables. The result
