@@ -10,6 +10,7 @@
 #include "base/sys.h"
 #include "check.h"
 #include "disk.h"
+#include "filter_print.h"
 #include "worker.h"
 
 #include <dirent.h>
@@ -226,6 +227,8 @@ int main(int argc, char **argv)
     }
     if (options.mode == SPAWN_MODE_CHECK)
         return check_host(&options);
+    if (options.mode == SPAWN_MODE_PRINT_FILTER)
+        return filter_print(stdout) < 0;
     k.options = &options;
     if (settle(&options, &err) < 0 || prepare(&k, &err) < 0) {
         log_error("start_failed", "reason", err.message);

@@ -32,6 +32,7 @@ static const struct option_row option_table[] = {
     { "--max-sandboxes", OPT_U32, FIELD(max_sandboxes), 1, SPAWN_MAX_SANDBOXES },
     { "--stop-all", OPT_MODE, .mode = SPAWN_MODE_STOP_ALL },
     { "--check", OPT_MODE, .mode = SPAWN_MODE_CHECK },
+    { "--print-filter", OPT_MODE, .mode = SPAWN_MODE_PRINT_FILTER },
 };
 
 static int take_number(const struct option_row *row, const char *text, void *to, struct berm_error *err)
@@ -67,7 +68,7 @@ static bool plain_name(const char *s)
 
 static int check_complete(const struct spawn_options *o, struct berm_error *err)
 {
-    if (o->mode == SPAWN_MODE_CHECK)
+    if (o->mode == SPAWN_MODE_CHECK || o->mode == SPAWN_MODE_PRINT_FILTER)
         return 0;
     if (!o->data || o->data[0] != '/')
         return berm_fail_field(err, "--data", "--data must name a directory by its absolute path");

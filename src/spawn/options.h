@@ -9,7 +9,7 @@
 
 #include <sys/types.h>
 
-enum spawn_mode { SPAWN_MODE_SERVE, SPAWN_MODE_STOP_ALL, SPAWN_MODE_CHECK };
+enum spawn_mode { SPAWN_MODE_SERVE, SPAWN_MODE_STOP_ALL, SPAWN_MODE_CHECK, SPAWN_MODE_PRINT_FILTER };
 
 struct spawn_options {
     enum spawn_mode mode;
