@@ -12,6 +12,7 @@
  * Deadlines: whole head, gaps in the body, idle keep-alive, and no progress while we have output (write stall).
  * Everything happens on the loop's thread. An exchange is valid until on_close has been called for it; on_close is
  * called exactly once, after the response was finished or the connection was lost, and no callback comes after it.
+ * No function calls one of them before it returns, except http_server_free().
  */
 #pragma once
 
@@ -41,7 +42,9 @@ struct http_handler {
     /*
      * A request's head has arrived. `head` and all its slices live until on_close. Set the exchange's callbacks
      * with http_exchange_set() and answer, now or later. Without an on_body callback the body is collected up to
-     * `collect_limit` (set by http_collect_body) or, if that is not called, read and dropped.
+     * `collect_limit` (set by http_collect_body) or, if that is not called, read and dropped. A handler that needs
+     * time to decide calls http_body_pause() first. Errors in the body (too large, broken, too slow) are answered
+     * by the server; the handler then sees on_close(false), and anything it still writes is dropped.
      */
     void (*on_request)(struct http_exchange *ex, const struct h1_head *head, void *data);
     /* Errors that the server answers itself (400, 408, 413, 431, ...): fill the body. NULL: a short text. */
@@ -67,6 +70,7 @@ int http_server_listen_fd(struct http_server *server, int listen_fd);
 int http_server_adopt_connection(struct http_server *server, int fd);
 /* Stops accepting; idle connections are closed, busy ones after their exchange. on_idle when none is left. */
 void http_server_drain(struct http_server *server, void (*on_idle)(void *), void *data);
+/* Closes everything; open exchanges get their on_close(false). Not from a callback of this server. */
 void http_server_free(struct http_server *server);
 /* Re-entrant statistics for /metrics. */
 struct http_server_stats {

@@ -200,8 +200,10 @@ static bool step_body(struct http_conn *conn)
 
     if (ex->paused && !ex->ended)
         return false;
-    if (ex->continue_pending && !ex->started && conn->input.n == 0)
+    if (ex->continue_pending && !ex->started && conn->input.n == 0) {
         http_exchange_continue(ex);
+        return true;
+    }
     if (conn->input.n == 0)
         return false;
     ex->continue_pending = false;
