@@ -76,8 +76,14 @@ static void resume_waits(struct daemon *daemon)
 
     list_init(&waits);
     list_splice(&waits, &daemon->adoption_waits);
-    while ((node = list_shift(&waits)))
-        lifecycle_use(daemon, container_of(node, struct sandbox_wait, node));
+    while ((node = list_shift(&waits))) {
+        struct sandbox_wait *wait = container_of(node, struct sandbox_wait, node);
+
+        if (wait->adopted)
+            wait->adopted(wait);
+        else
+            lifecycle_use(daemon, wait);
+    }
 }
 
 static void on_list(const struct spawn_reply *reply, const struct berm_error *err, void *data)

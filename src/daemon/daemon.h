@@ -46,6 +46,7 @@ struct daemon {
     unsigned starts_pending; /* sandboxes that a request waits for */
     struct loop_timer touch_timer;
     bool draining;
+    size_t high_water; /* of an answer, before the agent is paused */
     uint64_t next_request;
     uint64_t request_seed;
 };

@@ -30,6 +30,7 @@ struct sandbox_wait {
     bool configure;                          /* apply `settings` to a sandbox that exists already */
     bool created;                            /* out: this call made the sandbox */
     void (*done)(struct sandbox_wait *wait, struct sandbox *sandbox, const struct berm_error *err);
+    void (*adopted)(struct sandbox_wait *wait); /* instead of `done`, on the daemon's adoption_waits only */
 };
 
 /* Waits until the sandbox runs, making or waking it. With `configure` as PUT does it: one that sleeps stays asleep.

@@ -5,7 +5,7 @@
 #include "daemon/daemon.h"
 #include "daemon/pool.h"
 
-static const uint32_t bounds_us[METRICS_BUCKETS] = { 100,   250,    500,    1000,   2500,    5000,    10000,
+static const uint32_t bounds_us[METRICS_BUCKETS] = { 100,   250,    500,    1000,    2500,    5000,     10000,
                                                      25000, 100000, 250000, 1000000, 5000000, 30000000, 120000000 };
 
 void histogram_add(struct histogram *histogram, uint64_t us)
@@ -53,10 +53,11 @@ static int write_requests(const struct metrics *metrics, struct buf *out)
     for (size_t r = 0; r < api_route_count(); r++)
         for (size_t s = 0; s < METRICS_STATUS_MAX; s++)
             if (metrics->requests[r][s])
-                rc |= buf_printf(out, "berm_http_requests_total{route=\"%s\",status=\"%s\"} %llu\n", api_route_name(r),
-                                 status_names[s], (unsigned long long)metrics->requests[r][s]);
-    rc |= buf_printf(out, "# HELP berm_http_request_seconds Time from the request's head to the end of the answer.\n"
-                          "# TYPE berm_http_request_seconds histogram\n");
+                rc |= buf_printf(out, "berm_http_requests_total{route=\"%s\",status=\"%s\"} %llu\n",
+                                 api_route_name(r), status_names[s], (unsigned long long)metrics->requests[r][s]);
+    rc |=
+        buf_printf(out, "# HELP berm_http_request_seconds Time from the request's head to the end of the answer.\n"
+                        "# TYPE berm_http_request_seconds histogram\n");
     for (size_t r = 0; r < api_route_count(); r++) {
         if (!route_was_used(metrics, r))
             continue;
@@ -68,9 +69,8 @@ static int write_requests(const struct metrics *metrics, struct buf *out)
 
 static int write_starts(const struct metrics *metrics, struct buf *out)
 {
-    int rc = buf_printf(out,
-                        "# HELP berm_sandbox_start_seconds Time to start a sandbox, by where it came from.\n"
-                        "# TYPE berm_sandbox_start_seconds histogram\n");
+    int rc = buf_printf(out, "# HELP berm_sandbox_start_seconds Time to start a sandbox, by where it came from.\n"
+                             "# TYPE berm_sandbox_start_seconds histogram\n");
 
     rc |= write_histogram(out, "berm_sandbox_start_seconds", "from=\"pool\"",
                           &metrics->start_latency[METRIC_START_WARM]);
@@ -133,7 +133,8 @@ static int write_server(const struct daemon *daemon, struct buf *out)
     struct http_server_stats stats;
 
     http_server_stats(daemon->server, &stats);
-    return write_counter(out, "berm_http_connections", "gauge", "Open client connections.", stats.connections_open) |
+    return write_counter(out, "berm_http_connections", "gauge", "Open client connections.",
+                         stats.connections_open) |
            write_counter(out, "berm_http_connections_total", "counter", "Accepted connections.",
                          stats.connections_total) |
            write_counter(out, "berm_http_refused_total", "counter", "Requests refused for their framing or size.",
@@ -149,9 +150,8 @@ static int write_server(const struct daemon *daemon, struct buf *out)
 int metrics_write(const struct daemon *daemon, struct buf *out)
 {
     const struct metrics *metrics = &daemon->metrics;
-    int rc = buf_printf(out,
-                        "# HELP berm_build_info The running version.\n# TYPE berm_build_info gauge\n"
-                        "berm_build_info{version=\"" BERM_VERSION "\"} 1\n");
+    int rc = buf_printf(out, "# HELP berm_build_info The running version.\n# TYPE berm_build_info gauge\n"
+                             "berm_build_info{version=\"" BERM_VERSION "\"} 1\n");
 
     rc |= write_requests(metrics, out);
     rc |= write_starts(metrics, out);

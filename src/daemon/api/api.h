@@ -1,0 +1,158 @@
+/*
+ * api.h - one HTTP request from its head to its end, and the table of routes.
+ *
+ * router.c makes a `struct request` for each exchange, checks id, key and route in that order and calls the route's
+ * handler. A handler validates first, then asks for the sandbox, then works; it answers exactly once with one of
+ * the request_respond_* or request_fail* functions or through proxy.h. When the exchange closes, whatever the
+ * request still waits for is cancelled, and its memory (the arena included) goes at the end of the loop's turn.
+ */
+#pragma once
+
+#include "base/json.h"
+#include "daemon/agent_link.h"
+#include "daemon/lifecycle.h"
+
+#define REQUEST_ARENA_MAX (16 * 1024 * 1024)
+#define JSON_BODY_MAX     (1024 * 1024)
+
+struct request;
+
+enum route_auth { ROUTE_OPEN, ROUTE_KEY };
+
+struct route {
+    const char *method;  /* NULL: any */
+    const char *pattern; /* ":id" one segment, "*" at the end: the rest, which may be empty */
+    const char *name;    /* in logs and metrics */
+    enum route_auth auth;
+    void (*handler)(struct request *request);
+};
+
+/* What the answer of an agent becomes; see proxy.h. */
+struct proxy_rules;
+
+struct proxy {
+    const struct proxy_rules *rules;
+    struct http_call *call;
+    struct agent_mourner mourner;
+    struct berm_error broken;
+    struct buf refusal; /* the body of an answer that is not passed on */
+    int status;         /* of the agent's answer, 0 before it */
+    bool passing;       /* the answer's body goes to the client */
+    bool upload_done;
+};
+
+struct request {
+    struct daemon *daemon;
+    struct http_exchange *exchange; /* NULL once it is closed */
+    const struct h1_head *head;
+    const struct route *route; /* NULL: none matched */
+    size_t route_index;
+    char id[17];
+    uint64_t started_ns;
+    struct arena arena;
+
+    struct str sandbox_id; /* NUL-terminated, in the arena; n == 0: the route has none */
+    struct str param;      /* the second ":name" of the pattern, raw */
+    struct str rest;       /* what "*" matched, raw */
+    const char *session;   /* Session-Id, checked; NULL: none */
+
+    struct sandbox_wait wait;
+    bool waiting;
+    void (*next)(struct request *request); /* when what it waits for has come */
+    void (*on_body)(struct request *request, struct str piece);
+    void (*on_body_end)(struct request *request);
+
+    struct sandbox *sandbox; /* a reference, from request_need_sandbox() on */
+    struct agent_link *link; /* a reference: the instance that serves this request */
+    struct sandbox *in_use;  /* == sandbox while it counts as use */
+    struct proxy proxy;
+    void *state; /* of the handler, in the arena */
+    void (*cleanup)(struct request *request);
+
+    int status;
+    uint64_t bytes_in, bytes_out;
+    struct loop_deferred free_later;
+};
+
+/* --- set-up --- */
+
+extern const struct http_handler api_handler; /* its data is the daemon */
+size_t api_route_count(void);
+const char *api_route_name(size_t index);
+
+/* --- input --- */
+
+/* Collects the body and calls `next`. */
+void request_collect_body(struct request *request, size_t limit, void (*next)(struct request *request));
+/* The collected body as JSON. An empty one is *ret NULL. On failure the answer has been given and -1 comes back. */
+int request_parse_json(struct request *request, const struct json **ret);
+/* Streams the body: on_body and on_body_end of the request are called. */
+void request_stream_body(struct request *request);
+/* A value of the query, decoded, in the arena: NULL if absent; -1 when malformed, answered. */
+int request_query(struct request *request, const char *name, const char **ret);
+/* Checks Session-Id into request->session. -1: answered. */
+int request_take_session(struct request *request);
+bool session_id_valid(struct str id);
+
+/* --- the sandbox --- */
+
+/* Waits until the sandbox runs (making or waking it), then calls `next` with request->sandbox and ->link set. */
+void request_need_sandbox(struct request *request, void (*next)(struct request *request));
+/* Waits until it is known what runs, then calls `next`. */
+void request_need_adoption(struct request *request, void (*next)(struct request *request));
+/* The sandbox if it exists, else NULL. */
+struct sandbox *request_find_sandbox(struct request *request);
+/* PUT: makes or configures it; then `next` with request->sandbox, and request->wait.created. */
+void request_configure_sandbox(struct request *request, const struct sandbox_settings *settings,
+                               void (*next)(struct request *request));
+
+/* --- answers --- */
+
+/* Starts an answer with the fields that all of ours have, and `fields`. */
+void request_begin(struct request *request, int status, const struct http_field *fields, size_t count,
+                   uint64_t length);
+bool request_write(struct request *request, struct str bytes);
+void request_end(struct request *request);
+void request_respond(struct request *request, int status, const char *content_type, struct str body);
+void request_respond_empty(struct request *request, int status);
+/* Frees the buffer. `w` is finished here; what did not fit is a 500. */
+void request_respond_json(struct request *request, int status, struct json_writer *w);
+/* A writer onto a fresh buffer. NULL: the request has been failed. */
+struct json_writer *request_json(struct request *request);
+void request_fail(struct request *request, const struct berm_error *err);
+/* The same with another status than the code's. */
+void request_fail_status(struct request *request, int status, const struct berm_error *err);
+void request_fail_with(struct request *request, enum berm_err code, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+/* {"error","code","context"}; `reason` may be NULL. */
+void error_json(struct json_writer *w, const struct berm_error *err, const char *reason);
+
+/* --- the handlers, by file --- */
+
+void api_health(struct request *request);
+void api_metrics(struct request *request);
+void api_host(struct request *request);
+void api_images(struct request *request);
+void api_pool_stats(struct request *request);
+void api_pool_prime(struct request *request);
+void api_pool_shutdown(struct request *request);
+void api_not_implemented(struct request *request);
+
+void api_key_list(struct request *request);
+void api_key_create(struct request *request);
+void api_key_delete(struct request *request);
+
+void api_sandbox_new_id(struct request *request);
+void api_sandbox_put(struct request *request);
+void api_sandbox_get(struct request *request);
+void api_sandbox_list(struct request *request);
+void api_sandbox_delete(struct request *request);
+void api_sandbox_running(struct request *request);
+void api_sandbox_events(struct request *request);
+
+void api_exec(struct request *request);
+void api_file_get(struct request *request);
+void api_file_put(struct request *request);
+void api_session_create(struct request *request);
+void api_session_delete(struct request *request);
+void api_container(struct request *request);

@@ -1,0 +1,165 @@
+#include "daemon/api/proxy.h"
+
+#define REFUSAL_MAX (64 * 1024)
+
+/* --- the end --- */
+
+static void finish_broken(struct request *request)
+{
+    struct proxy *proxy = &request->proxy;
+    struct berm_error err;
+
+    if (!request->exchange)
+        return;
+    if (!agent_link_obituary(request->link, &err))
+        err = proxy->broken;
+    if (err.code != BERM_E_SANDBOX_DIED && err.code != BERM_E_TIMED_OUT)
+        err.code = BERM_E_EXEC_TRANSPORT_ERROR;
+    if (proxy->rules->on_broken)
+        proxy->rules->on_broken(request, &err);
+    else if (http_response_started(request->exchange))
+        http_exchange_abort(request->exchange);
+    else
+        request_fail(request, &err);
+}
+
+static void on_mourned(struct agent_mourner *mourner)
+{
+    finish_broken(container_of(mourner, struct request, proxy.mourner));
+}
+
+static void on_head(struct http_call *call, const struct h1_head *head, void *data)
+{
+    struct request *request = data;
+
+    (void)call;
+    request->proxy.status = head->status;
+    request->proxy.passing = request->proxy.rules->on_head(request, head);
+}
+
+static void on_body(struct http_call *call, struct str piece, void *data)
+{
+    struct request *request = data;
+    struct proxy *proxy = &request->proxy;
+
+    (void)call;
+    if (!proxy->passing)
+        buf_append(&proxy->refusal, piece.p, MIN(piece.n, proxy->refusal.max - proxy->refusal.len));
+    else if (proxy->rules->on_piece)
+        proxy->rules->on_piece(request, piece);
+    else
+        request_write(request, piece);
+    /* Asked here and not from the write's result, as a rule may write several times or not at all. */
+    if (proxy->call && request->exchange && proxy->passing &&
+        http_respond_queued(request->exchange) > request->daemon->high_water)
+        http_call_pause(proxy->call);
+}
+
+static void on_drain(struct http_call *call, void *data)
+{
+    struct request *request = data;
+
+    (void)call;
+    if (request->exchange)
+        http_body_resume(request->exchange);
+}
+
+static void on_end(struct http_call *call, const struct berm_error *err, void *data)
+{
+    struct request *request = data;
+    struct proxy *proxy = &request->proxy;
+
+    (void)call;
+    proxy->call = NULL;
+    if (request->exchange && !proxy->upload_done)
+        http_body_resume(request->exchange); /* what still comes is dropped */
+    if (err->code != BERM_OK) {
+        proxy->broken = *err;
+        agent_link_mourn(request->link, &proxy->mourner, on_mourned);
+    } else if (!proxy->passing) {
+        proxy->rules->on_refusal(request, proxy->status, buf_str(&proxy->refusal));
+    } else if (proxy->rules->on_complete) {
+        proxy->rules->on_complete(request);
+    } else {
+        request_end(request);
+    }
+}
+
+static const struct http_call_callbacks call_callbacks = {
+    .on_head = on_head, .on_body = on_body, .on_drain = on_drain, .on_end = on_end
+};
+
+/* --- the start --- */
+
+int proxy_start(struct request *request, const struct proxy_rules *rules, const char *method, const char *target,
+                const struct http_field *fields, size_t count, uint64_t length)
+{
+    struct proxy *proxy = &request->proxy;
+    struct http_client *client = agent_link_client(request->link);
+    struct berm_error err;
+
+    proxy->rules = rules;
+    buf_init(&proxy->refusal, REFUSAL_MAX);
+    if (!client)
+        agent_link_obituary(request->link, &err);
+    else
+        proxy->call =
+            http_call_start(client, method, target, fields, count, length, &call_callbacks, request, &err);
+    if (proxy->call)
+        return 0;
+    request_fail(request, &err);
+    return -1;
+}
+
+void proxy_write(struct request *request, struct str bytes)
+{
+    if (request->proxy.call && bytes.n && !http_call_write(request->proxy.call, bytes.p, bytes.n))
+        http_body_pause(request->exchange);
+}
+
+void proxy_end_body(struct request *request)
+{
+    if (request->proxy.upload_done)
+        return;
+    request->proxy.upload_done = true;
+    if (request->proxy.call)
+        http_call_end_body(request->proxy.call);
+}
+
+void proxy_upload(struct request *request)
+{
+    request->on_body = proxy_write;
+    request->on_body_end = proxy_end_body;
+    http_body_resume(request->exchange);
+}
+
+void proxy_drained(struct request *request)
+{
+    if (request->proxy.call)
+        http_call_resume(request->proxy.call);
+}
+
+void proxy_close(struct request *request)
+{
+    struct proxy *proxy = &request->proxy;
+
+    if (proxy->call)
+        http_call_cancel(proxy->call);
+    proxy->call = NULL;
+    agent_link_mourn_cancel(&proxy->mourner);
+    buf_free(&proxy->refusal);
+}
+
+const char *agent_error_message(struct request *request, struct str body, const char **ret_code)
+{
+    const struct json *answer = NULL;
+    const char *message = NULL, *code = NULL;
+
+    if (body.n && json_parse(&request->arena, body, 16, &answer, NULL) == 0) {
+        json_field_cstring(answer, "message", &message, NULL);
+        json_field_cstring(answer, "code", &code, NULL);
+    }
+    if (ret_code)
+        *ret_code = code;
+    return message ? message : "the agent gave no reason";
+}

@@ -1,0 +1,10 @@
+/* request.h - the parts of api.h that only router.c and proxy.c use. */
+#pragma once
+
+#include "daemon/api/api.h"
+
+/* NULL without memory. The exchange's callbacks are set. */
+struct request *request_new(struct daemon *daemon, struct http_exchange *exchange, const struct h1_head *head);
+
+/* Matches a path against a pattern of the route table. */
+bool route_match(const char *pattern, struct str path, struct str params[2], struct str *rest);

@@ -1,0 +1,243 @@
+#include "base/log.h"
+#include "daemon/api/api.h"
+#include "daemon/api/request.h"
+
+/* clang-format off */
+static const struct route routes[] = {
+    { "GET",    "/health",                            "health",         ROUTE_OPEN, api_health },
+    { "GET",    "/metrics",                           "metrics",        ROUTE_KEY,  api_metrics },
+    { "POST",   "/v1/sandbox",                        "sandbox.new_id", ROUTE_KEY,  api_sandbox_new_id },
+    { "GET",    "/v1/sandboxes",                      "sandbox.list",   ROUTE_KEY,  api_sandbox_list },
+    { "PUT",    "/v1/sandbox/:id",                    "sandbox.put",    ROUTE_KEY,  api_sandbox_put },
+    { "GET",    "/v1/sandbox/:id",                    "sandbox.get",    ROUTE_KEY,  api_sandbox_get },
+    { "DELETE", "/v1/sandbox/:id",                    "sandbox.delete", ROUTE_KEY,  api_sandbox_delete },
+    { "GET",    "/v1/sandbox/:id/running",            "sandbox.running", ROUTE_KEY, api_sandbox_running },
+    { "GET",    "/v1/sandbox/:id/events",             "sandbox.events", ROUTE_KEY,  api_sandbox_events },
+    { "POST",   "/v1/sandbox/:id/exec",               "exec",           ROUTE_KEY,  api_exec },
+    { "GET",    "/v1/sandbox/:id/file",               "file.get",       ROUTE_KEY,  api_file_get },
+    { "PUT",    "/v1/sandbox/:id/file",               "file.put",       ROUTE_KEY,  api_file_put },
+    { "GET",    "/v1/sandbox/:id/file/*",             "file.get",       ROUTE_KEY,  api_file_get },
+    { "PUT",    "/v1/sandbox/:id/file/*",             "file.put",       ROUTE_KEY,  api_file_put },
+    { "POST",   "/v1/sandbox/:id/session",            "session.create", ROUTE_KEY,  api_session_create },
+    { "DELETE", "/v1/sandbox/:id/session/:sid",       "session.delete", ROUTE_KEY,  api_session_delete },
+    { NULL,     "/v1/sandbox/:id/container/*",        "container",      ROUTE_KEY,  api_container },
+    { "POST",   "/v1/sandbox/:id/persist",            "persist",        ROUTE_KEY,  api_not_implemented },
+    { "POST",   "/v1/sandbox/:id/hydrate",            "hydrate",        ROUTE_KEY,  api_not_implemented },
+    { "POST",   "/v1/sandbox/:id/mount",              "mount",          ROUTE_KEY,  api_not_implemented },
+    { "POST",   "/v1/sandbox/:id/unmount",            "unmount",        ROUTE_KEY,  api_not_implemented },
+    { "POST",   "/v1/sandbox/:id/tunnel/:port",       "tunnel",         ROUTE_KEY,  api_not_implemented },
+    { "DELETE", "/v1/sandbox/:id/tunnel/:port",       "tunnel",         ROUTE_KEY,  api_not_implemented },
+    { "GET",    "/v1/sandbox/:id/pty",                "pty",            ROUTE_KEY,  api_not_implemented },
+    { "GET",    "/v1/pool/stats",                     "pool.stats",     ROUTE_KEY,  api_pool_stats },
+    { "POST",   "/v1/pool/prime",                     "pool.prime",     ROUTE_KEY,  api_pool_prime },
+    { "POST",   "/v1/pool/shutdown-prewarmed",        "pool.shutdown",  ROUTE_KEY,  api_pool_shutdown },
+    { "GET",    "/v1/openapi.json",                   "openapi",        ROUTE_KEY,  api_not_implemented },
+    { "GET",    "/v1/openapi.html",                   "openapi",        ROUTE_KEY,  api_not_implemented },
+    { "GET",    "/v1/openapi",                        "openapi",        ROUTE_KEY,  api_not_implemented },
+    { "GET",    "/v1/keys",                           "key.list",       ROUTE_KEY,  api_key_list },
+    { "POST",   "/v1/keys",                           "key.create",     ROUTE_KEY,  api_key_create },
+    { "DELETE", "/v1/keys/:kid",                      "key.delete",     ROUTE_KEY,  api_key_delete },
+    { "GET",    "/v1/images",                         "image.list",     ROUTE_KEY,  api_images },
+    { "GET",    "/v1/host",                           "host",           ROUTE_KEY,  api_host },
+};
+/* clang-format on */
+
+/* The last one counts requests that no route took. */
+#define ROUTE_NONE ARRAY_SIZE(routes)
+
+_Static_assert(ARRAY_SIZE(routes) < METRICS_ROUTES_MAX, "metrics have too few routes");
+
+size_t api_route_count(void)
+{
+    return ARRAY_SIZE(routes) + 1;
+}
+
+const char *api_route_name(size_t index)
+{
+    return index < ARRAY_SIZE(routes) ? routes[index].name : "none";
+}
+
+/* --- matching --- */
+
+static struct str next_segment(struct str *path)
+{
+    const char *slash = path->n ? memchr(path->p, '/', path->n) : NULL;
+    struct str segment = { path->p, slash ? (size_t)(slash - path->p) : path->n };
+
+    path->p += segment.n + (slash != NULL);
+    path->n -= segment.n + (slash != NULL);
+    return segment;
+}
+
+bool route_match(const char *pattern, struct str path, struct str params[2], struct str *rest)
+{
+    struct str left = { pattern + 1, strlen(pattern) - 1 };
+    size_t count = 0;
+    bool more;
+
+    if (path.n == 0 || path.p[0] != '/')
+        return false;
+    path = (struct str){ path.p + 1, path.n - 1 };
+    do {
+        bool path_more = memchr(path.p, '/', path.n) != NULL;
+        struct str wanted = next_segment(&left), segment;
+
+        more = left.n > 0;
+        segment = next_segment(&path);
+        if (wanted.p[0] == ':') {
+            if (segment.n == 0 || count == 2)
+                return false;
+            params[count++] = segment;
+        } else if (!str_eq(wanted, segment)) {
+            return false;
+        }
+        if (more && str_is(left, "*")) {
+            *rest = path;
+            return path_more;
+        }
+        if (more != path_more)
+            return false;
+    } while (more);
+    return true;
+}
+
+static bool method_fits(const struct route *route, struct str method)
+{
+    return !route->method || str_is(method, route->method) ||
+           (str_is(method, "HEAD") && !strcmp(route->method, "GET"));
+}
+
+static void find_route(struct request *request)
+{
+    struct str params[2] = { { "", 0 }, { "", 0 } };
+
+    request->route_index = ROUTE_NONE;
+    for (size_t i = 0; i < ARRAY_SIZE(routes); i++) {
+        if (!method_fits(&routes[i], request->head->method) ||
+            !route_match(routes[i].pattern, request->head->path, params, &request->rest))
+            continue;
+        request->route = &routes[i];
+        request->route_index = i;
+        /* Below /v1/sandbox the first parameter is the id, which has been taken. */
+        request->param = request->sandbox_id.n ? params[1] : params[0];
+        return;
+    }
+}
+
+/* --- the checks before a handler --- */
+
+/* An id in the path is looked at before anything else, whatever follows it. -1: answered. */
+static int take_sandbox_id(struct request *request)
+{
+    static const struct str prefix = { "/v1/sandbox/", sizeof("/v1/sandbox/") - 1 };
+    struct str path = request->head->path;
+    struct str id;
+
+    if (!str_has_prefix(path, prefix))
+        return 0;
+    path = (struct str){ path.p + prefix.n, path.n - prefix.n };
+    id = next_segment(&path);
+    if (id.n == 0)
+        return 0;
+    if (!sandbox_id_valid(id)) {
+        request_fail_with(request, BERM_E_INVALID_REQUEST, "Invalid sandbox ID format");
+        return -1;
+    }
+    request->sandbox_id = (struct str){ arena_strdup(&request->arena, id), id.n };
+    if (!request->sandbox_id.p) {
+        request_fail_with(request, BERM_E_SYSTEM, "out of memory");
+        return -1;
+    }
+    return 0;
+}
+
+static int check_key(struct request *request)
+{
+    const struct auth *auth = &request->daemon->auth;
+    struct str authorization = h1_header(request->head, "Authorization");
+
+    if (request->route && request->route->auth == ROUTE_OPEN)
+        return 0;
+    if (auth_allows(auth, authorization, http_peer_is_local(request->exchange)))
+        return 0;
+    if (auth_has_keys(auth))
+        request_fail_with(request, BERM_E_UNAUTHORIZED, "Unauthorized");
+    else
+        request_fail_with(request, BERM_E_UNAUTHORIZED,
+                          "Unauthorized: no API key is configured, so only loopback is served");
+    return -1;
+}
+
+static int take_generation(struct request *request)
+{
+    struct str text = h1_header(request->head, "Berm-If-Generation");
+    uint64_t value;
+
+    if (!text.p)
+        return 0;
+    if (str_to_u64(text, &value) < 0 || value == 0 || value > INT64_MAX) {
+        struct berm_error err;
+
+        berm_fail_field(&err, "Berm-If-Generation", "Berm-If-Generation must be a positive number");
+        request_fail(request, &err);
+        return -1;
+    }
+    request->wait.if_generation = (int64_t)value;
+    return 0;
+}
+
+static void dispatch(struct request *request)
+{
+    if (take_sandbox_id(request) < 0)
+        return;
+    find_route(request);
+    if (check_key(request) < 0)
+        return;
+    if (!request->route)
+        request_fail_with(request, BERM_E_NOT_FOUND, "Not Found");
+    else if (take_generation(request) == 0)
+        request->route->handler(request);
+}
+
+static void on_request(struct http_exchange *exchange, const struct h1_head *head, void *data)
+{
+    struct request *request = request_new(data, exchange, head);
+
+    if (request)
+        dispatch(request);
+    else
+        http_respond(exchange, 500, NULL, STR("out of memory\n"));
+}
+
+/* --- errors that the server finds itself --- */
+
+static enum berm_err code_of_status(int status)
+{
+    switch (status) {
+    case 413:
+        return BERM_E_PAYLOAD_TOO_LARGE;
+    case 431:
+        return BERM_E_HEADERS_TOO_LARGE;
+    case 408:
+        return BERM_E_TIMED_OUT;
+    case 501:
+        return BERM_E_NOT_IMPLEMENTED;
+    default:
+        return status >= 500 ? BERM_E_INTERNAL : BERM_E_INVALID_REQUEST;
+    }
+}
+
+static void error_body(int status, const char *reason, struct buf *body, const char **content_type, void *data)
+{
+    struct json_writer w;
+    struct berm_error err;
+
+    (void)data;
+    berm_fail(&err, code_of_status(status), 0, "%s", reason);
+    json_writer_init(&w, body);
+    error_json(&w, &err, NULL);
+    json_writer_finish(&w);
+    *content_type = "application/json";
+}
+
+const struct http_handler api_handler = { .on_request = on_request, .error_body = error_body };

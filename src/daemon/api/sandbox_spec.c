@@ -1,0 +1,227 @@
+#include "daemon/api/sandbox_spec.h"
+
+#define ENV_MAX          512
+#define ENV_BYTES_MAX    (256 * 1024)
+#define LABELS_MAX       64
+#define LABEL_NAME_MAX   63
+#define LABEL_VALUE_MAX  256
+#define LIMIT_MEMORY_MIN ((uint64_t)4 << 20)
+#define LIMIT_DISK_MIN   ((uint64_t)1 << 20)
+
+static int check_members(const struct json *object, const char *const *known, size_t count, const char *prefix,
+                         struct berm_error *err)
+{
+    char field[48];
+
+    for (size_t i = 0; i < object->object.count; i++) {
+        struct str key = object->object.members[i].key;
+        size_t k = 0;
+
+        while (k < count && !str_is(key, known[k]))
+            k++;
+        if (k < count)
+            continue;
+        snprintf(field, sizeof(field), "%s%.*s", prefix, (int)MIN(key.n, (size_t)32), key.p);
+        return berm_fail_field(err, field, "%s is not a known member", field);
+    }
+    return 0;
+}
+
+/* --- limits --- */
+
+static int take_limit(const struct json *limits, const char *name, uint64_t min, uint64_t max, uint64_t *ret,
+                      struct berm_error *err)
+{
+    const struct json *value = json_get(limits, name);
+    char field[48];
+
+    *ret = 0;
+    if (!value || value->type == JSON_NULL)
+        return 0;
+    snprintf(field, sizeof(field), "limits.%s", name);
+    if (value->type != JSON_INT || value->integer < 0 || (uint64_t)value->integer < min ||
+        (uint64_t)value->integer > max)
+        return berm_fail_field(err, field, "%s must be a whole number from %llu to %llu", field,
+                               (unsigned long long)min, (unsigned long long)max);
+    *ret = (uint64_t)value->integer;
+    return 0;
+}
+
+static int take_limits(const struct config *config, const struct json *body, struct spawn_limits *ret,
+                       struct berm_error *err)
+{
+    static const char *const known[] = { "memoryBytes", "cpuMillis", "pids", "diskBytes", "nofile" };
+    const struct json *limits = NULL;
+    uint64_t cpu, pids, nofile;
+
+    if (json_field_object(body, "limits", &limits, err) < 0)
+        return -1;
+    if (!limits)
+        return 0;
+    if (check_members(limits, known, ARRAY_SIZE(known), "limits.", err) < 0 ||
+        take_limit(limits, "memoryBytes", LIMIT_MEMORY_MIN, config->max_memory, &ret->memory_bytes, err) < 0 ||
+        take_limit(limits, "diskBytes", LIMIT_DISK_MIN, config->max_disk, &ret->disk_bytes, err) < 0 ||
+        take_limit(limits, "cpuMillis", 10, config->max_cpu, &cpu, err) < 0 ||
+        take_limit(limits, "pids", 2, config->max_pids, &pids, err) < 0 ||
+        take_limit(limits, "nofile", 64, config->max_nofile, &nofile, err) < 0)
+        return -1;
+    ret->cpu_millis = (uint32_t)cpu;
+    ret->pids = (uint32_t)pids;
+    ret->nofile = (uint32_t)nofile;
+    return 0;
+}
+
+/* --- maps of text --- */
+
+static bool env_name_valid(struct str name)
+{
+    if (name.n == 0 || name.n > 256 || (name.p[0] >= '0' && name.p[0] <= '9'))
+        return false;
+    for (size_t i = 0; i < name.n; i++) {
+        char c = name.p[i];
+
+        if (!(c >= 'a' && c <= 'z') && !(c >= 'A' && c <= 'Z') && !(c >= '0' && c <= '9') && c != '_')
+            return false;
+    }
+    return true;
+}
+
+bool label_name_valid(struct str name)
+{
+    if (name.n == 0 || name.n > LABEL_NAME_MAX)
+        return false;
+    for (size_t i = 0; i < name.n; i++) {
+        char c = name.p[i];
+
+        if (!(c >= 'a' && c <= 'z') && !(c >= 'A' && c <= 'Z') && !(c >= '0' && c <= '9') && !strchr("._/-", c))
+            return false;
+    }
+    return true;
+}
+
+static bool text_ok(const struct json *value, size_t max)
+{
+    return value->type == JSON_STRING && value->string.n <= max && !memchr(value->string.p, '\0', value->string.n);
+}
+
+static int check_env(const struct json *env, struct berm_error *err)
+{
+    size_t bytes = 0;
+
+    if (env->object.count > ENV_MAX)
+        return berm_fail_field(err, "env", "env has more than %d variables", ENV_MAX);
+    for (size_t i = 0; i < env->object.count; i++) {
+        const struct json_member *member = &env->object.members[i];
+
+        if (!env_name_valid(member->key))
+            return berm_fail_field(err, "env", "env: \"%.*s\" is not a name of a variable",
+                                   (int)MIN(member->key.n, (size_t)64), member->key.p);
+        if (member->value.type != JSON_NULL && !text_ok(&member->value, ENV_BYTES_MAX))
+            return berm_fail_field(err, "env", "env: the value of %.*s must be a string without NUL",
+                                   (int)MIN(member->key.n, (size_t)64), member->key.p);
+        bytes += member->key.n + (member->value.type == JSON_STRING ? member->value.string.n : 0);
+    }
+    if (bytes > ENV_BYTES_MAX)
+        return berm_fail_field(err, "env", "env has more than %d bytes", ENV_BYTES_MAX);
+    return 0;
+}
+
+static int check_labels(const struct json *labels, struct berm_error *err)
+{
+    if (labels->object.count > LABELS_MAX)
+        return berm_fail_field(err, "labels", "there are more than %d labels", LABELS_MAX);
+    for (size_t i = 0; i < labels->object.count; i++) {
+        const struct json_member *member = &labels->object.members[i];
+
+        if (!label_name_valid(member->key))
+            return berm_fail_field(err, "labels", "labels: a name has 1 to %d characters of A-Z a-z 0-9 . _ / -",
+                                   LABEL_NAME_MAX);
+        if (!text_ok(&member->value, LABEL_VALUE_MAX))
+            return berm_fail_field(err, "labels", "labels: the value of %.*s must be a string of at most %d bytes",
+                                   (int)member->key.n, member->key.p, LABEL_VALUE_MAX);
+    }
+    return 0;
+}
+
+/* An object's canonical text, as it is stored. */
+static int take_object(struct arena *arena, const struct json *body, const char *name,
+                       int (*check)(const struct json *, struct berm_error *), const char **ret,
+                       struct berm_error *err)
+{
+    const struct json *object = NULL;
+    struct json_writer w;
+    struct buf text;
+
+    if (json_field_object(body, name, &object, err) < 0)
+        return -1;
+    if (!object)
+        return 0;
+    if (check(object, err) < 0)
+        return -1;
+    buf_init(&text, 4 * ENV_BYTES_MAX);
+    json_writer_init(&w, &text);
+    json_value(&w, object);
+    if (json_writer_finish(&w) == 0)
+        *ret = arena_strdup(arena, buf_str(&text));
+    buf_free(&text);
+    return *ret ? 0 : berm_fail_field(err, name, "%s is too large", name);
+}
+
+/* --- the rest --- */
+
+static int take_sleep_after(const struct json *body, uint64_t *ret, struct berm_error *err)
+{
+    const struct json *value = json_get(body, "sleepAfter");
+    uint64_t ms = 0;
+    bool ok = false;
+
+    if (!value || value->type == JSON_NULL)
+        return 0;
+    if (value->type == JSON_INT && value->integer > 0 && value->integer <= INT32_MAX) {
+        ms = (uint64_t)value->integer * 1000;
+        ok = true;
+    } else if (value->type == JSON_STRING) {
+        ok = config_parse_duration(value->string, &ms) == 0;
+    }
+    if (!ok || ms < 1000 || ms > (uint64_t)365 * 86400000)
+        return berm_fail_field(err, "sleepAfter",
+                               "sleepAfter must be seconds as a number, or text such as \"90s\", \"10m\", \"2h\"; "
+                               "from 1 s to a year");
+    *ret = ms;
+    return 0;
+}
+
+static int take_image(const struct json *body, const char **ret, struct berm_error *err)
+{
+    struct str name;
+
+    if (json_field_cstring(body, "image", ret, err) < 0)
+        return -1;
+    if (!*ret)
+        return 0;
+    name = str_from(*ret);
+    if (image_name_valid(name) || (name.n < IMAGE_NAME_BYTES && str_has_prefix(name, STR("sha256:"))))
+        return 0;
+    return berm_fail_field(err, "image", "image is not an image name or digest");
+}
+
+int sandbox_spec_decode(const struct config *config, struct arena *arena, const struct json *body,
+                        struct sandbox_settings *ret, struct berm_error *err)
+{
+    static const char *const known[] = { "image", "limits", "env", "labels", "sleepAfter", "keepAlive" };
+
+    memset(ret, 0, sizeof(*ret));
+    if (!body)
+        return 0;
+    if (body->type != JSON_OBJECT)
+        return berm_fail(err, BERM_E_INVALID_REQUEST, 0, "the body must be a JSON object");
+    if (check_members(body, known, ARRAY_SIZE(known), "", err) < 0 || take_image(body, &ret->image, err) < 0 ||
+        take_limits(config, body, &ret->limits, err) < 0 ||
+        take_object(arena, body, "env", check_env, &ret->env, err) < 0 ||
+        take_object(arena, body, "labels", check_labels, &ret->labels, err) < 0 ||
+        take_sleep_after(body, &ret->sleep_after_ms, err) < 0 ||
+        json_field_bool(body, "keepAlive", &ret->keep_alive, err) < 0)
+        return -1;
+    ret->has_keep_alive = json_get(body, "keepAlive") && json_get(body, "keepAlive")->type == JSON_BOOL;
+    return 0;
+}

@@ -1,0 +1,278 @@
+#include "daemon/launch.h"
+
+#include "base/sys.h"
+
+#include <fcntl.h>
+#include <grp.h>
+#include <limits.h>
+#include <linux/capability.h>
+#include <poll.h>
+#include <pwd.h>
+#include <signal.h>
+#include <sys/file.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#define FALLBACK_ID      62737 /* when the system has no user of the configured name */
+#define SPAWNER_LEAVE_MS 5000
+#define SPAWN_ARGS_MAX   40
+
+/* --- directories and the lock --- */
+
+static void find_user(const struct config *config, struct launch *launch)
+{
+    const struct passwd *user = getpwnam(config->user);
+
+    launch->uid = user ? user->pw_uid : FALLBACK_ID;
+    launch->gid = user ? user->pw_gid : FALLBACK_ID;
+    if (geteuid() != 0) {
+        launch->uid = geteuid();
+        launch->gid = getegid();
+    }
+}
+
+static int make_parents(const char *path, struct berm_error *err)
+{
+    char partial[PATH_MAX];
+
+    if (str_copy(str_from(path), partial, sizeof(partial)) < 0)
+        return berm_fail(err, BERM_E_SYSTEM, ENAMETOOLONG, "%s", path);
+    for (char *slash = strchr(partial + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
+        *slash = '\0';
+        if (mkdir(partial, 0755) < 0 && errno != EEXIST)
+            return berm_fail(err, BERM_E_SYSTEM, errno, "make %s", partial);
+        *slash = '/';
+    }
+    return 0;
+}
+
+/* `mode` and owner are set only where we make the directory: an operator's choice stays. */
+static int make_dir(int parent, const char *name, mode_t mode, uid_t uid, gid_t gid, struct berm_error *err)
+{
+    if (mkdirat(parent, name, mode) < 0) {
+        if (errno == EEXIST)
+            return 0;
+        return berm_fail(err, BERM_E_SYSTEM, errno, "make the directory %s", name);
+    }
+    if (geteuid() == 0 && fchownat(parent, name, uid, gid, AT_SYMLINK_NOFOLLOW) < 0)
+        return berm_fail(err, BERM_E_SYSTEM, errno, "give away the directory %s", name);
+    if (fchmodat(parent, name, mode, 0) < 0) /* whatever the umask was */
+        return berm_fail(err, BERM_E_SYSTEM, errno, "set the mode of the directory %s", name);
+    return 0;
+}
+
+static int take_lock(int data, const struct config *config, struct launch *launch, struct berm_error *err)
+{
+    _cleanup_close_ int fd = openat(data, "lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
+    char text[32] = "";
+
+    if (fd < 0)
+        return berm_fail(err, BERM_E_SYSTEM, errno, "%s/lock", config->data);
+    if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+        if (errno != EWOULDBLOCK)
+            return berm_fail(err, BERM_E_SYSTEM, errno, "%s/lock", config->data);
+        if (read_small_file(data, "lock", text, sizeof(text)) > 0)
+            text[strcspn(text, "\n")] = '\0';
+        return berm_fail(err, BERM_E_CONFLICT, 0, "another bermd (pid %s) serves %s", text[0] ? text : "unknown",
+                         config->data);
+    }
+    snprintf(text, sizeof(text), "%d\n", getpid());
+    if (ftruncate(fd, 0) < 0 || pwrite(fd, text, strlen(text), 0) < 0)
+        return berm_fail(err, BERM_E_SYSTEM, errno, "%s/lock", config->data);
+    launch->lock_fd = TAKE_FD(fd);
+    return 0;
+}
+
+int launch_prepare(const struct config *config, struct launch *ret, struct berm_error *err)
+{
+    _cleanup_close_ int data = -EBADF;
+
+    *ret = (struct launch){ .lock_fd = -EBADF, .run_dirfd = -EBADF, .spawn_fd = -EBADF };
+    find_user(config, ret);
+    if (make_parents(config->data, err) < 0 || make_dir(AT_FDCWD, config->data, 0755, 0, 0, err) < 0)
+        return -1;
+    data = open(config->data, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (data < 0)
+        return berm_fail(err, BERM_E_SYSTEM, errno, "%s", config->data);
+    if (take_lock(data, config, ret, err) < 0 || make_dir(data, "state", 0700, ret->uid, ret->gid, err) < 0 ||
+        make_dir(data, "run", 0711, 0, 0, err) < 0)
+        return -1;
+    ret->run_dirfd = openat(data, "run", O_PATH | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    if (ret->run_dirfd < 0)
+        return berm_fail(err, BERM_E_SYSTEM, errno, "%s/run", config->data);
+    return 0;
+}
+
+/* --- berm-spawn --- */
+
+struct arguments {
+    const char *argv[SPAWN_ARGS_MAX];
+    char numbers[SPAWN_ARGS_MAX][24];
+    size_t count;
+};
+
+static void add_text(struct arguments *a, const char *flag, const char *value)
+{
+    a->argv[a->count++] = flag;
+    if (value)
+        a->argv[a->count++] = value;
+}
+
+static void add_number(struct arguments *a, const char *flag, uint64_t value)
+{
+    char *text = a->numbers[a->count];
+
+    snprintf(text, sizeof(a->numbers[0]), "%llu", (unsigned long long)value);
+    add_text(a, flag, text);
+}
+
+static void serve_arguments(const struct config *config, const struct launch *launch, int socket_fd,
+                            struct arguments *a)
+{
+    add_text(a, config->spawn, NULL);
+    add_number(a, "--socket-fd", (uint64_t)socket_fd);
+    add_text(a, "--data", config->data);
+    add_text(a, "--images", config->images);
+    add_text(a, "--agent", config->agent);
+    add_number(a, "--owner-uid", launch->uid);
+    add_number(a, "--owner-gid", launch->gid);
+    add_number(a, "--max-memory", config->max_memory);
+    add_number(a, "--max-disk", config->max_disk);
+    add_number(a, "--max-cpu-millis", config->max_cpu);
+    add_number(a, "--max-pids", config->max_pids);
+    add_number(a, "--max-sandboxes", config->max_sandboxes);
+    if (!strncmp(config->runtime, "oci:", 4))
+        add_text(a, "--oci-runtime", config->runtime + 4);
+}
+
+/* A session of its own: Ctrl-C on the daemon's terminal is not for it. Only async-signal-safe calls in the child.
+ */
+static pid_t start_program(struct arguments *a, int inherited_fd)
+{
+    sigset_t none;
+    pid_t pid = fork();
+
+    if (pid != 0)
+        return pid;
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    setsid();
+    if (inherited_fd >= 0)
+        fcntl(inherited_fd, F_SETFD, 0);
+    execv(a->argv[0], (char *const *)(uintptr_t)a->argv);
+    _exit(127);
+}
+
+int launch_spawner(const struct config *config, struct launch *launch, struct berm_error *err)
+{
+    struct arguments arguments = { 0 };
+    int pair[2];
+
+    if (config->spawn_fd != UINT64_MAX) {
+        launch->spawn_fd = (int)config->spawn_fd;
+        if (fcntl(launch->spawn_fd, F_SETFD, FD_CLOEXEC) < 0)
+            return berm_fail(err, BERM_E_SYSTEM, errno, "--spawn-fd %d", launch->spawn_fd);
+        return 0;
+    }
+    if (geteuid() != 0)
+        return berm_fail(err, BERM_E_SYSTEM, 0,
+                         "bermd must be started as root: it starts berm-spawn, then gives root up for good");
+    if (access(config->spawn, X_OK) < 0)
+        return berm_fail(err, BERM_E_SYSTEM, errno, "%s", config->spawn);
+    if (access(config->agent, R_OK) < 0)
+        return berm_fail(err, BERM_E_SYSTEM, errno, "%s", config->agent);
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+        return berm_fail(err, BERM_E_SYSTEM, errno, "socketpair");
+    serve_arguments(config, launch, pair[1], &arguments);
+    launch->spawn_pid = start_program(&arguments, pair[1]);
+    close(pair[1]);
+    launch->spawn_fd = pair[0];
+    if (launch->spawn_pid < 0)
+        return berm_fail(err, BERM_E_SYSTEM, errno, "start berm-spawn");
+    return 0;
+}
+
+void launch_wait_spawner(const struct launch *launch)
+{
+    struct pollfd poll_fd = { .events = POLLIN };
+
+    if (launch->spawn_pid <= 0)
+        return;
+    poll_fd.fd = pidfd_open_pid(launch->spawn_pid);
+    if (poll_fd.fd < 0)
+        return;
+    if (poll(&poll_fd, 1, SPAWNER_LEAVE_MS) > 0)
+        waitpid(launch->spawn_pid, NULL, 0);
+    close(poll_fd.fd);
+}
+
+int launch_stop_all(const struct config *config)
+{
+    struct arguments arguments = { 0 };
+    struct launch launch;
+    struct berm_error err;
+    int status;
+    pid_t pid;
+
+    if (access(config->data, F_OK) < 0 && errno == ENOENT)
+        return 0;
+    if (launch_prepare(config, &launch, &err) < 0) {
+        fprintf(stderr, "bermd: %s%s\n", err.message,
+                err.code == BERM_E_CONFLICT ? "; stop it first, then call --stop-all again" : "");
+        return 1;
+    }
+    add_text(&arguments, config->spawn, NULL);
+    add_text(&arguments, "--stop-all", NULL);
+    add_text(&arguments, "--data", config->data);
+    pid = start_program(&arguments, -1);
+    if (pid < 0 || RETRY_EINTR(waitpid(pid, &status, 0)) < 0 || !WIFEXITED(status) || WEXITSTATUS(status) != 0) {
+        fprintf(stderr, "bermd: %s --stop-all failed\n", config->spawn);
+        return 1;
+    }
+    return 0;
+}
+
+/* --- giving root up --- */
+
+static int drop_capabilities(struct berm_error *err)
+{
+    struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+    struct __user_cap_data_struct none[2] = { 0 };
+
+    if (syscall(SYS_capset, &header, none) < 0)
+        return berm_fail(err, BERM_E_SYSTEM, errno, "drop capabilities");
+    return 0;
+}
+
+static int drop_bounding_set(struct berm_error *err)
+{
+    for (unsigned long cap = 0; prctl(PR_CAPBSET_READ, cap, 0, 0, 0) >= 0; cap++)
+        if (prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) < 0)
+            return berm_fail(err, BERM_E_SYSTEM, errno, "drop capability %lu from the bounding set", cap);
+    return 0;
+}
+
+int launch_drop_privileges(const struct launch *launch, struct berm_error *err)
+{
+    umask(077);
+    if (geteuid() == 0) {
+        if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0 && errno != EINVAL)
+            return berm_fail(err, BERM_E_SYSTEM, errno, "drop ambient capabilities");
+        if (drop_bounding_set(err) < 0)
+            return -1;
+        if (setgroups(0, NULL) < 0 || setresgid(launch->gid, launch->gid, launch->gid) < 0 ||
+            setresuid(launch->uid, launch->uid, launch->uid) < 0)
+            return berm_fail(err, BERM_E_SYSTEM, errno, "become uid %u", (unsigned)launch->uid);
+        if (launch->uid != 0 && setuid(0) == 0)
+            return berm_fail(err, BERM_E_SYSTEM, 0, "root could be had back");
+    }
+    if (drop_capabilities(err) < 0)
+        return -1;
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
+        return berm_fail(err, BERM_E_SYSTEM, errno, "prctl");
+    return 0;
+}

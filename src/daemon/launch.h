@@ -1,0 +1,29 @@
+/*
+ * launch.h - what the daemon does while it is still root: directories, the lock, berm-spawn; and giving root up.
+ */
+#pragma once
+
+#include "daemon/config.h"
+
+#include <sys/types.h>
+
+struct launch {
+    uid_t uid; /* whom the daemon runs as */
+    gid_t gid;
+    int lock_fd;     /* <data>/lock, held as long as the process lives */
+    int run_dirfd;   /* <data>/run */
+    int spawn_fd;    /* the socket to berm-spawn */
+    pid_t spawn_pid; /* 0: not our child */
+};
+
+/* Makes the directories and takes the lock; CONFLICT with the owner's pid if another daemon has it. */
+int launch_prepare(const struct config *config, struct launch *ret, struct berm_error *err);
+/* Starts berm-spawn, or takes the socket of --spawn-fd. */
+int launch_spawner(const struct config *config, struct launch *launch, struct berm_error *err);
+/* For good: user, groups, every capability; not dumpable; no_new_privs. Does nothing for a daemon that is not root.
+ */
+int launch_drop_privileges(const struct launch *launch, struct berm_error *err);
+/* After the socket is closed: waits a moment for berm-spawn to leave. */
+void launch_wait_spawner(const struct launch *launch);
+/* --stop-all: the exit status of the process. */
+int launch_stop_all(const struct config *config);

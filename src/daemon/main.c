@@ -1,0 +1,365 @@
+/*
+ * main.c - bermd: the order of its start, its signals, its end.
+ *
+ * As root: settings, listeners (ports below 1024), directories and the lock, keys, berm-spawn. Then root is given
+ * up for good, and only after that is anything opened that clients or sandboxes have a hand in.
+ */
+#include "base/fault.h"
+#include "base/log.h"
+#include "base/sys.h"
+#include "daemon/adopt.h"
+#include "daemon/api/api.h"
+#include "daemon/launch.h"
+#include "daemon/lifecycle.h"
+#include "daemon/pool.h"
+
+#include <signal.h>
+#include <sys/resource.h>
+
+#define EXIT_USAGE 2
+
+extern char **environ;
+
+struct program {
+    struct daemon daemon;
+    struct launch launch;
+    int listeners[CONFIG_MAX_LISTEN];
+    size_t listener_count;
+    struct loop_timer drain_timer;
+    bool failed; /* the exit status */
+};
+
+/* --- as root --- */
+
+static int open_listeners(struct program *program, struct berm_error *err)
+{
+    const struct config_list *listen = &program->daemon.config.listen;
+
+    for (size_t i = 0; i < listen->count; i++) {
+        program->listeners[i] = tcp_listen(listen->items[i], err);
+        if (program->listeners[i] < 0)
+            return berm_error_wrap(err, "listen on %s", listen->items[i]);
+        program->listener_count++;
+    }
+    return 0;
+}
+
+static void raise_fd_limit(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+static int start_as_root(struct program *program, struct berm_error *err)
+{
+    struct daemon *daemon = &program->daemon;
+
+    raise_fd_limit();
+    if (open_listeners(program, err) < 0 || launch_prepare(&daemon->config, &program->launch, err) < 0 ||
+        auth_load_file(&daemon->auth, daemon->config.keys_file, err) < 0 ||
+        launch_spawner(&daemon->config, &program->launch, err) < 0)
+        return -1;
+    return launch_drop_privileges(&program->launch, err);
+}
+
+/* --- unprivileged --- */
+
+static int load_sandbox(struct sandbox_row *row, void *data)
+{
+    return lifecycle_load(data, row);
+}
+
+static int load_pooled(uint64_t key, const uint8_t digest[32], void *data)
+{
+    struct daemon *daemon = data;
+
+    return pool_load(daemon->pool, key, digest);
+}
+
+static int open_store(struct daemon *daemon, struct berm_error *err)
+{
+    _cleanup_free_ char *path = NULL;
+
+    if (asprintf(&path, "%s/state/berm.db", daemon->config.data) < 0)
+        return berm_fail(err, BERM_E_SYSTEM, ENOMEM, "store");
+    if (store_open(path, &daemon->store, err) < 0)
+        return berm_error_wrap(err, "uid %u must be able to reach and write it", (unsigned)geteuid());
+    if (auth_load_store(&daemon->auth, daemon->store, err) < 0 ||
+        store_each_sandbox(daemon->store, load_sandbox, daemon, err) < 0 ||
+        store_each_pool(daemon->store, load_pooled, daemon, err) < 0)
+        return -1;
+    return 0;
+}
+
+static void take_settings(struct daemon *daemon)
+{
+    const struct config *config = &daemon->config;
+
+    daemon->default_limits = (struct spawn_limits){ .memory_bytes = config->memory,
+                                                    .disk_bytes = config->disk,
+                                                    .cpu_millis = (uint32_t)config->cpu,
+                                                    .pids = (uint32_t)config->pids,
+                                                    .nofile = (uint32_t)config->nofile };
+    daemon->backend = strncmp(config->runtime, "oci:", 4) ? SPAWN_BACKEND_NATIVE : SPAWN_BACKEND_OCI;
+    daemon->metrics.started_ms = clock_realtime_ms();
+    random_bytes(&daemon->request_seed, sizeof(daemon->request_seed));
+}
+
+static int open_server(struct program *program, struct berm_error *err)
+{
+    struct daemon *daemon = &program->daemon;
+    struct http_handler handler = api_handler;
+    struct http_limits limits;
+
+    http_limits_default(&limits);
+    limits.max_body = daemon->config.max_body;
+    limits.max_connections = (uint32_t)daemon->config.max_connections;
+    limits.max_connections_peer = (uint32_t)daemon->config.max_connections_peer;
+    handler.data = daemon;
+    daemon->high_water = limits.high_water;
+    daemon->server = http_server_new(daemon->loop, &limits, &handler);
+    if (!daemon->server)
+        return berm_fail(err, BERM_E_SYSTEM, ENOMEM, "server");
+    for (size_t i = 0; i < program->listener_count; i++) {
+        if (http_server_listen_fd(daemon->server, program->listeners[i]) < 0)
+            return berm_fail(err, BERM_E_SYSTEM, errno, "serve %s", daemon->config.listen.items[i]);
+        program->listeners[i] = -EBADF;
+    }
+    return 0;
+}
+
+/* "127.0.0.1:8787": the host as it was given, with the port that ":0" became. */
+static void announce(const struct program *program)
+{
+    const struct config_list *listen = &program->daemon.config.listen;
+    char address[256];
+
+    for (size_t i = 0; i < listen->count; i++) {
+        const char *colon = strrchr(listen->items[i], ':');
+        int host = colon ? (int)(colon - listen->items[i]) : 0;
+
+        snprintf(address, sizeof(address), "%.*s:%d", host, listen->items[i], socket_port(program->listeners[i]));
+        log_info("listening", "address", address, "version", BERM_VERSION, "data", program->daemon.config.data,
+                 "uid", log_num(geteuid()));
+        if (isatty(STDOUT_FILENO))
+            printf("Berm is listening on http://%s\n", address);
+    }
+    fflush(stdout);
+}
+
+static int start(struct program *program, struct berm_error *err)
+{
+    struct daemon *daemon = &program->daemon;
+    struct spawn_link_events events = adopt_events;
+
+    events.data = daemon;
+    take_settings(daemon);
+    daemon->run_dirfd = program->launch.run_dirfd;
+    daemon->images = image_cache_new(daemon->loop, daemon->config.images, err);
+    if (!daemon->images)
+        return -1;
+    daemon->spawn = spawn_link_new(daemon->loop, TAKE_FD(program->launch.spawn_fd),
+                                   (uint32_t)daemon->config.start_timeout_ms, &events, err);
+    if (!daemon->spawn || pool_new(daemon, &daemon->pool, err) < 0 || open_store(daemon, err) < 0)
+        return -1;
+    announce(program);
+    if (open_server(program, err) < 0)
+        return -1;
+    if (!auth_has_keys(&daemon->auth))
+        log_warn("auth.no_keys", "consequence", "only loopback is served");
+    lifecycle_init(daemon);
+    adopt_init(daemon);
+    return 0;
+}
+
+/* --- signals and the end --- */
+
+static void on_drained(void *data)
+{
+    struct program *program = data;
+
+    loop_stop(program->daemon.loop);
+}
+
+static void on_drain_timeout(struct loop_timer *timer)
+{
+    struct program *program = container_of(timer, struct program, drain_timer);
+
+    log_warn("drain.timeout");
+    loop_stop(program->daemon.loop);
+}
+
+static void drain(struct program *program)
+{
+    struct daemon *daemon = &program->daemon;
+
+    if (daemon->draining) { /* asked twice: at once */
+        loop_stop(daemon->loop);
+        return;
+    }
+    log_info("draining");
+    daemon->draining = true;
+    loop_timer_start(daemon->loop, &program->drain_timer, daemon->config.drain_timeout_ms);
+    http_server_drain(daemon->server, on_drained, program);
+}
+
+static void reload_keys(struct daemon *daemon)
+{
+    struct berm_error err;
+
+    if (auth_load_file(&daemon->auth, daemon->config.keys_file, &err) < 0)
+        log_error("keys.reload_failed", "error", err.message, "consequence", "the keys stay as they were");
+    else
+        log_info("keys.reloaded", "keys", log_num((long long)daemon->auth.filed_count));
+}
+
+static void on_signal(struct loop *loop, const struct signalfd_siginfo *info, void *data)
+{
+    struct program *program = data;
+
+    (void)loop;
+    if (info->ssi_signo == SIGHUP)
+        reload_keys(&program->daemon);
+    else
+        drain(program);
+}
+
+static int catch_signals(struct program *program, struct berm_error *err)
+{
+    sigset_t signals;
+
+    signal(SIGPIPE, SIG_IGN);
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGHUP);
+    loop_timer_init(&program->drain_timer, on_drain_timeout);
+    if (loop_signals(program->daemon.loop, &signals, on_signal, program) < 0)
+        return berm_fail(err, BERM_E_SYSTEM, errno, "signals");
+    return 0;
+}
+
+static void stop_loop(struct loop_deferred *deferred);
+
+struct last_turn {
+    struct loop_deferred deferred;
+    struct loop *loop;
+};
+
+static void stop_loop(struct loop_deferred *deferred)
+{
+    loop_stop(container_of(deferred, struct last_turn, deferred)->loop);
+}
+
+/* Runs what is still deferred: memory of requests and links goes there. */
+static void flush_deferred(struct loop *loop)
+{
+    struct last_turn last = { .deferred.callback = stop_loop, .loop = loop };
+
+    loop_defer(loop, &last.deferred);
+    loop_run(loop);
+}
+
+/* Sandboxes live on. */
+static void end(struct program *program)
+{
+    struct daemon *daemon = &program->daemon;
+
+    http_server_free(daemon->server);
+    if (daemon->store)
+        lifecycle_flush_touched(daemon);
+    pool_free(daemon->pool);
+    registry_free(&daemon->registry);
+    loop_timer_stop(daemon->loop, &daemon->touch_timer);
+    loop_timer_stop(daemon->loop, &daemon->adoption_timer);
+    loop_timer_stop(daemon->loop, &program->drain_timer);
+    flush_deferred(daemon->loop);
+    spawn_link_free(daemon->spawn);
+    image_cache_free(daemon->images);
+    store_close(daemon->store);
+    auth_free(&daemon->auth);
+    launch_wait_spawner(&program->launch);
+}
+
+static int run(struct program *program)
+{
+    struct daemon *daemon = &program->daemon;
+    struct berm_error err = { 0 };
+    int rc = -1;
+
+    if (start_as_root(program, &err) < 0)
+        goto out;
+    daemon->loop = loop_new();
+    if (!daemon->loop) {
+        berm_fail(&err, BERM_E_SYSTEM, errno, "event loop");
+        goto out;
+    }
+    if (catch_signals(program, &err) == 0 && start(program, &err) == 0) {
+        rc = loop_run(daemon->loop);
+        if (rc < 0)
+            berm_fail(&err, BERM_E_SYSTEM, errno, "event loop");
+        else if (!spawn_link_alive(daemon->spawn))
+            rc = berm_fail(&err, BERM_E_SPAWNER_UNAVAILABLE, 0, "berm-spawn is gone");
+    }
+    end(program);
+    loop_free(daemon->loop);
+out:
+    if (rc < 0)
+        log_error("failed", "error", err.message);
+    else
+        log_info("stopped");
+    return rc < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+static enum log_level level_of(const char *name)
+{
+    static const char *const names[] = { "error", "warn", "info", "debug" };
+    size_t i = 0;
+
+    while (i + 1 < ARRAY_SIZE(names) && strcmp(names[i], name))
+        i++;
+    return (enum log_level)i;
+}
+
+int main(int argc, char **argv)
+{
+    static struct program program;
+    struct config *config = &program.daemon.config;
+    enum config_action action;
+    struct berm_error err;
+    int status = EXIT_SUCCESS;
+
+    fault_setup();
+    if (config_load(argc, argv, environ, config, &action, &err) < 0) {
+        fprintf(stderr, "bermd: %s\n", err.message);
+        return EXIT_USAGE;
+    }
+    log_setup("bermd", level_of(config->log_level), !strcmp(config->log_format, "json"));
+    registry_init(&program.daemon.registry);
+    switch (action) {
+    case CONFIG_HELP:
+        config_help(stdout);
+        break;
+    case CONFIG_VERSION:
+        puts("bermd " BERM_VERSION);
+        break;
+    case CONFIG_PRINT:
+        config_print(config, stdout);
+        break;
+    case CONFIG_CHECK:
+        puts("the settings are good");
+        break;
+    case CONFIG_STOP_ALL:
+        status = launch_stop_all(config);
+        break;
+    case CONFIG_RUN:
+        status = run(&program);
+        break;
+    }
+    config_free(config);
+    return status;
+}
