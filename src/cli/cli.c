@@ -100,11 +100,15 @@ static const char *read_key(struct cli *cli, bool *ret_ok)
     return key;
 }
 
-/* From here on the signals wait in a descriptor, so that a verb can undo what it has begun before it ends. */
+/*
+ * From here on the signals wait in a descriptor, so that a verb can undo what it has begun before it ends, and a
+ * reader of our output that went away shows as EPIPE for the same reason.
+ */
 static int catch_signals(struct cli *cli)
 {
     sigset_t set;
 
+    signal(SIGPIPE, SIG_IGN);
     sigemptyset(&set);
     sigaddset(&set, SIGINT);
     sigaddset(&set, SIGTERM);
@@ -117,7 +121,10 @@ static int catch_signals(struct cli *cli)
 
 struct berm_client *cli_client(struct cli *cli)
 {
-    struct berm_client_options options = { .url = cli->url ? cli->url : getenv("BERM_URL") };
+    struct berm_client_options options = {
+        .url = cli->url ? cli->url : getenv("BERM_URL"),
+        .ca_file = cli->ca_file ? cli->ca_file : getenv("BERM_CA_FILE"),
+    };
     struct berm_problem problem;
     bool ok;
 

@@ -28,6 +28,7 @@ struct cli {
     /* Options that every verb takes. */
     const char *url;
     const char *key_file;
+    const char *ca_file;
     bool help;
 };
 

@@ -1,5 +1,3 @@
-#include <signal.h>
-
 #include "cli/cli.h"
 
 const struct verb *const verbs[] = {
@@ -13,6 +11,7 @@ const struct verb *const verbs[] = {
 const struct cli_option global_options[] = {
     { 0, "url", "URL", "the daemon (default: $BERM_URL, or " BERM_DEFAULT_URL ")", CLI_TEXT, offsetof(struct cli, url) },
     { 0, "api-key-file", "FILE", "read the API key from FILE (default: $BERM_API_KEY)", CLI_TEXT, offsetof(struct cli, key_file) },
+    { 0, "ca-file", "FILE", "trust the certificates in FILE for https (default: $BERM_CA_FILE, or the system's)", CLI_TEXT, offsetof(struct cli, ca_file) },
     { 'h', "help", NULL, "show this help", CLI_FLAG, offsetof(struct cli, help) },
     CLI_OPTIONS_END
 };
@@ -74,8 +73,6 @@ int main(int argc, char **argv)
     const char *no_colour = getenv("NO_COLOR");
     int status;
 
-    /* A reader that went away shows as EPIPE where it can be told from a daemon that did. */
-    signal(SIGPIPE, SIG_IGN);
     arena_init(&cli.arena, (size_t)256 << 20);
     cli.terminal = isatty(STDERR_FILENO);
     cli.colour = cli.terminal && !(no_colour && no_colour[0]);

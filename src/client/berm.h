@@ -46,6 +46,7 @@ struct berm_client;
 struct berm_client_options {
     const char *url;     /* http or https; NULL: BERM_DEFAULT_URL. A path prefix is kept */
     const char *api_key; /* sent as "Authorization: Bearer"; NULL: none */
+    const char *ca_file; /* PEM certificates to trust instead of the system's; NULL: the system's */
 };
 
 int berm_client_new(const struct berm_client_options *options, struct berm_client **ret_client,

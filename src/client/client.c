@@ -85,6 +85,13 @@ int berm_client_new(const struct berm_client_options *options, struct berm_clien
         berm_client_free(client);
         return -1;
     }
+    if (options && options->ca_file) {
+        client->ca_file = strdup(options->ca_file);
+        if (!client->ca_file) {
+            berm_client_free(client);
+            return problem_memory(problem);
+        }
+    }
     client->multi = curl_multi_init();
     client->easy = curl_easy_init();
     if (!client->multi || !client->easy) {
@@ -105,6 +112,7 @@ void berm_client_free(struct berm_client *client)
         curl_multi_cleanup(client->multi);
     curl_slist_free_all(client->auth);
     free(client->url);
+    free(client->ca_file);
     free(client);
 }
 

@@ -19,7 +19,8 @@
 #define ARENA_MAX  ((size_t)64 << 20)
 
 struct berm_client {
-    char *url; /* without a slash at its end */
+    char *url;     /* without a slash at its end */
+    char *ca_file; /* or NULL */
     struct curl_slist *auth;
     CURLM *multi;
     CURL *easy; /* one request at a time; kept for its connection */

@@ -152,6 +152,8 @@ static void set_options(CURL *easy, struct transfer *t, const char *url, struct 
     curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, 256L * 1024);
     curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_write);
     curl_easy_setopt(easy, CURLOPT_WRITEDATA, t);
+    if (t->client->ca_file)
+        curl_easy_setopt(easy, CURLOPT_CAINFO, t->client->ca_file);
     if (t->client->loopback)
         curl_easy_setopt(easy, CURLOPT_NOPROXY, "*");
     if (t->content_type)
@@ -230,6 +232,7 @@ static int connection_problem(struct transfer *t, CURLcode code, const char *why
     case CURLE_COULDNT_CONNECT:
     case CURLE_SSL_CONNECT_ERROR:
     case CURLE_PEER_FAILED_VERIFICATION:
+    case CURLE_SSL_CACERT_BADFILE:
         return problem_set(t->problem, BERM_PROBLEM_CONNECT, 0, "cannot reach %s: %s", t->client->url, text);
     case CURLE_OUT_OF_MEMORY:
         return problem_memory(t->problem);

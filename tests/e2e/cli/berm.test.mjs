@@ -184,7 +184,6 @@ describe('berm', { skip: reason }, () => {
     fs.writeFileSync(path.join(tree, 'a', long, 'ünï\nline'), random(3));
     fs.writeFileSync(path.join(tree, 'run'), '#!/bin/sh\n', { mode: 0o755 });
     fs.symlinkSync('a', path.join(tree, 'link'));
-    fs.mkfifoSync?.(path.join(tree, 'fifo'));
     const up = await call(['cp', '-r', tree, `${id}:/workspace/copy`]);
     assert.equal(up.status, 0, up.err);
     const down = await call(['cp', '-r', `${id}:/workspace/copy`, path.join(directory, 'returned')]);

@@ -1,7 +1,9 @@
 /* How `berm` takes answers that are late, broken or hostile. Needs no sandbox. */
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
 import fs from 'node:fs/promises';
+import https from 'node:https';
 import os from 'node:os';
 import path from 'node:path';
 import { after, test } from 'node:test';
@@ -360,6 +362,46 @@ test('a redirect is not followed, so the key stays with its daemon', () =>
       assert.equal(mock.requests.length, 1);
     },
   ));
+
+test('a proxy of the environment stands before other machines, not before the own one', () =>
+  withMock(
+    (request, response) => json(response, 200, { sandboxes: [], cursor: null }),
+    async (mock) => {
+      const env = { http_proxy: mock.url };
+      assert.equal((await berm(['ls', '--url', 'http://sandboxes.example/base/'], { env })).status, 0);
+      assert.equal(mock.requests[0].url, 'http://sandboxes.example/base/v1/sandboxes');
+      assert.equal((await berm(['ls', '--url', 'http://127.0.0.1:1'], { env })).status, 1);
+      assert.equal(mock.requests.length, 1);
+    },
+  ));
+
+test('https is only spoken to who proves to be the daemon', async () => {
+  const key = path.join(directory, 'tls-key');
+  const certificate = path.join(directory, 'tls-certificate');
+  execFileSync('openssl', ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '1',
+    '-keyout', key, '-out', certificate, '-subj', '/CN=localhost', '-addext', 'subjectAltName=DNS:localhost'], { stdio: 'ignore' });
+  const options = { key: await fs.readFile(key), cert: await fs.readFile(certificate) };
+  let asked = 0;
+  const server = https.createServer(options, (request, response) => {
+    asked++;
+    json(response, 200, { sandboxes: [], cursor: null });
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const url = `https://localhost:${server.address().port}`;
+  const stranger = await berm(['ls'], { env: { BERM_URL: url, BERM_API_KEY: 'secret' } });
+  assert.equal(stranger.status, 1);
+  assert.match(stranger.err, /certificate/);
+  assert.equal(asked, 0);
+  const trusted = await berm(['ls', '--url', url, '--ca-file', certificate]);
+  assert.equal(trusted.status, 0, trusted.err);
+  assert.equal(asked, 1);
+  const misnamed = await berm(['ls', '--url', url.replace('localhost', '127.0.0.1')], { env: { BERM_CA_FILE: certificate } });
+  assert.equal(misnamed.status, 1);
+  assert.equal(asked, 1);
+  server.closeAllConnections();
+  server.close();
+});
 
 test('all pages are listed, as a table, as ids and as one JSON document', () => {
   const page = (ids, cursor) => ({
