@@ -3,11 +3,9 @@
 
 #include "h1_chars.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 
-#define REQUEST_HEAD_MAX ((size_t)64 << 10)
-#define DIRECT_WRITE     ((size_t)16 << 10)
+#define DIRECT_WRITE ((size_t)16 << 10)
 
 /* --- the client and its memory --- */
 
@@ -37,7 +35,7 @@ static void free_calls(struct http_call *call)
     while (call) {
         struct http_call *next = call->next_dead;
         outq_clear(&call->out);
-        buf_free(&call->request_head);
+        head_writer_free(&call->request_head);
         free(call->head_bytes);
         free(call);
         call = next;
@@ -117,7 +115,7 @@ static bool is_idempotent(struct str method)
     return false;
 }
 
-static int append_fields(struct buf *head, const struct http_field *fields, size_t count, struct berm_error *err)
+static int add_fields(struct head_writer *w, const struct http_field *fields, size_t count, struct berm_error *err)
 {
     bool has_host = false;
 
@@ -125,32 +123,47 @@ static int append_fields(struct buf *head, const struct http_field *fields, size
         if (!h1_field_allowed(fields[i].name, fields[i].value))
             return berm_fail(err, BERM_E_INVALID_REQUEST, 0, "header field %zu cannot be sent", i);
         has_host |= str_eq_nocase(str_from(fields[i].name), STR("Host"));
-        buf_printf(head, "%s: %s\r\n", fields[i].name, fields[i].value);
+        head_add_field(w, fields[i].name, str_from(fields[i].value));
     }
     if (!has_host)
-        buf_append_str(head, STR("Host: localhost\r\n"));
+        head_add_field(w, "Host", STR("localhost"));
+    return 0;
+}
+
+static int check_start(const char *method, const char *target, struct berm_error *err)
+{
+    if (!h1_is_token(str_from(method)) || strcmp(method, "CONNECT") == 0)
+        return berm_fail(err, BERM_E_INVALID_REQUEST, 0, "not a method that can be sent");
+    if (target[0] != '/' || !h1_all(str_from(target), H1_TARGET))
+        return berm_fail(err, BERM_E_INVALID_REQUEST, 0, "not a request target");
     return 0;
 }
 
 static int build_head(struct http_call *call, const char *method, const char *target,
                       const struct http_field *fields, size_t count, uint64_t length, struct berm_error *err)
 {
-    struct buf *head = &call->request_head;
+    struct head_writer *w = &call->request_head;
     struct str name = str_from(method);
 
-    if (!h1_is_token(name) || str_is(name, "CONNECT"))
-        return berm_fail(err, BERM_E_INVALID_REQUEST, 0, "not a method that can be sent");
-    if (target[0] != '/' || !h1_all(str_from(target), H1_TARGET))
-        return berm_fail(err, BERM_E_INVALID_REQUEST, 0, "not a request target");
-    buf_printf(head, "%s %s HTTP/1.1\r\n", method, target);
-    if (append_fields(head, fields, count, err) < 0)
+    if (check_start(method, target, err) < 0)
         return -1;
-    if (length == HTTP_CHUNKED)
-        buf_append_str(head, STR("Transfer-Encoding: chunked\r\n"));
-    else if (length > 0 || str_is(name, "POST") || str_is(name, "PUT") || str_is(name, "PATCH"))
-        buf_printf(head, "Content-Length: %" PRIu64 "\r\n", length);
-    if (buf_append_str(head, STR("\r\n")) < 0 || outq_append(&call->out, buf_head(head), head->len) < 0)
-        return berm_fail(err, BERM_E_INVALID_REQUEST, errno, "the request head does not fit");
+    head_add(w, name);
+    head_add(w, STR(" "));
+    head_add(w, str_from(target));
+    head_add(w, STR(" HTTP/1.1\r\n"));
+    if (add_fields(w, fields, count, err) < 0)
+        return -1;
+    if (length == HTTP_CHUNKED) {
+        head_add_field(w, "Transfer-Encoding", STR("chunked"));
+    } else if (length > 0 || str_is(name, "POST") || str_is(name, "PUT") || str_is(name, "PATCH")) {
+        head_add(w, STR("Content-Length: "));
+        head_add_number(w, length);
+        head_add(w, STR("\r\n"));
+    }
+    head_add(w, STR("\r\n"));
+    if (w->failed || outq_append(&call->out, buf_head(&w->out), w->out.len) < 0)
+        return berm_fail(err, errno == ENOBUFS ? BERM_E_INVALID_REQUEST : BERM_E_SYSTEM, errno,
+                         "build a request head");
     call->idempotent = is_idempotent(name);
     call->is_head = str_is(name, "HEAD");
     call->has_body = call->body_open = length > 0;
@@ -202,7 +215,7 @@ struct http_call *http_call_start(struct http_client *client, const char *method
     call->client = client;
     call->callbacks = *callbacks;
     call->data = data;
-    buf_init(&call->request_head, REQUEST_HEAD_MAX);
+    head_writer_init(&call->request_head);
     client_enter(client);
     if (client->freed)
         berm_fail(err, BERM_E_EXEC_TRANSPORT_ERROR, 0, "the connection was given up");
@@ -226,11 +239,11 @@ int client_call_retry(struct http_call *call, bool reused)
     struct berm_error err;
 
     if (call->error.code != BERM_E_EXEC_TRANSPORT_ERROR || !reused || call->retried || call->answered ||
-        sent > call->request_head.len)
+        sent > call->request_head.out.len)
         return -1;
     if (sent > 0 && !call->has_body && !call->idempotent)
         return -1;
-    if (outq_prepend(&call->out, buf_head(&call->request_head), (size_t)sent) < 0)
+    if (outq_prepend(&call->out, buf_head(&call->request_head.out), (size_t)sent) < 0)
         return -1;
     call->retried = true;
     call->dirty = true;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "client.h"
+#include "head_writer.h"
 #include "outq.h"
 
 /* IDLE: in the pool. HEAD: a request is being sent, its final response head has not come. BODY: the rest of it. */
@@ -49,7 +50,7 @@ struct http_call {
     struct http_call_callbacks callbacks;
     void *data;
     struct outq out;
-    struct buf request_head;
+    struct head_writer request_head;
     uint64_t sent_before; /* out.sent when the connection was new to this call */
     uint64_t length_left; /* of the request body; HTTP_CHUNKED */
     uint64_t sent_at_ms;  /* when the last byte of the request was handed to the kernel; 0: not yet */

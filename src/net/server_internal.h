@@ -126,8 +126,15 @@ void http_conn_drive(struct http_conn *conn, struct str input);
 void http_conn_error(struct http_conn *conn, int status);
 void http_exchange_close(struct http_exchange *ex, bool complete);
 
+/* server_head.c */
+const char *http_status_text(int status);
+/* Queues the head: 0, or -1 when a field may not be sent. */
+int http_exchange_begin(struct http_exchange *ex, int status, const struct http_field *fields, size_t count,
+                        uint64_t length);
+
 /* server_respond.c */
 void http_exchange_error(struct http_exchange *ex, int status);
+void http_exchange_queue(struct http_exchange *ex, struct str s);
 void http_exchange_flush(struct http_exchange *ex);
 void http_exchange_continue(struct http_exchange *ex);
 

@@ -25,7 +25,7 @@ static struct {
     bool local;
 } seen;
 
-static void on_close(struct http_exchange *ex, bool complete, void *data)
+static inline void on_close(struct http_exchange *ex, bool complete, void *data)
 {
     (void)data;
     seen.closes++;
@@ -39,14 +39,14 @@ static void on_close(struct http_exchange *ex, bool complete, void *data)
     http_body_resume(ex);
 }
 
-static void echo_collected(struct http_exchange *ex, void *data)
+static inline void echo_collected(struct http_exchange *ex, void *data)
 {
     (void)data;
     seen.body_ends++;
     http_respond(ex, 200, "text/plain", http_body(ex));
 }
 
-static void count_body(struct http_exchange *ex, struct str piece, void *data)
+static inline void count_body(struct http_exchange *ex, struct str piece, void *data)
 {
     (void)ex;
     (void)data;
@@ -55,7 +55,7 @@ static void count_body(struct http_exchange *ex, struct str piece, void *data)
     seen.body += piece.n;
 }
 
-static void answer_count(struct http_exchange *ex, void *data)
+static inline void answer_count(struct http_exchange *ex, void *data)
 {
     char text[32];
 
@@ -65,7 +65,7 @@ static void answer_count(struct http_exchange *ex, void *data)
     http_respond(ex, 200, NULL, str_from(text));
 }
 
-static void echo_piece(struct http_exchange *ex, struct str piece, void *data)
+static inline void echo_piece(struct http_exchange *ex, struct str piece, void *data)
 {
     (void)data;
     if (!http_respond_write(ex, piece.p, piece.n))
@@ -73,21 +73,21 @@ static void echo_piece(struct http_exchange *ex, struct str piece, void *data)
     seen.queued_max = MAX(seen.queued_max, http_respond_queued(ex));
 }
 
-static void resume_body(struct http_exchange *ex, void *data)
+static inline void resume_body(struct http_exchange *ex, void *data)
 {
     (void)data;
     seen.drains++;
     http_body_resume(ex);
 }
 
-static void end_response(struct http_exchange *ex, void *data)
+static inline void end_response(struct http_exchange *ex, void *data)
 {
     (void)data;
     seen.body_ends++;
     http_respond_end(ex);
 }
 
-static void write_more(struct http_exchange *ex, void *data)
+static inline void write_more(struct http_exchange *ex, void *data)
 {
     static char bytes[50000];
 
@@ -105,13 +105,13 @@ static void write_more(struct http_exchange *ex, void *data)
     http_respond_end(ex);
 }
 
-static void begin_big(struct http_exchange *ex, uint64_t length)
+static inline void begin_big(struct http_exchange *ex, uint64_t length)
 {
     http_respond_begin(ex, 200, NULL, 0, length);
     write_more(ex, NULL);
 }
 
-static int pattern_file(size_t n)
+static inline int pattern_file(size_t n)
 {
     char name[] = "/tmp/berm-test-XXXXXX";
     char *bytes = malloc(n);
@@ -127,7 +127,7 @@ static int pattern_file(size_t n)
 }
 
 /* Writes what was beyond the request back and closes. */
-static void upgrade_and_echo(struct http_exchange *ex)
+static inline void upgrade_and_echo(struct http_exchange *ex)
 {
     struct buf rest;
     int fd;
@@ -140,7 +140,7 @@ static void upgrade_and_echo(struct http_exchange *ex)
     buf_free(&rest);
 }
 
-static void answer_by_path(struct http_exchange *ex, struct str path)
+static inline void answer_by_path(struct http_exchange *ex, struct str path)
 {
     if (str_is(path, "/hello")) {
         http_respond(ex, 200, "text/plain", STR("hello"));
@@ -190,7 +190,7 @@ static void answer_by_path(struct http_exchange *ex, struct str path)
     }
 }
 
-static void on_request(struct http_exchange *ex, const struct h1_head *head, void *data)
+static inline void on_request(struct http_exchange *ex, const struct h1_head *head, void *data)
 {
     struct http_exchange_callbacks callbacks = { .on_close = on_close, .on_drain = write_more };
 
@@ -224,14 +224,15 @@ static void on_request(struct http_exchange *ex, const struct h1_head *head, voi
     http_exchange_set(ex, &callbacks, NULL);
 }
 
-static void error_body(int status, const char *reason, struct buf *body, const char **content_type, void *data)
+static inline void error_body(int status, const char *reason, struct buf *body, const char **content_type,
+                              void *data)
 {
     (void)data;
     *content_type = "application/json";
     buf_printf(body, "{\"status\":%d,\"reason\":\"%s\"}", status, reason);
 }
 
-static int setup(void **state)
+static inline int setup(void **state)
 {
     const struct http_handler handler = {
         .on_request = on_request, .error_body = error_body, .extra_headers = "X-Extra: yes\r\n", .data = &seen
@@ -246,7 +247,7 @@ static int setup(void **state)
     return http_server_adopt_connection(server, peer_pair(&peer));
 }
 
-static int teardown(void **state)
+static inline int teardown(void **state)
 {
     (void)state;
     http_server_free(server);
@@ -256,7 +257,7 @@ static int teardown(void **state)
     return 0;
 }
 
-static struct http_server_stats stats(void)
+static inline struct http_server_stats stats(void)
 {
     struct http_server_stats now;
 
@@ -264,7 +265,7 @@ static struct http_server_stats stats(void)
     return now;
 }
 
-static void send_text(const char *text)
+static inline void send_text(const char *text)
 {
     peer_send(&peer, str_from(text));
 }
@@ -272,7 +273,7 @@ static void send_text(const char *text)
 #define REQUEST(line, fields) line " HTTP/1.1\r\nHost: a\r\n" fields "\r\n"
 
 /* Reads one response with a Content-Length: its body, and whether the head has `field`. */
-static void expect_response(const char *start, const char *field, const char *body)
+static inline void expect_response(const char *start, const char *field, const char *body)
 {
     struct str head = peer_take(&peer, "\r\n\r\n");
     size_t n = strlen(body);
@@ -285,7 +286,7 @@ static void expect_response(const char *start, const char *field, const char *bo
 }
 
 /* Takes exactly `n` bytes of the pattern, at most `step` at a time. */
-static void expect_pattern(uint64_t n, uint64_t from, size_t step)
+static inline void expect_pattern(uint64_t n, uint64_t from, size_t step)
 {
     uint64_t got = 0;
 
@@ -300,7 +301,7 @@ static void expect_pattern(uint64_t n, uint64_t from, size_t step)
     }
 }
 
-static void expect_closed(void)
+static inline void expect_closed(void)
 {
     WAIT_FOR(peer_sees_end(&peer));
     assert_int_equal(peer.in.len, 0);

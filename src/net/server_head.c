@@ -1,0 +1,200 @@
+/* server_head.c - heads of responses. */
+#include "server_internal.h"
+
+#include "h1_chars.h"
+#include "head_writer.h"
+
+#include <sys/socket.h>
+#include <time.h>
+
+#define IGNORED_BODY ((uint64_t)64 << 10)
+
+struct status_text {
+    int status;
+    const char *text;
+};
+
+static const struct status_text status_texts[] = {
+    { 101, "Switching Protocols" },
+    { 200, "OK" },
+    { 201, "Created" },
+    { 202, "Accepted" },
+    { 204, "No Content" },
+    { 206, "Partial Content" },
+    { 301, "Moved Permanently" },
+    { 302, "Found" },
+    { 303, "See Other" },
+    { 304, "Not Modified" },
+    { 307, "Temporary Redirect" },
+    { 308, "Permanent Redirect" },
+    { 400, "Bad Request" },
+    { 401, "Unauthorized" },
+    { 403, "Forbidden" },
+    { 404, "Not Found" },
+    { 405, "Method Not Allowed" },
+    { 406, "Not Acceptable" },
+    { 408, "Request Timeout" },
+    { 409, "Conflict" },
+    { 410, "Gone" },
+    { 411, "Length Required" },
+    { 412, "Precondition Failed" },
+    { 413, "Content Too Large" },
+    { 415, "Unsupported Media Type" },
+    { 416, "Range Not Satisfiable" },
+    { 417, "Expectation Failed" },
+    { 421, "Misdirected Request" },
+    { 422, "Unprocessable Content" },
+    { 426, "Upgrade Required" },
+    { 429, "Too Many Requests" },
+    { 431, "Request Header Fields Too Large" },
+    { 500, "Internal Server Error" },
+    { 501, "Not Implemented" },
+    { 502, "Bad Gateway" },
+    { 503, "Service Unavailable" },
+    { 504, "Gateway Timeout" },
+    { 505, "HTTP Version Not Supported" },
+    { 507, "Insufficient Storage" },
+};
+
+const char *http_status_text(int status)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(status_texts); i++)
+        if (status_texts[i].status == status)
+            return status_texts[i].text;
+    return "";
+}
+
+static struct str date_now(struct http_server *server)
+{
+    struct timespec now;
+    struct tm tm;
+
+    clock_gettime(CLOCK_REALTIME_COARSE, &now);
+    if (now.tv_sec != server->date_second) {
+        server->date_second = now.tv_sec;
+        gmtime_r(&now.tv_sec, &tm);
+        strftime(server->date, sizeof(server->date), "%a, %d %b %Y %H:%M:%S GMT", &tm);
+    }
+    return str_from(server->date);
+}
+
+static void add_start(struct http_exchange *ex, struct head_writer *w, int status)
+{
+    head_add(w, STR("HTTP/1.1 "));
+    head_add_number(w, (uint64_t)status);
+    head_add(w, STR(" "));
+    head_add(w, str_from(http_status_text(status)));
+    head_add(w, STR("\r\n"));
+    head_add_field(w, "Date", date_now(ex->conn->server));
+}
+
+static int add_fields(struct http_exchange *ex, struct head_writer *w, const struct http_field *fields,
+                      size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (!h1_field_allowed(fields[i].name, fields[i].value))
+            return -1;
+        head_add_field(w, fields[i].name, str_from(fields[i].value));
+    }
+    head_add(w, str_from(ex->conn->server->handler.extra_headers));
+    return 0;
+}
+
+static void add_framing(struct http_exchange *ex, struct head_writer *w, int status, uint64_t length)
+{
+    if (status == 204 || status == 304)
+        return;
+    if (ex->framing == RESPONSE_CHUNKED) {
+        head_add_field(w, "Transfer-Encoding", STR("chunked"));
+    } else if (ex->framing == RESPONSE_LENGTH) {
+        head_add(w, STR("Content-Length: "));
+        head_add_number(w, length);
+        head_add(w, STR("\r\n"));
+    }
+}
+
+/*
+ * May the connection be used again? Not if the response ends with it, and not if the client is known to have more
+ * body to send than we care to drop.
+ */
+static void decide_keep_alive(struct http_exchange *ex)
+{
+    struct http_conn *conn = ex->conn;
+    bool ignored = !ex->collecting && !ex->callbacks.on_body;
+
+    if (ex->framing == RESPONSE_UNTIL_CLOSE || ex->continue_pending || conn->server->draining)
+        conn->keep_alive = false;
+    if (conn->phase == CONN_BODY && ignored &&
+        (conn->body.framing == H1_CONTENT_LENGTH && conn->body.remaining > conn->input.n + IGNORED_BODY))
+        conn->keep_alive = false;
+}
+
+int http_exchange_begin(struct http_exchange *ex, int status, const struct http_field *fields, size_t count,
+                        uint64_t length)
+{
+    struct head_writer w;
+
+    ex->started = true;
+    ex->no_body = status == 204 || status == 304 || str_is(ex->head.method, "HEAD");
+    ex->length_left = length;
+    if (length != HTTP_CHUNKED)
+        ex->framing = RESPONSE_LENGTH;
+    else
+        ex->framing = ex->head.minor_version == 0 ? RESPONSE_UNTIL_CLOSE : RESPONSE_CHUNKED;
+    decide_keep_alive(ex);
+
+    head_writer_init(&w);
+    add_start(ex, &w, status);
+    if (add_fields(ex, &w, fields, count) < 0) {
+        head_writer_free(&w);
+        return -1;
+    }
+    add_framing(ex, &w, status, length);
+    if (!ex->conn->keep_alive)
+        head_add_field(&w, "Connection", STR("close"));
+    else if (ex->head.minor_version == 0)
+        head_add_field(&w, "Connection", STR("keep-alive"));
+    head_add(&w, STR("\r\n"));
+    if (w.failed)
+        http_conn_fail(ex->conn);
+    else
+        http_exchange_queue(ex, buf_str(&w.out));
+    head_writer_free(&w);
+    return 0;
+}
+
+static int send_upgrade_head(struct http_exchange *ex, const struct http_field *fields, size_t count)
+{
+    struct head_writer w;
+    int rc = -1;
+
+    head_writer_init(&w);
+    add_start(ex, &w, 101);
+    head_add_field(&w, "Connection", STR("Upgrade"));
+    rc = add_fields(ex, &w, fields, count);
+    head_add(&w, STR("\r\n"));
+    /* The socket's buffer is empty: a head that does not fit in whole means that the connection is lost. */
+    if (w.failed || rc < 0 ||
+        RETRY_EINTR(send(ex->conn->io.fd, buf_head(&w.out), w.out.len, MSG_NOSIGNAL)) != (long)w.out.len)
+        rc = -1;
+    head_writer_free(&w);
+    return rc;
+}
+
+int http_upgrade(struct http_exchange *ex, const struct http_field *fields, size_t field_count,
+                 struct buf *ret_rest)
+{
+    struct http_conn *conn = ex->conn;
+    struct str rest;
+
+    if (ex->closed || ex->started || conn->failed || conn->phase != CONN_WAIT || ex->head.upgrade.n == 0 ||
+        !outq_empty(&ex->out))
+        return -1;
+    rest = conn->driving ? conn->input : buf_str(&conn->in);
+    ex->started = true;
+    if (buf_append_str(ret_rest, rest) < 0 || send_upgrade_head(ex, fields, field_count) < 0) {
+        http_conn_fail(conn);
+        return -1;
+    }
+    return http_conn_detach(conn);
+}
