@@ -90,8 +90,9 @@ int image_build(const char *images_dir, const char *name, const char *recipe_dir
 
 int image_recipe_find(const char *name, char *out, size_t out_size, struct berm_error *err)
 {
-    /* PREFIX/bin/berm has PREFIX/share/berm/image; <tree>/build/src/cli/berm has <tree>/image. */
-    static const char *const places[] = { "../share/berm/image", "../../../image" };
+    /* PREFIX/bin/berm has PREFIX/share/berm/image; <tree>/build/berm and <tree>/build/src/cli/berm have
+     * <tree>/image. */
+    static const char *const places[] = { "../share/berm/image", "../image", "../../../image" };
     char exe[PATH_MAX], candidate[PATH_MAX];
     ssize_t n = readlink("/proc/self/exe", exe, sizeof(exe) - 1);
     if (n <= 0)
