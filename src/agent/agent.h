@@ -1,0 +1,37 @@
+/*
+ * agent.h - the one context of berm-agent, pid 1 of a sandbox and its control server.
+ *
+ * One process, one thread, one loop. Everything below hangs off struct agent; whoever needs it is handed it.
+ * Code in the sandbox is not an enemy of the agent's data (it owns the sandbox anyway), but it must not be able to
+ * stop, confuse or outgrow the agent: all input is bounded, all children are reaped, no call blocks for good.
+ */
+#pragma once
+
+#include "base/loop.h"
+#include "env.h"
+#include "fifo.h"
+#include "process.h"
+#include "session.h"
+
+#define AGENT_PORT            3000
+#define AGENT_DEFAULT_WORKDIR "/workspace"
+
+struct http_server;
+
+struct agent {
+    struct loop *loop;
+    struct http_server *server;
+    int unix_listener; /* the inherited socket, or -EBADF */
+
+    struct env env;              /* of everything started from now on */
+    char *workdir;               /* where commands start that name no directory */
+    int64_t command_timeout_ms;  /* COMMAND_TIMEOUT_MS for session commands; < 0: none */
+    size_t output_limit;         /* bytes that one command's collected output may take */
+
+    struct process_table processes;
+    struct session_table sessions;
+    struct fifo_dir fifos;
+
+    struct process *supervised; /* the command given on our command line, while it runs */
+    int exit_code;              /* of the agent, once the loop has been stopped */
+};

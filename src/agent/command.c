@@ -1,0 +1,131 @@
+#include "command.h"
+
+#include "agent.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/mman.h>
+
+/* One argument may be 128 KiB with its NUL (MAX_ARG_STRLEN); a longer command comes through a descriptor. */
+#define ARGUMENT_MAX ((size_t)128 * 1024 - 1)
+
+static int query_text(struct request *rq, const char *name, const char **ret, struct berm_error *err)
+{
+    struct str raw;
+    char *text;
+
+    if (!query_get(http_request(rq->ex)->query, name, &raw) || raw.n == 0)
+        return 0;
+    text = arena_alloc(&rq->arena, raw.n + 1);
+    if (!text)
+        return berm_fail(err, BERM_E_SYSTEM, ENOMEM, "query");
+    if (percent_decode(raw, text, raw.n + 1) < 0)
+        return berm_fail_field(err, name, "is not percent-encoded as it should be");
+    *ret = text;
+    return 0;
+}
+
+int command_session_id(struct request *rq, const char **ret, struct berm_error *err)
+{
+    struct str field;
+
+    *ret = NULL;
+    if (request_field_text(rq->body, "sessionId", ret, err) < 0 || *ret)
+        return *ret ? 0 : -1;
+    field = h1_header(http_request(rq->ex), "X-Session-Id");
+    if (field.n > 0) {
+        *ret = arena_strdup(&rq->arena, field);
+        return *ret ? 0 : berm_fail(err, BERM_E_SYSTEM, ENOMEM, "X-Session-Id");
+    }
+    if (query_text(rq, "session", ret, err) < 0 || *ret)
+        return *ret ? 0 : -1;
+    return query_text(rq, "sessionId", ret, err);
+}
+
+const char *command_directory(struct request *rq, const char *cwd)
+{
+    const char *base = session_default_directory(rq->agent);
+
+    if (!cwd || !cwd[0])
+        return base;
+    return cwd[0] == '/' ? cwd : arena_printf(&rq->arena, "%s/%s", base, cwd);
+}
+
+static int make_command_file(struct str text)
+{
+    _cleanup_close_ int fd = memfd_create("command", MFD_CLOEXEC);
+
+    if (fd < 0)
+        return -1;
+    for (size_t done = 0; done < text.n;) {
+        ssize_t n = RETRY_EINTR(pwrite(fd, text.p + done, text.n - done, (off_t)done));
+        if (n < 0)
+            return -1;
+        done += (size_t)n;
+    }
+    return TAKE_FD(fd);
+}
+
+/* bash reads the descriptor before eval gets the text, and the command does not see it any more. */
+static const char *file_command(struct arena *arena)
+{
+    return arena_printf(arena, "\\builtin eval \"$(</proc/self/fd/%d)\" %d<&-", PROCESS_EXTRA_FD, PROCESS_EXTRA_FD);
+}
+
+static struct process *spawn(struct request *rq, struct process_spec *spec, struct sink *sink,
+                             const struct process_events *events, void *data, struct process_error *err)
+{
+    struct process *process = process_spawn(rq->agent, spec, sink, events, data, err);
+
+    if (process || err->where != PROCESS_FAIL_EXEC || err->errnum != ENOENT)
+        return process;
+    spec->file = "bash"; /* not every image has it in /bin */
+    return process_spawn(rq->agent, spec, sink, events, data, err);
+}
+
+struct process *command_spawn_bash(struct request *rq, const struct bash_spec *bash, struct sink *sink,
+                                   const struct process_events *events, void *data, struct process_error *err)
+{
+    struct process_spec spec = PROCESS_SPEC_INIT;
+    _cleanup_close_ int file = -EBADF;
+    const char *text;
+    char *argv[4];
+
+    *err = (struct process_error){ PROCESS_FAIL_RESOURCES, ENOMEM };
+    if (bash->text.n <= ARGUMENT_MAX) {
+        text = arena_strdup(&rq->arena, bash->text);
+    } else {
+        file = make_command_file(bash->text);
+        if (file < 0) {
+            err->errnum = errno;
+            return NULL;
+        }
+        text = file_command(&rq->arena);
+    }
+    spec.envp = env_merge(&rq->arena, &rq->agent->env, bash->env);
+    spec.cwd = command_directory(rq, bash->cwd);
+    if (!text || !spec.envp || !spec.cwd)
+        return NULL;
+    argv[0] = (char *)"/bin/bash";
+    argv[1] = (char *)"-c";
+    argv[2] = (char *)(uintptr_t)text;
+    argv[3] = NULL;
+    spec.file = argv[0];
+    spec.argv = argv;
+    spec.fds[0] = bash->stdin_fd;
+    spec.fds[1] = spec.fds[2] = PROCESS_PIPE;
+    spec.extra_fd = file;
+    return spawn(rq, &spec, sink, events, data, err);
+}
+
+const char *command_spawn_failure(struct request *rq, const struct process_error *err, const char *cwd)
+{
+    const char *text;
+
+    if (err->where == PROCESS_FAIL_CWD)
+        text = arena_printf(&rq->arena, "%s '%s': %s", process_failure_text(err->where), command_directory(rq, cwd),
+                            strerror(err->errnum));
+    else
+        text = arena_printf(&rq->arena, "%s: %s", process_failure_text(err->where), strerror(err->errnum));
+    return text ? text : process_failure_text(err->where);
+}

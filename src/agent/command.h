@@ -1,0 +1,31 @@
+/*
+ * command.h - what the two ways of running commands share: which session, which bash, which directory.
+ */
+#pragma once
+
+#include "process.h"
+#include "request.h"
+
+/*
+ * The session of an execute request: body, then the X-Session-Id field, then the query's session or sessionId.
+ * *ret is NULL if none is named. -1: a field error. (Authorization is not looked at: a bearer token is no session.)
+ */
+int command_session_id(struct request *rq, const char **ret, struct berm_error *err);
+
+/* What a command without a session takes: `bash -c <text>`. */
+struct bash_spec {
+    struct str text;
+    const struct env *env; /* over the agent's; may be NULL */
+    const char *cwd;       /* NULL: the default directory; a relative one starts there */
+    int stdin_fd;          /* a descriptor, PROCESS_NULL or PROCESS_PIPE */
+};
+
+/* stdout and stderr go to the sink. NULL with *err. */
+struct process *command_spawn_bash(struct request *rq, const struct bash_spec *spec, struct sink *sink,
+                                   const struct process_events *events, void *data, struct process_error *err);
+
+/* The directory that `cwd` (may be NULL) means, in the request's arena; NULL without memory. */
+const char *command_directory(struct request *rq, const char *cwd);
+
+/* "cannot enter the working directory '/x': No such file or directory", in the request's arena. */
+const char *command_spawn_failure(struct request *rq, const struct process_error *err, const char *cwd);

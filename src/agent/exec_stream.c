@@ -1,0 +1,414 @@
+#include "exec_stream.h"
+
+#include "agent.h"
+#include "command.h"
+#include "net/sse.h"
+#include "router.h"
+#include "routes.h"
+#include "shell_script.h"
+
+#include <stdio.h>
+
+#define GRACE_MS 2000 /* clients of the bridge API allow five seconds over the time limit in all */
+
+static const char *const stream_names[STREAM_COUNT] = { "stdout", "stderr" };
+
+/* --- events --- */
+
+static void send_event(struct exec_stream *e, const char *name, const void *p, size_t n, bool base64)
+{
+    struct buf event;
+    int rc;
+
+    if (!e->rq->ex)
+        return;
+    buf_init(&event, SIZE_MAX / 4);
+    rc = base64 ? sse_append_base64(&event, name, p, n) : sse_append(&event, name, (struct str){ p, n });
+    if (rc < 0)
+        http_exchange_abort(e->rq->ex); /* without memory: a hole in the stream must not look like none */
+    else if (!http_respond_write(e->rq->ex, buf_head(&event), event.len))
+        e->blocked = true;
+    buf_free(&event);
+}
+
+static char *reserve(struct sink *sink, int stream, size_t *room, bool final)
+{
+    struct exec_stream *e = container_of(sink, struct exec_stream, sink);
+
+    (void)stream;
+    if (e->blocked && !final)
+        return NULL;
+    *room = SCRATCH_SIZE;
+    return scratch;
+}
+
+static void commit(struct sink *sink, int stream, size_t n)
+{
+    struct exec_stream *e = container_of(sink, struct exec_stream, sink);
+
+    if (stream == STREAM_STDERR)
+        e->stderr_open_line = scratch[n - 1] != '\n';
+    send_event(e, stream_names[stream], scratch, n, true);
+}
+
+void exec_stream_put_stderr(struct exec_stream *e, struct str text)
+{
+    struct buf line;
+
+    buf_init(&line, text.n + 2);
+    if ((!e->stderr_open_line || buf_append(&line, "\n", 1) == 0) && buf_append_str(&line, text) == 0 &&
+        buf_append(&line, "\n", 1) == 0)
+        send_event(e, "stderr", buf_head(&line), line.len, true);
+    buf_free(&line);
+}
+
+void exec_stream_put_timeout(struct exec_stream *e)
+{
+    char text[64];
+    int n = snprintf(text, sizeof(text), "Command timed out after %lldms", (long long)e->timeout_ms);
+
+    exec_stream_put_stderr(e, (struct str){ text, (size_t)n });
+}
+
+/* --- life --- */
+
+void exec_stream_free(struct exec_stream *e)
+{
+    struct request *rq = e->rq;
+
+    rq->on_piece = NULL;
+    rq->on_body_end = NULL;
+    rq->on_drain = NULL;
+    rq->on_gone = NULL;
+    loop_timer_stop(rq->agent->loop, &e->timer);
+    pid_list_free(&e->children_before);
+    buf_free(&e->document);
+    env_free(&e->env);
+    free(e);
+    if (rq->ex)
+        http_body_resume(rq->ex); /* what is left of the body is read and dropped */
+    request_unhold(rq);
+}
+
+void exec_stream_fail(struct exec_stream *e, const char *reason)
+{
+    struct context_item context[] = { { .key = "command", .type = CONTEXT_STRING, .string = exec_stream_text(e) },
+                                      CTX_STR("stderr", reason) };
+
+    reply_error(e->rq, AGENT_E_COMMAND_EXECUTION_ERROR, context, 2, "Failed to execute the command: %s", reason);
+    exec_stream_free(e);
+}
+
+void exec_stream_begin(struct exec_stream *e)
+{
+    static const struct http_field fields[] = { { "Content-Type", "text/event-stream" },
+                                                { "Cache-Control", "no-cache" } };
+
+    if (!e->rq->ex)
+        return;
+    http_respond_begin(e->rq->ex, 200, fields, ARRAY_SIZE(fields), HTTP_CHUNKED);
+    http_watch_disconnect(e->rq->ex);
+}
+
+void exec_stream_finish(struct exec_stream *e, int exit_code)
+{
+    char data[32];
+    int n = snprintf(data, sizeof(data), "{\"exit_code\":%d}", exit_code);
+
+    send_event(e, "exit", data, (size_t)n, false);
+    if (e->rq->ex)
+        http_respond_end(e->rq->ex);
+    exec_stream_free(e);
+}
+
+static void resume_output(struct exec_stream *e)
+{
+    e->blocked = false;
+    if (e->process)
+        process_resume_output(e->process);
+    else
+        shell_resume_output(&e->job);
+}
+
+static void on_drain(struct request *rq)
+{
+    resume_output(rq->data);
+}
+
+/* The client has gone away. In a session the command runs on, as all commands of sessions do. */
+static void on_gone(struct request *rq, bool complete)
+{
+    struct exec_stream *e = rq->data;
+
+    if (complete)
+        return;
+    if (!e->decoded) { /* nothing has been started */
+        exec_stream_free(e);
+        return;
+    }
+    resume_output(e);
+    if (e->process && !e->keep_on_disconnect)
+        process_stop(e->process);
+    else if (e->process && !e->body_ended)
+        process_close_stdin(e->process);
+}
+
+/* --- without a session --- */
+
+static void on_process_end(struct process *process, void *data)
+{
+    struct exec_stream *e = data;
+
+    e->process = NULL;
+    if (process->timed_out)
+        exec_stream_put_timeout(e);
+    exec_stream_finish(e, process_exit_code(process));
+}
+
+static void on_stdin_drain(struct process *process, void *data)
+{
+    struct exec_stream *e = data;
+
+    (void)process;
+    if (e->rq->ex)
+        http_body_resume(e->rq->ex);
+}
+
+static const struct process_events process_events = { .on_end = on_process_end, .on_stdin_drain = on_stdin_drain };
+
+static char **make_argv(struct exec_stream *e)
+{
+    size_t count = e->argv->array.count;
+    char **argv = arena_alloc(&e->rq->arena, (count + 1) * sizeof(*argv));
+
+    if (!argv)
+        return NULL;
+    for (size_t i = 0; i < count; i++)
+        argv[i] = (char *)(uintptr_t)e->argv->array.items[i].string.p; /* NUL-terminated by the parser */
+    argv[count] = NULL;
+    return argv;
+}
+
+struct str exec_stream_text(struct exec_stream *e)
+{
+    struct buf text;
+    struct str result = { NULL, 0 };
+    char *copy;
+
+    if (!e->argv)
+        return e->command;
+    buf_init(&text, SIZE_MAX / 4);
+    for (size_t i = 0; i < e->argv->array.count; i++)
+        if ((i > 0 && buf_append(&text, " ", 1) < 0) ||
+            shell_quote_argument(&text, e->argv->array.items[i].string) < 0)
+            goto out;
+    copy = arena_strdup(&e->rq->arena, buf_str(&text));
+    if (copy)
+        result = (struct str){ copy, text.len };
+out:
+    buf_free(&text);
+    return result;
+}
+
+/* argv as it is, if its program can be executed. */
+static struct process *spawn_argv(struct exec_stream *e, int stdin_fd, struct process_error *err)
+{
+    struct process_spec spec = PROCESS_SPEC_INIT;
+
+    *err = (struct process_error){ PROCESS_FAIL_RESOURCES, ENOMEM };
+    spec.argv = make_argv(e);
+    spec.envp = env_merge(&e->rq->arena, &e->rq->agent->env, &e->env);
+    spec.cwd = command_directory(e->rq, e->cwd);
+    if (!spec.argv || !spec.envp || !spec.cwd)
+        return NULL;
+    spec.file = spec.argv[0];
+    spec.fds[0] = stdin_fd;
+    spec.fds[1] = spec.fds[2] = PROCESS_PIPE;
+    return process_spawn(e->rq->agent, &spec, &e->sink, &process_events, e, err);
+}
+
+static struct process *spawn(struct exec_stream *e, struct process_error *err)
+{
+    int stdin_fd = e->with_stdin ? PROCESS_PIPE : PROCESS_NULL;
+    struct bash_spec bash = { .env = &e->env, .cwd = e->cwd, .stdin_fd = stdin_fd };
+    struct process *process;
+
+    if (e->argv) {
+        process = spawn_argv(e, stdin_fd, err);
+        if (process || err->where != PROCESS_FAIL_EXEC || err->errnum == E2BIG || err->errnum == ENOMEM)
+            return process;
+        /* A shell's own command, or nothing that can be executed: bash knows the difference, and the exit code. */
+    }
+    bash.text = exec_stream_text(e);
+    if (!bash.text.p)
+        return NULL;
+    return command_spawn_bash(e->rq, &bash, &e->sink, &process_events, e, err);
+}
+
+/* False: it could not be started and `e` is gone. */
+static bool start_process(struct exec_stream *e)
+{
+    struct process_error err = { PROCESS_FAIL_RESOURCES, ENOMEM };
+
+    e->process = spawn(e, &err);
+    if (!e->process) {
+        exec_stream_fail(e, command_spawn_failure(e->rq, &err, e->cwd));
+        return false;
+    }
+    e->process->limit_covers_streams = true;
+    e->process->grace_ms = GRACE_MS;
+    exec_stream_begin(e);
+    if (e->timeout_ms >= 0)
+        process_set_time_limit(e->process, (uint64_t)e->timeout_ms);
+    return true;
+}
+
+/* --- decoding --- */
+
+static int check_argv(const struct json *argv, struct berm_error *err)
+{
+    if (argv->array.count == 0)
+        return berm_fail_field(err, "argv", "must be a non-empty array");
+    for (size_t i = 0; i < argv->array.count; i++) {
+        const struct json *item = &argv->array.items[i];
+        if (item->type != JSON_STRING)
+            return berm_fail_field(err, "argv", "must hold strings only");
+        if (memchr(item->string.p, 0, item->string.n))
+            return berm_fail_field(err, "argv", "must not hold NUL characters");
+    }
+    return 0;
+}
+
+static int decode_what(struct exec_stream *e, const struct json *body, struct berm_error *err)
+{
+    const char *command = NULL;
+
+    if (json_field_array(body, "argv", &e->argv, err) < 0 ||
+        json_field_cstring(body, "command", &command, err) < 0)
+        return -1;
+    if (e->argv && command)
+        return berm_fail_field(err, "argv", "and command exclude each other");
+    if (e->argv)
+        return check_argv(e->argv, err);
+    if (!command)
+        return berm_fail_field(err, "argv", "or command is required");
+    e->command = str_from(command);
+    return 0;
+}
+
+static int decode(struct exec_stream *e, struct str text, struct berm_error *err)
+{
+    const struct json *body, *variables = NULL;
+
+    if (json_parse(&e->rq->arena, text, JSON_MAX_DEPTH, &body, err) < 0)
+        return -1;
+    if (body->type != JSON_OBJECT)
+        return berm_fail_field(err, "body", "must be a JSON object");
+    if (decode_what(e, body, err) < 0 || request_field_text(body, "cwd", &e->cwd, err) < 0 ||
+        request_field_text(body, "sessionId", &e->session_id, err) < 0 ||
+        request_field_ms(body, "timeoutMs", &e->timeout_ms, err) < 0 ||
+        json_field_bool(body, "keepOnDisconnect", &e->keep_on_disconnect, err) < 0 ||
+        json_field_object(body, "env", &variables, err) < 0 || env_from_json(&e->env, variables, err) < 0)
+        return -1;
+    if (e->session_id && strcmp(e->session_id, SESSIONLESS_ID) == 0)
+        e->session_id = NULL;
+    if (e->session_id && is_blank(str_from(e->session_id)))
+        return berm_fail_field(err, "sessionId", "must not be blank");
+    if (e->session_id && e->with_stdin)
+        return berm_fail_field(err, "sessionId", "and stdin exclude each other: a session's commands have none");
+    return 0;
+}
+
+/* True: a process runs and takes the rest of the body as its stdin. Else `e` is gone, or will go by itself. */
+static bool start(struct exec_stream *e, struct str text)
+{
+    struct berm_error err;
+
+    e->decoded = true;
+    if (decode(e, text, &err) < 0) {
+        reply_invalid_field(e->rq, &err);
+        exec_stream_free(e);
+        return false;
+    }
+    if (!e->session_id)
+        return start_process(e);
+    exec_stream_start_in_session(e);
+    return false;
+}
+
+/* --- the body --- */
+
+static void feed_stdin(struct exec_stream *e, struct str piece)
+{
+    if (piece.n > 0 && e->process && !process_write(e->process, piece.p, piece.n) && e->rq->ex)
+        http_body_pause(e->rq->ex);
+}
+
+static bool collect(struct exec_stream *e, struct str piece)
+{
+    if (e->document.len + piece.n <= BODY_MAX && buf_append_str(&e->document, piece) == 0)
+        return true;
+    reply_invalid(e->rq, "body", "the JSON document is too large", "TOO_LARGE");
+    exec_stream_free(e);
+    return false;
+}
+
+static void on_piece(struct request *rq, struct str piece)
+{
+    struct exec_stream *e = rq->data;
+    const char *newline;
+    struct str line;
+
+    if (e->decoded) {
+        feed_stdin(e, piece);
+        return;
+    }
+    newline = e->with_stdin ? memchr(piece.p, '\n', piece.n) : NULL;
+    line = (struct str){ piece.p, newline ? (size_t)(newline - piece.p) : piece.n };
+    if (!collect(e, line) || !newline)
+        return;
+    if (start(e, buf_str(&e->document)))
+        feed_stdin(e, (struct str){ newline + 1, piece.n - line.n - 1 });
+}
+
+static void on_body_end(struct request *rq)
+{
+    struct exec_stream *e = rq->data;
+
+    e->body_ended = true;
+    if (!e->decoded && !start(e, buf_str(&e->document)))
+        return;
+    if (e->process)
+        process_close_stdin(e->process);
+}
+
+static bool has_stdin(const struct http_exchange *ex)
+{
+    struct str type = h1_header(http_request(ex), "Content-Type");
+    const char *semicolon = memchr(type.p ? type.p : "", ';', type.n);
+
+    if (semicolon)
+        type.n = (size_t)(semicolon - type.p);
+    return str_eq_nocase(str_trim(type), STR("application/x-berm-exec"));
+}
+
+void handle_exec_stream(struct request *rq)
+{
+    struct exec_stream *e = calloc(1, sizeof(*e));
+
+    if (!e) {
+        reply_error(rq, AGENT_E_INTERNAL_ERROR, NULL, 0, "Out of memory");
+        return;
+    }
+    e->rq = request_hold(rq);
+    e->sink = (struct sink){ reserve, commit };
+    e->timeout_ms = -1;
+    e->with_stdin = has_stdin(rq->ex);
+    buf_init(&e->document, BODY_MAX);
+    loop_timer_init(&e->timer, NULL);
+    rq->data = e;
+    rq->on_piece = on_piece;
+    rq->on_body_end = on_body_end;
+    rq->on_drain = on_drain;
+    rq->on_gone = on_gone;
+}

@@ -1,0 +1,63 @@
+/*
+ * exec_stream.h - POST /berm/v1/exec: run a command and stream what it writes, byte for byte, as server-sent events
+ * in the form of the bridge API, so that bermd can pass the stream through.
+ *
+ * Body: a JSON document; or, with Content-Type application/x-berm-exec, that document on one line and then stdin,
+ * which may still be coming while the output streams. Back-pressure goes both ways: a client that does not read
+ * stops the reading of the command's pipes, a command that does not read stops the reading of the body.
+ *
+ * Without a session the command is a process of its own (exec_stream.c); with one it runs in the session's shell
+ * (exec_stream_session.c) as /api/execute would run it, except that the time limit is enforced there too.
+ */
+#pragma once
+
+#include "env.h"
+#include "procfs.h"
+#include "process.h"
+#include "request.h"
+#include "session.h"
+
+struct exec_stream {
+    struct request *rq;
+    struct sink sink;
+    bool blocked;      /* the client does not take more at the moment */
+    bool stderr_open_line; /* the last byte of stderr was no newline */
+
+    /* The request. Strings are in its arena. */
+    struct buf document; /* while it arrives */
+    bool with_stdin;     /* the document is the first line, stdin follows */
+    bool decoded;
+    bool body_ended;
+    struct str command;      /* if argv is NULL */
+    const struct json *argv; /* array of at least one string without NUL, or NULL */
+    const char *session_id;
+    const char *cwd;
+    struct env env;
+    int64_t timeout_ms; /* < 0: none */
+    bool keep_on_disconnect;
+
+    struct process *process; /* without a session */
+
+    struct session_op op; /* in a session */
+    struct shell_job job;
+    struct loop_timer timer;
+    struct pid_list children_before; /* of the shell: what the time limit leaves alone */
+    bool timed_out;
+    uint8_t kill_stage;
+};
+
+/* Sends the head of the stream; output may follow. */
+void exec_stream_begin(struct exec_stream *e);
+/* Sends the last event and frees everything. `e` is gone. */
+void exec_stream_finish(struct exec_stream *e, int exit_code);
+/* A line on stderr that is ours; starts on a new line and ends with one. */
+void exec_stream_put_stderr(struct exec_stream *e, struct str text);
+void exec_stream_put_timeout(struct exec_stream *e);
+/* After an answer that is no stream. */
+void exec_stream_free(struct exec_stream *e);
+/* The command as text for a shell, in the request's arena; n == 0 and p == NULL without memory. */
+struct str exec_stream_text(struct exec_stream *e);
+/* 500 COMMAND_EXECUTION_ERROR instead of a stream. */
+void exec_stream_fail(struct exec_stream *e, const char *reason);
+
+void exec_stream_start_in_session(struct exec_stream *e);

@@ -1,0 +1,184 @@
+#include "fifo.h"
+
+#include "agent.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <sys/stat.h>
+
+/* A pipe never holds more than this, so more than this was not all written before the command ended. */
+#define DRAIN_MAX ((size_t)1024 * 1024)
+
+static int make_directory(struct agent *agent)
+{
+    const char *tmp = env_get(&agent->env, "TMPDIR");
+    char path[FIFO_PATH_MAX - 12]; /* the names in it are at most ten digits */
+
+    if (!tmp || tmp[0] != '/' || strlen(tmp) > sizeof(path) - sizeof("/.bermXXXXXX"))
+        tmp = "/tmp";
+    for (;;) {
+        snprintf(path, sizeof(path), "%s/.bermXXXXXX", tmp);
+        if (mkdtemp(path))
+            break;
+        if (strcmp(tmp, "/") == 0)
+            return -1;
+        tmp = strcmp(tmp, "/tmp") == 0 ? "/" : "/tmp"; /* an image may have no /tmp */
+    }
+    memcpy(agent->fifos.path, path, sizeof(path));
+    return 0;
+}
+
+static int make_node(const char *path, mode_t type)
+{
+    if (type == S_IFIFO)
+        return mkfifo(path, 0600);
+    if (type == S_IFDIR)
+        return mkdir(path, 0700);
+    return mknod(path, S_IFREG | 0600, 0);
+}
+
+int fifo_dir_make(struct agent *agent, mode_t type, char out[FIFO_PATH_MAX])
+{
+    struct fifo_dir *dir = &agent->fifos;
+
+    for (int attempt = 0; attempt < 3; attempt++) {
+        if (dir->path[0] == '\0' && make_directory(agent) < 0)
+            return -1;
+        snprintf(out, FIFO_PATH_MAX, "%.*s/%u", FIFO_PATH_MAX - 12, dir->path, dir->next++);
+        if (make_node(out, type) == 0)
+            return 0;
+        if (errno == EEXIST)
+            continue;
+        if (errno != ENOENT && errno != ENOTDIR)
+            return -1;
+        dir->path[0] = '\0'; /* user code has removed it */
+    }
+    return -1;
+}
+
+void fifo_dir_remove(struct agent *agent)
+{
+    DIR *dir = agent->fifos.path[0] ? opendir(agent->fifos.path) : NULL;
+    struct dirent *entry;
+
+    if (!dir)
+        return;
+    while ((entry = readdir(dir))) {
+        char script[NAME_MAX + 8];
+        if (entry->d_name[0] == '.' || unlinkat(dirfd(dir), entry->d_name, 0) == 0)
+            continue;
+        /* The directory of a shell that had not begun to read its script. */
+        snprintf(script, sizeof(script), "%s/bash", entry->d_name);
+        unlinkat(dirfd(dir), script, 0);
+        unlinkat(dirfd(dir), entry->d_name, AT_REMOVEDIR);
+    }
+    closedir(dir);
+    rmdir(agent->fifos.path);
+}
+
+static void free_pair(struct loop_deferred *deferred)
+{
+    free(container_of(deferred, struct fifo_pair, free_later));
+}
+
+void fifo_pair_free(struct fifo_pair *pair)
+{
+    for (int i = 0; i < STREAM_COUNT; i++) {
+        stream_close(&pair->streams[i]);
+        if (pair->paths[i][0])
+            unlink(pair->paths[i]);
+        pair->paths[i][0] = '\0';
+    }
+    loop_defer(pair->agent->loop, &pair->free_later);
+}
+
+static void on_stream_end(struct stream *stream)
+{
+    struct fifo_pair *pair = container_of(stream - stream->index, struct fifo_pair, streams[0]);
+
+    /* In use, no writer may mean that the command has redirected its output; a draining FIFO gets no new writer. */
+    if (!pair->draining)
+        return;
+    stream_close(stream);
+    if (pair->streams[STREAM_STDOUT].fd < 0 && pair->streams[STREAM_STDERR].fd < 0)
+        fifo_pair_free(pair);
+}
+
+static int open_stream(struct fifo_pair *pair, int index)
+{
+    int fd;
+
+    if (fifo_dir_make(pair->agent, S_IFIFO, pair->paths[index]) < 0) {
+        pair->paths[index][0] = '\0';
+        return -1;
+    }
+    fd = open(pair->paths[index], O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0)
+        return -1;
+    return stream_open(&pair->streams[index], pair->agent->loop, fd, index, NULL, on_stream_end);
+}
+
+struct fifo_pair *fifo_pair_new(struct agent *agent)
+{
+    struct fifo_pair *pair = calloc(1, sizeof(*pair));
+
+    if (!pair)
+        return NULL;
+    pair->agent = agent;
+    pair->free_later.callback = free_pair;
+    pair->streams[STREAM_STDOUT].fd = pair->streams[STREAM_STDERR].fd = -EBADF;
+    if (open_stream(pair, STREAM_STDOUT) < 0 || open_stream(pair, STREAM_STDERR) < 0) {
+        int saved = errno;
+        fifo_pair_free(pair);
+        errno = saved;
+        return NULL;
+    }
+    return pair;
+}
+
+bool fifo_pair_usable(const struct fifo_pair *pair)
+{
+    struct stat st;
+
+    for (int i = 0; i < STREAM_COUNT; i++)
+        if (lstat(pair->paths[i], &st) < 0 || !S_ISFIFO(st.st_mode))
+            return false;
+    return true;
+}
+
+void fifo_pair_set_sink(struct fifo_pair *pair, struct sink *sink)
+{
+    for (int i = 0; i < STREAM_COUNT; i++)
+        pair->streams[i].sink = sink;
+}
+
+bool fifo_pair_finish(struct fifo_pair *pair)
+{
+    bool ended = true;
+
+    for (int i = 0; i < STREAM_COUNT; i++)
+        if (stream_pump(&pair->streams[i], DRAIN_MAX, true) != STREAM_ENDED)
+            ended = false;
+    return ended;
+}
+
+void fifo_pair_drain(struct fifo_pair *pair)
+{
+    bool open = false;
+
+    fifo_pair_set_sink(pair, NULL);
+    pair->draining = true;
+    for (int i = 0; i < STREAM_COUNT; i++) {
+        /* Asked directly: epoll does not report the end of a FIFO that no writer has ever opened. */
+        if (stream_pump(&pair->streams[i], DRAIN_MAX, true) == STREAM_ENDED) {
+            stream_close(&pair->streams[i]);
+        } else {
+            stream_rearm(&pair->streams[i]);
+            open = true;
+        }
+    }
+    if (!open)
+        fifo_pair_free(pair);
+}

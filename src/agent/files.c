@@ -1,0 +1,151 @@
+#include "files.h"
+
+#include "agent.h"
+
+#include <fcntl.h>
+
+/* --- decoding --- */
+
+static size_t utf16_units(struct str text)
+{
+    size_t units = 0;
+
+    /* Every character has one byte that is no continuation; those of four bytes take two units. */
+    for (size_t i = 0; i < text.n; i++) {
+        unsigned char c = (unsigned char)text.p[i];
+        units += (c & 0xc0) != 0x80;
+        units += c >= 0xf0;
+    }
+    return units;
+}
+
+const char *file_path_problem(const struct json *value)
+{
+    if (!value || value->type != JSON_STRING || value->string.n == 0)
+        return "Path must be a non-empty string";
+    if (memchr(value->string.p, 0, value->string.n))
+        return "Path must not hold a NUL character";
+    if (utf16_units(value->string) > FILE_PATH_MAX)
+        return "Path must not be longer than 4096 characters";
+    return NULL;
+}
+
+const char *file_path(struct request *rq, const char *key)
+{
+    const struct json *value = json_get(rq->body, key);
+    const char *problem = file_path_problem(value);
+
+    if (!problem)
+        return value->string.p;
+    reply_invalid(rq, key, problem, "INVALID_PATH");
+    return NULL;
+}
+
+/* --- answers --- */
+
+void file_reply_ok(struct file_request *f)
+{
+    struct reply reply;
+
+    reply_begin(&reply);
+    json_pair_cstring(&reply.w, "path", f->path);
+    reply_send(f->rq, &reply);
+}
+
+void file_reply_not_found(struct file_request *f)
+{
+    struct context_item context[] = { CTX_STR("path", f->path), CTX_STR("operation", f->operation) };
+
+    reply_error(f->rq, AGENT_E_FILE_NOT_FOUND, context, 2, "File not found: %s", f->path);
+}
+
+static void reply_failed(struct request *rq, const char *operation, const char *path, const char *reason)
+{
+    struct context_item context[] = { CTX_STR("path", path), CTX_STR("operation", operation),
+                                      CTX_STR("stderr", reason) };
+
+    reply_error(rq, AGENT_E_FILESYSTEM_ERROR, context, 3, "%s failed for '%s': %s", operation, path, reason);
+}
+
+void file_reply_failed(struct file_request *f, int errnum)
+{
+    reply_failed(f->rq, f->operation, f->path, strerror(errnum));
+}
+
+/* --- the queue --- */
+
+void file_done(struct file_request *f)
+{
+    if (f->op.session)
+        session_release(&f->op);
+    close_fd(&f->cwd_fd);
+    request_unhold(f->rq);
+    free(f);
+}
+
+static void run(struct session_op *op)
+{
+    struct file_request *f = container_of(op, struct file_request, op);
+
+    f->work(f);
+}
+
+static void on_terminated(struct session_op *op, int exit_code)
+{
+    struct file_request *f = container_of(op, struct file_request, op);
+    const char *id = NULL;
+
+    (void)json_field_cstring(f->rq->body, "sessionId", &id, NULL);
+    reply_session_terminated(f->rq, id ? id : "default", exit_code);
+    file_done(f);
+}
+
+int file_base(struct file_request *f, const char *path)
+{
+    if (path[0] == '/')
+        return AT_FDCWD;
+    if (f->cwd_fd >= 0)
+        return f->cwd_fd;
+    f->cwd_fd = f->op.session ? session_open_cwd(f->op.session)
+                              : open(session_default_directory(f->rq->agent), O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (f->cwd_fd < 0)
+        file_reply_failed(f, errno);
+    return f->cwd_fd < 0 ? -1 : f->cwd_fd;
+}
+
+void file_start(struct request *rq, const char *operation, const char *path, const char *target,
+                void (*work)(struct file_request *f))
+{
+    struct berm_error err;
+    struct file_request *f;
+    const char *id = NULL;
+
+    if (json_field_cstring(rq->body, "sessionId", &id, &err) < 0) {
+        reply_invalid_field(rq, &err);
+        return;
+    }
+    if (id && is_blank(str_from(id))) {
+        reply_failed(rq, operation, path, "the session id must not be blank");
+        return;
+    }
+    f = calloc(1, sizeof(*f));
+    if (!f) {
+        reply_failed(rq, operation, path, "out of memory");
+        return;
+    }
+    *f = (struct file_request){
+        .rq = request_hold(rq),
+        .operation = operation,
+        .path = path,
+        .target = target,
+        .cwd_fd = -EBADF,
+        .work = work,
+        .op = { .run = run, .terminated = on_terminated },
+    };
+    if (id && strcmp(id, SESSIONLESS_ID) == 0) {
+        f->work(f);
+    } else if (session_submit(rq->agent, id ? id : "default", &f->op) < 0) {
+        file_reply_failed(f, ENOMEM);
+        file_done(f);
+    }
+}

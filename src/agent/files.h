@@ -1,0 +1,44 @@
+/*
+ * files.h - what the file routes share. Every file operation takes its turn in its session's queue, because a write
+ * that follows a command in the same session is expected to happen after it; but it needs the session only for the
+ * directory that relative paths start from, and is done with system calls by the agent itself.
+ *
+ * Paths are used as they are sent: the sandbox is the boundary, and inside it the agent's rights are its user's.
+ */
+#pragma once
+
+#include "process.h"
+#include "request.h"
+#include "session.h"
+
+#define FILE_PATH_MAX 4096 /* UTF-16 units */
+
+struct file_request {
+    struct request *rq;
+    struct session_op op;
+    const char *operation; /* "file.read", ...: member of error contexts; NULL: none */
+    const char *path;      /* as sent; in the request's arena */
+    const char *target;    /* of rename and move, else NULL */
+    int cwd_fd;            /* once a relative path needed it */
+    /* Does the work, answers, and calls file_done(), perhaps later. */
+    void (*work)(struct file_request *f);
+};
+
+/* Decodes the member `key` as a path: NULL after having answered 400. */
+const char *file_path(struct request *rq, const char *key);
+/* Whether `text` may be a path; else why not. */
+const char *file_path_problem(const struct json *value);
+
+/* Queues `work` in the session that the body names, or runs it at once without a session. */
+void file_start(struct request *rq, const char *operation, const char *path, const char *target,
+                void (*work)(struct file_request *f));
+void file_done(struct file_request *f);
+
+/* The descriptor that `path` starts from for the *at() calls, or -1 after having answered (then file_done() follows).
+ */
+int file_base(struct file_request *f, const char *path);
+
+/* Answers. */
+void file_reply_ok(struct file_request *f); /* {success, path, timestamp} */
+void file_reply_not_found(struct file_request *f);
+void file_reply_failed(struct file_request *f, int errnum);

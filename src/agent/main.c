@@ -1,0 +1,231 @@
+/*
+ * main.c - the agent's start and end.
+ *
+ *   berm-agent [--sandbox] [--listen-port N] [CMD ARGS...]
+ *
+ * In a Berm sandbox (--sandbox) descriptor 3 is a listening unix socket, over which bermd speaks; it carries the
+ * internal routes too. In any case the agent serves TCP port 3000, to the sandbox itself and whoever can reach it.
+ *
+ * As pid 1 the agent is protected by the kernel from signals of its own namespace that it does not handle, SIGKILL
+ * included. SIGTERM and SIGINT it handles: from outside (si_pid 0) they end the sandbox, from inside they are ignored.
+ */
+#include "agent.h"
+#include "base/log.h"
+#include "base/spawn_wire.h"
+#include "base/sys.h"
+#include "net/server.h"
+#include "router.h"
+#include "supervisor.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/sysinfo.h>
+
+#define OUTPUT_LIMIT ((size_t)512 * 1024 * 1024)
+
+extern char **environ;
+
+struct options {
+    bool sandbox;
+    uint64_t port;
+    char **command; /* NULL-terminated; the first may be NULL */
+};
+
+static int usage(const char *problem)
+{
+    fprintf(stderr, "berm-agent: %s\nusage: berm-agent [--sandbox] [--listen-port N] [COMMAND ARGUMENTS...]\n",
+            problem);
+    return -1;
+}
+
+static int parse_options(char **argv, struct options *options)
+{
+    *options = (struct options){ .port = AGENT_PORT };
+    for (argv++; *argv && strncmp(*argv, "--", 2) == 0; argv++) {
+        if (strcmp(*argv, "--sandbox") == 0) {
+            options->sandbox = true;
+        } else if (strcmp(*argv, "--listen-port") == 0) {
+            argv++;
+            if (!*argv || str_to_u64(str_from(*argv), &options->port) < 0 || options->port > 65535)
+                return usage("--listen-port needs a port number");
+        } else if (strcmp(*argv, "--") == 0) {
+            argv++;
+            break;
+        } else {
+            return usage("unknown option");
+        }
+    }
+    options->command = argv;
+    return 0;
+}
+
+/* Descriptors 0 to 2 must exist: a pipe of ours that got one of these numbers would end up in a child. */
+static int open_standard_fds(void)
+{
+    int fd;
+
+    do {
+        fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+        if (fd < 0)
+            return -1;
+    } while (fd <= STDERR_FILENO);
+    return close(fd);
+}
+
+/* --- signals --- */
+
+static void stop_on(struct agent *agent, const struct signalfd_siginfo *info)
+{
+    bool from_inside = getpid() == 1 && info->ssi_pid != 0;
+
+    if (from_inside)
+        return;
+    supervisor_forward(agent, (int)info->ssi_signo);
+    agent->exit_code = 0;
+    loop_stop(agent->loop);
+}
+
+static void on_signal(struct loop *loop, const struct signalfd_siginfo *info, void *data)
+{
+    (void)loop;
+    if (info->ssi_signo == SIGCHLD)
+        process_reap(data);
+    else
+        stop_on(data, info);
+}
+
+static int watch_signals(struct agent *agent)
+{
+    struct sigaction ignore = { .sa_handler = SIG_IGN };
+    sigset_t signals;
+
+    sigaction(SIGPIPE, &ignore, NULL);
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGCHLD);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    return loop_signals(agent->loop, &signals, on_signal, agent);
+}
+
+/* --- set-up --- */
+
+/* A quarter of the memory that there is, so that one loud command cannot take the whole sandbox down. */
+static size_t output_limit(void)
+{
+    struct sysinfo info;
+    char text[32];
+    uint64_t limit = OUTPUT_LIMIT * (uint64_t)4, bytes;
+
+    if (sysinfo(&info) == 0)
+        limit = MIN(limit, (uint64_t)info.totalram * info.mem_unit);
+    if (read_small_file(AT_FDCWD, "/sys/fs/cgroup/memory.max", text, sizeof(text)) > 0 &&
+        str_to_u64((struct str){ text, strcspn(text, "\n") }, &bytes) == 0)
+        limit = MIN(limit, bytes);
+    return (size_t)(limit / 4);
+}
+
+static int64_t command_timeout(const struct env *env)
+{
+    const char *text = env_get(env, "COMMAND_TIMEOUT_MS");
+    uint64_t ms;
+
+    return text && str_to_u64(str_from(text), &ms) == 0 && ms > 0 && ms < INT64_MAX ? (int64_t)ms : -1;
+}
+
+static int agent_init(struct agent *agent)
+{
+    *agent = (struct agent){ .unix_listener = -EBADF };
+    if (env_init(&agent->env, environ) < 0)
+        return -1;
+    agent->workdir = strdup(AGENT_DEFAULT_WORKDIR);
+    agent->loop = loop_new();
+    if (!agent->workdir || !agent->loop)
+        return -1;
+    agent->command_timeout_ms = command_timeout(&agent->env);
+    agent->output_limit = output_limit();
+    session_table_init(&agent->sessions);
+    if (process_table_init(agent) < 0)
+        return -1;
+    return watch_signals(agent);
+}
+
+static int listen_tcp(struct agent *agent, unsigned port, struct berm_error *err)
+{
+    char address[32];
+    int fd;
+
+    snprintf(address, sizeof(address), "*:%u", port);
+    fd = tcp_listen(address, err);
+    if (fd < 0)
+        return -1;
+    if (http_server_listen_fd(agent->server, fd) < 0)
+        return berm_fail(err, BERM_E_SYSTEM, errno, "listen on port %u", port);
+    return 0;
+}
+
+static int listen_unix(struct agent *agent, struct berm_error *err)
+{
+    int fd = SPAWN_AGENT_FD;
+
+    if (fcntl(fd, F_SETFD, FD_CLOEXEC) < 0 || set_nonblocking(fd) < 0 ||
+        http_server_listen_fd(agent->server, fd) < 0)
+        return berm_fail(err, BERM_E_SYSTEM, errno, "the inherited socket");
+    agent->unix_listener = fd;
+    return 0;
+}
+
+static int serve(struct agent *agent, const struct options *options, struct berm_error *err)
+{
+    struct http_handler handler = router_handler(agent);
+    struct http_limits limits;
+
+    http_limits_default(&limits);
+    limits.max_body = UINT64_MAX; /* files are streamed; what is collected has its own limit */
+    agent->server = http_server_new(agent->loop, &limits, &handler);
+    if (!agent->server)
+        return berm_fail(err, BERM_E_SYSTEM, errno, "HTTP server");
+    if (options->sandbox && listen_unix(agent, err) < 0)
+        return -1;
+    return listen_tcp(agent, (unsigned)options->port, err);
+}
+
+static void harden(const struct options *options)
+{
+    /* Nobody inside may trace us or read our memory, also not with our uid. */
+    prctl(PR_SET_DUMPABLE, 0);
+    if (options->sandbox)
+        umask(022);
+}
+
+int main(int argc, char **argv)
+{
+    struct options options;
+    struct agent agent;
+    struct berm_error err;
+
+    (void)argc;
+    if (parse_options(argv, &options) < 0)
+        return 2;
+    log_setup("berm-agent", LOG_LEVEL_INFO, false);
+    if (open_standard_fds() < 0)
+        return 1;
+    harden(&options);
+    if (agent_init(&agent) < 0) {
+        log_error("start_failed", "error", strerror(errno));
+        return 1;
+    }
+    if (serve(&agent, &options, &err) < 0) {
+        log_error("start_failed", "error", err.message);
+        return 1;
+    }
+    if (options.command[0] && supervisor_start(&agent, options.command) < 0)
+        return 1;
+    if (loop_run(agent.loop) < 0)
+        return 1;
+    process_kill_all(&agent);
+    fifo_dir_remove(&agent);
+    return agent.exit_code;
+}

@@ -1,0 +1,128 @@
+/*
+ * process.h - the child processes of the agent: one kind underneath everything that runs in the sandbox (session
+ * shells, sessionless commands, file(1), the command of the supervisor mode).
+ *
+ * Theory of operation. The agent reaps centrally: on SIGCHLD it calls waitpid(-1) until nothing is left, hands the
+ * status to the process of that pid and drops those of orphans that pid 1 inherited. So no status can be stolen, and
+ * as long as a process has not been reaped its pid cannot mean another one; no pidfd is needed for our own children.
+ *
+ * A process leads its own session and process group. It ends (on_end) when it has exited *and* every stream it was
+ * given is at its end, that is, when nobody holds its stdout or stderr any more. A time limit sends SIGTERM to the
+ * group, SIGKILL after a grace if anything is left, and after one more second gives up on streams that processes outside
+ * the group keep open.
+ *
+ * Start: vfork semantics (CLONE_VM | CLONE_VFORK) on a stack of its own, the child making system calls only; a
+ * failure up to execve(2) comes back through the shared memory with its errno.
+ */
+#pragma once
+
+#include "base/buf.h"
+#include "base/loop.h"
+#include "stream.h"
+
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/types.h>
+
+struct agent;
+struct process;
+
+/* Values of process_spec.fds other than a descriptor. */
+enum { PROCESS_NULL = -1, /* /dev/null */ PROCESS_PIPE = -2 /* stdin: process_write(); the others: the sink */ };
+
+/* An extra descriptor of a child appears at this number. */
+#define PROCESS_EXTRA_FD 250
+
+struct process_spec {
+    const char *file;  /* without '/': searched in the PATH of `envp` */
+    char *const *argv;
+    char *const *envp;
+    const char *cwd;   /* NULL: see cwd_fd */
+    int cwd_fd;        /* -1: the agent's own directory */
+    int fds[3];        /* stdin, stdout, stderr */
+    int extra_fd;      /* put at PROCESS_EXTRA_FD; -1: none */
+    int (*run)(void *arg); /* instead of all that: a forked copy of the agent runs this and exits with its result */
+    void *run_arg;
+};
+
+#define PROCESS_SPEC_INIT                                      \
+    {                                                          \
+        .cwd_fd = -1, .fds = { PROCESS_NULL, PROCESS_NULL, PROCESS_NULL }, .extra_fd = -1 \
+    }
+
+enum process_failure { PROCESS_FAIL_RESOURCES, PROCESS_FAIL_CWD, PROCESS_FAIL_EXEC };
+
+struct process_error {
+    enum process_failure where;
+    int errnum;
+};
+
+struct process_events {
+    /* Once, last, never from inside process_spawn(). The process is gone when it returns. */
+    void (*on_end)(struct process *process, void *data);
+    /* What process_write() held back has been written; may be NULL. */
+    void (*on_stdin_drain)(struct process *process, void *data);
+};
+
+struct process {
+    struct process *next; /* in its bucket */
+    struct agent *agent;
+    pid_t pid;
+    bool exited;
+    bool timed_out;
+    bool ended;
+    bool limit_covers_streams; /* the time limit also ends the wait for streams after the exit; else it does not */
+    int wait_status; /* once exited */
+    struct stream out[STREAM_COUNT];
+    int stdin_fd;
+    struct loop_io stdin_io;
+    struct buf stdin_queue;
+    bool stdin_closing;
+    struct loop_timer timer;
+    uint32_t grace_ms;  /* between SIGTERM and SIGKILL; 5 s unless changed after the start */
+    uint8_t kill_stage; /* 0: running; then TERM, KILL, and streams dropped */
+    struct loop_deferred free_later;
+    const struct process_events *events;
+    void *data;
+};
+
+#define PROCESS_BUCKETS 64
+
+struct process_table {
+    struct process *buckets[PROCESS_BUCKETS];
+    int null_fd;
+    size_t count;
+    bool nofile_raised; /* the agent takes more descriptors than its children are given */
+    struct rlimit nofile;
+};
+
+int process_table_init(struct agent *agent);
+
+/* NULL with *err. `sink` takes stdout and stderr where they are pipes; it must live until on_end. */
+struct process *process_spawn(struct agent *agent, const struct process_spec *spec, struct sink *sink,
+                              const struct process_events *events, void *data, struct process_error *err);
+
+/* Starts the clock. 0 is "at once". */
+void process_set_time_limit(struct process *process, uint64_t ms);
+/* Begins with the steps that the time limit takes, now; timed_out stays as it is. */
+void process_stop(struct process *process);
+/* To the whole group. Safe after the leader has been reaped: a group that is not ours any more gets nothing. */
+void process_signal_group(const struct process *process, int signo);
+/* The sink can take more. */
+void process_resume_output(struct process *process);
+
+/* Queues bytes for stdin (a pipe): false when they are not all written, on_stdin_drain follows. */
+bool process_write(struct process *process, const void *p, size_t n);
+void process_close_stdin(struct process *process); /* after what is queued */
+
+/* As a shell would tell it: the exit code, 128 + signal, or 124 after the time limit. */
+int process_exit_code(const struct process *process);
+int process_status_to_code(int wait_status);
+
+/* Collects every child that has exited. */
+void process_reap(struct agent *agent);
+/* SIGKILL to every group; for the agent's own end. */
+void process_kill_all(struct agent *agent);
+
+/* "permission denied: ..." for people: what was wrong with the start. */
+const char *process_failure_text(enum process_failure where);

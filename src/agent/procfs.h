@@ -1,0 +1,24 @@
+/* procfs.h - what /proc tells about process trees. */
+#pragma once
+
+#include "base/base.h"
+
+#include <sys/types.h>
+
+struct pid_list {
+    pid_t *pids;
+    size_t count, cap;
+};
+
+void pid_list_free(struct pid_list *list);
+bool pid_list_has(const struct pid_list *list, pid_t pid);
+
+/* Appends the direct children of `pid` (of all its threads). 0, or -1 without memory; a process that is gone has none.
+ */
+int proc_children(pid_t pid, struct pid_list *list);
+
+/*
+ * Appends everything below `pid`, except the trees of `spared` direct children (may be NULL). Parents come before
+ * their children. A tree that grows while it is read may be told in part.
+ */
+int proc_descendants(pid_t pid, const struct pid_list *spared, struct pid_list *list);

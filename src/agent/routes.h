@@ -1,0 +1,30 @@
+/* routes.h - the handlers of the route table. */
+#pragma once
+
+#include "request.h"
+
+void handle_greeting(struct request *rq);
+void handle_ping(struct request *rq);
+void handle_version(struct request *rq);
+void handle_commands(struct request *rq);
+void handle_not_implemented(struct request *rq);
+void handle_configure(struct request *rq);
+
+void handle_session_create(struct request *rq);
+void handle_session_list(struct request *rq);
+void handle_session_delete(struct request *rq);
+
+void handle_execute(struct request *rq);
+void handle_exec_stream(struct request *rq);
+
+void handle_read(struct request *rq);
+void handle_write(struct request *rq);
+void handle_delete(struct request *rq);
+void handle_mkdir(struct request *rq);
+void handle_exists(struct request *rq);
+void handle_rename(struct request *rq);
+void handle_move(struct request *rq);
+void handle_list_files(struct request *rq);
+
+void handle_raw_read(struct request *rq);
+void handle_raw_write(struct request *rq);

@@ -1,0 +1,544 @@
+#include "shell.h"
+
+#include "agent.h"
+#include "shell_script.h"
+
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/stat.h>
+
+#define STOP_GRACE_MS   1000
+#define INLINE_MAX      ((size_t)4096) /* longer commands are put into a file: bash reads that in blocks */
+#define BACKLOG_MAX     ((size_t)256 * 1024 * 1024)
+#define CONTROL_LINE    128
+#define MARKER_LETTERS  5
+
+struct shell_slot {
+    struct shell_slot *next;
+    struct shell *shell;
+    struct shell_job *job;   /* NULL: abandoned, or the shell's own start */
+    struct fifo_pair *pair;  /* NULL for the start */
+    bool restores;           /* a second report will come */
+    int status;
+    char file[FIFO_PATH_MAX]; /* that holds the command, or "" */
+};
+
+struct shell {
+    struct agent *agent;
+    struct process *process;
+    shell_exit_callback on_exit;
+    void *data;
+
+    int script_fd;
+    struct loop_io script_io; /* while there is a backlog */
+    struct buf backlog;
+
+    int control_fd;
+    struct loop_io control_io;
+    char line[CONTROL_LINE]; /* the end of the line that is being received */
+    size_t line_len;
+    char marker[MARKER_LETTERS + 1];
+
+    struct shell_slot *head, **tail;
+    struct fifo_pair *idle; /* ready for the next command */
+    char directory[FIFO_PATH_MAX]; /* of the script FIFO, until bash has opened it */
+
+    struct loop_timer stop_timer;
+    struct loop_deferred free_later;
+};
+
+/* --- slots --- */
+
+static struct shell_slot *slot_new(struct shell *shell)
+{
+    struct shell_slot *slot = calloc(1, sizeof(*slot));
+
+    if (slot)
+        slot->shell = shell;
+    return slot;
+}
+
+static void slot_append(struct shell *shell, struct shell_slot *slot)
+{
+    *shell->tail = slot;
+    shell->tail = &slot->next;
+}
+
+static void slot_take_head(struct shell *shell)
+{
+    shell->head = shell->head->next;
+    if (!shell->head)
+        shell->tail = &shell->head;
+}
+
+static void slot_free(struct shell_slot *slot)
+{
+    if (slot->file[0])
+        unlink(slot->file);
+    free(slot);
+}
+
+/* Gives the pair back: to the shell if nobody writes to it any more, else it is drained until that is so. */
+static void release_pair(struct shell *shell, struct fifo_pair *pair, bool ended)
+{
+    fifo_pair_set_sink(pair, NULL);
+    if (!ended)
+        fifo_pair_drain(pair);
+    else if (shell->idle)
+        fifo_pair_free(pair);
+    else
+        shell->idle = pair;
+}
+
+static struct fifo_pair *take_pair(struct shell *shell)
+{
+    struct fifo_pair *pair = TAKE_PTR(shell->idle);
+
+    if (pair && !fifo_pair_usable(pair)) {
+        fifo_pair_free(pair);
+        pair = NULL;
+    }
+    return pair ? pair : fifo_pair_new(shell->agent);
+}
+
+/* --- writing the script --- */
+
+static void on_script_writable(struct loop_io *io, uint32_t events);
+
+static int flush_backlog(struct shell *shell)
+{
+    while (shell->backlog.len > 0) {
+        ssize_t n = RETRY_EINTR(write(shell->script_fd, buf_head(&shell->backlog), shell->backlog.len));
+        if (n < 0 && errno == EAGAIN)
+            return loop_io_active(&shell->script_io) ? 0
+                                                     : loop_io_add(shell->agent->loop, &shell->script_io,
+                                                                   shell->script_fd, EPOLLOUT, on_script_writable);
+        if (n < 0)
+            return -1;
+        buf_consume(&shell->backlog, (size_t)n);
+    }
+    loop_io_remove(shell->agent->loop, &shell->script_io);
+    if (shell->backlog.cap > INLINE_MAX)
+        buf_release_if_empty(&shell->backlog);
+    return 0;
+}
+
+static void on_script_writable(struct loop_io *io, uint32_t events)
+{
+    struct shell *shell = container_of(io, struct shell, script_io);
+
+    (void)events;
+    if (flush_backlog(shell) < 0)
+        shell_kill(shell); /* a script with a hole in it must not run on */
+}
+
+/* Puts the command into a file. Without room on the disk it goes inline: slower, but it needs none. */
+static void store_command(struct shell *shell, struct shell_slot *slot, struct str text)
+{
+    _cleanup_close_ int fd = -EBADF;
+
+    if (fifo_dir_make(shell->agent, S_IFREG, slot->file) < 0) {
+        slot->file[0] = '\0';
+        return;
+    }
+    fd = open(slot->file, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
+    for (size_t done = 0; fd >= 0 && done < text.n;) {
+        ssize_t n = RETRY_EINTR(write(fd, text.p + done, text.n - done));
+        if (n < 0)
+            break;
+        done += (size_t)n;
+        if (done == text.n)
+            return;
+    }
+    unlink(slot->file);
+    slot->file[0] = '\0';
+}
+
+static size_t count_newlines_at_end(struct str text)
+{
+    size_t n = 0;
+
+    while (n < text.n && text.p[text.n - 1 - n] == '\n')
+        n++;
+    return n;
+}
+
+static int read_directory(const struct shell *shell, char *out, size_t out_size)
+{
+    char link[32];
+    ssize_t n;
+
+    snprintf(link, sizeof(link), "/proc/%d/cwd", (int)shell->process->pid);
+    n = readlink(link, out, out_size - 1);
+    if (n < 0)
+        return -1;
+    out[n] = '\0';
+    return 0;
+}
+
+static int write_script(struct shell *shell, struct shell_slot *slot, const struct shell_command *command)
+{
+    char directory[PATH_MAX] = "/";
+    struct shell_script script = {
+        .command = command->text,
+        .out_path = slot->pair->paths[STREAM_STDOUT],
+        .err_path = slot->pair->paths[STREAM_STDERR],
+        .marker = shell->marker,
+        .cwd = command->cwd,
+        .directory = directory,
+        .env = command->env,
+    };
+    size_t before = shell->backlog.len;
+
+    if (command->cwd && read_directory(shell, directory, sizeof(directory)) < 0)
+        memcpy(directory, "/", 2);
+    if (command->text.n > INLINE_MAX)
+        store_command(shell, slot, command->text);
+    if (slot->file[0]) {
+        script.command_file = slot->file;
+        script.command_newlines = count_newlines_at_end(command->text);
+    }
+    slot->restores = shell_script_restores(&script);
+    if (shell_script_write(&shell->backlog, &script) < 0) {
+        shell->backlog.len = before; /* half a script would swallow the next one */
+        return -1;
+    }
+    return flush_backlog(shell);
+}
+
+int shell_run(struct shell *shell, struct shell_job *job, const struct shell_command *command, struct berm_error *err)
+{
+    struct shell_slot *slot = slot_new(shell);
+
+    if (!slot)
+        return berm_fail(err, BERM_E_SYSTEM, ENOMEM, "cannot start the command");
+    slot->pair = take_pair(shell);
+    if (!slot->pair) {
+        berm_fail(err, BERM_E_SYSTEM, errno, "cannot make the FIFOs for the command's output");
+        slot_free(slot);
+        return -1;
+    }
+    if (write_script(shell, slot, command) < 0) {
+        berm_fail(err, BERM_E_SYSTEM, errno, "cannot pass the command to the shell");
+        release_pair(shell, slot->pair, true);
+        slot_free(slot);
+        return -1;
+    }
+    slot->job = job;
+    job->slot = slot;
+    fifo_pair_set_sink(slot->pair, job->sink);
+    slot_append(shell, slot);
+    return 0;
+}
+
+void shell_abandon(struct shell_job *job)
+{
+    struct shell_slot *slot = job->slot;
+
+    if (!slot)
+        return;
+    job->slot = NULL;
+    slot->job = NULL;
+    fifo_pair_set_sink(slot->pair, NULL);
+    for (int i = 0; i < STREAM_COUNT; i++)
+        stream_rearm(&slot->pair->streams[i]); /* the sink may have been full */
+}
+
+void shell_resume_output(struct shell_job *job)
+{
+    for (int i = 0; job->slot && i < STREAM_COUNT; i++)
+        stream_rearm(&job->slot->pair->streams[i]);
+}
+
+/* --- reports --- */
+
+static void end_start(struct shell *shell)
+{
+    char path[FIFO_PATH_MAX + 8];
+
+    if (!shell->directory[0])
+        return;
+    snprintf(path, sizeof(path), "%s/bash", shell->directory);
+    unlink(path);
+    rmdir(shell->directory);
+    shell->directory[0] = '\0';
+}
+
+static void end_job(struct shell *shell, bool entered)
+{
+    struct shell_slot *slot = shell->head;
+    struct shell_job *job;
+    int status = slot->status;
+
+    slot_take_head(shell);
+    if (slot->pair)
+        release_pair(shell, slot->pair, fifo_pair_finish(slot->pair));
+    else
+        end_start(shell);
+    job = slot->job;
+    slot_free(slot);
+    if (!job)
+        return;
+    job->slot = NULL;
+    if (entered)
+        job->on_done(job, status);
+    else
+        job->on_no_directory(job);
+}
+
+static void handle_line(struct shell *shell, struct str line)
+{
+    struct shell_slot *slot = shell->head;
+    int status = 0;
+    enum shell_report report = shell_report_parse(line, shell->marker, &status);
+
+    if (!slot || report == SHELL_REPORT_NONE)
+        return;
+    if (report == SHELL_REPORT_STATUS)
+        slot->status = status;
+    if (report == SHELL_REPORT_NO_DIRECTORY || report == SHELL_REPORT_RESTORED || !slot->restores)
+        end_job(shell, report != SHELL_REPORT_NO_DIRECTORY);
+}
+
+/* Only the end of a line can hold a report; of a longer one (from a user's trap) the front is forgotten. */
+static void feed_line(struct shell *shell, const char *p, size_t n)
+{
+    if (n >= CONTROL_LINE) {
+        p += n - CONTROL_LINE;
+        n = CONTROL_LINE;
+        shell->line_len = 0;
+    } else if (shell->line_len + n > CONTROL_LINE) {
+        size_t drop = shell->line_len + n - CONTROL_LINE;
+        memmove(shell->line, shell->line + drop, shell->line_len - drop);
+        shell->line_len -= drop;
+    }
+    memcpy(shell->line + shell->line_len, p, n);
+    shell->line_len += n;
+}
+
+/* True if there may be more to read. */
+static bool read_control(struct shell *shell)
+{
+    char bytes[1024];
+    ssize_t n = RETRY_EINTR(read(shell->control_fd, bytes, sizeof(bytes)));
+
+    for (ssize_t i = 0; i < n;) {
+        const char *newline = memchr(bytes + i, '\n', (size_t)(n - i));
+        size_t run = newline ? (size_t)(newline - bytes - i) : (size_t)(n - i);
+        feed_line(shell, bytes + i, run);
+        i += (ssize_t)run;
+        if (newline) {
+            i++;
+            handle_line(shell, (struct str){ shell->line, shell->line_len });
+            shell->line_len = 0;
+        }
+    }
+    return n == (ssize_t)sizeof(bytes);
+}
+
+static void on_control(struct loop_io *io, uint32_t events)
+{
+    struct shell *shell = container_of(io, struct shell, control_io);
+
+    if (events & EPOLLIN)
+        read_control(shell);
+    else
+        loop_io_remove(shell->agent->loop, io); /* closed by the user's code; the reaper tells when the shell ends */
+}
+
+/* --- the end --- */
+
+static void free_shell(struct loop_deferred *deferred)
+{
+    struct shell *shell = container_of(deferred, struct shell, free_later);
+
+    buf_free(&shell->backlog);
+    free(shell);
+}
+
+static void close_script(struct shell *shell)
+{
+    if (shell->script_fd < 0)
+        return;
+    loop_io_remove(shell->agent->loop, &shell->script_io);
+    close_fd(&shell->script_fd);
+}
+
+static void release_all(struct shell *shell)
+{
+    close_script(shell);
+    end_start(shell);
+    loop_io_remove(shell->agent->loop, &shell->control_io);
+    close_fd(&shell->control_fd);
+    loop_timer_stop(shell->agent->loop, &shell->stop_timer);
+    if (shell->idle)
+        fifo_pair_free(TAKE_PTR(shell->idle));
+}
+
+static void end_slot_without_shell(struct shell *shell, int exit_code)
+{
+    struct shell_slot *slot = shell->head;
+    struct shell_job *job = slot->job;
+
+    slot_take_head(shell);
+    if (slot->pair)
+        fifo_pair_drain(slot->pair);
+    slot_free(slot);
+    if (job) {
+        job->slot = NULL;
+        job->on_shell_exit(job, exit_code);
+    }
+}
+
+static void on_process_end(struct process *process, void *data)
+{
+    struct shell *shell = data;
+    int exit_code = process_exit_code(process);
+
+    /* Reports that it wrote before it died are results still. The pipe holds at most 64 KiB of them. */
+    for (int i = 0; i < 64 && read_control(shell); i++)
+        ;
+    shell->process = NULL;
+    release_all(shell);
+    shell->on_exit(shell, exit_code, shell->data);
+    while (shell->head)
+        end_slot_without_shell(shell, exit_code);
+    loop_defer(shell->agent->loop, &shell->free_later);
+}
+
+static const struct process_events shell_process_events = { .on_end = on_process_end };
+
+void shell_kill(struct shell *shell)
+{
+    if (shell->process)
+        kill(shell->process->pid, SIGKILL);
+}
+
+static void on_stop_timer(struct loop_timer *timer)
+{
+    shell_kill(container_of(timer, struct shell, stop_timer));
+}
+
+void shell_stop(struct shell *shell)
+{
+    if (!shell->process)
+        return;
+    close_script(shell);
+    kill(shell->process->pid, SIGTERM);
+    loop_timer_start(shell->agent->loop, &shell->stop_timer, STOP_GRACE_MS);
+}
+
+pid_t shell_pid(const struct shell *shell)
+{
+    return shell->process ? shell->process->pid : -1;
+}
+
+/* --- the start --- */
+
+static void make_marker(char out[MARKER_LETTERS + 1])
+{
+    unsigned char bytes[MARKER_LETTERS];
+
+    random_bytes(bytes, sizeof(bytes));
+    for (size_t i = 0; i < MARKER_LETTERS; i++)
+        out[i] = (char)('a' + bytes[i] % 26);
+    out[MARKER_LETTERS] = '\0';
+}
+
+/* The FIFO that bash reads its script from, in a directory of its own because of its name. */
+static int make_script_fifo(struct shell *shell)
+{
+    char path[FIFO_PATH_MAX + 8];
+
+    if (fifo_dir_make(shell->agent, S_IFDIR, shell->directory) < 0) {
+        shell->directory[0] = '\0';
+        return -1;
+    }
+    snprintf(path, sizeof(path), "%s/bash", shell->directory);
+    if (mkfifo(path, 0600) < 0)
+        return -1;
+    /* Open for both directions: bash never waits for a writer, and never sees the end of its script by accident. */
+    shell->script_fd = open(path, O_RDWR | O_NONBLOCK | O_CLOEXEC | O_NOFOLLOW);
+    return shell->script_fd < 0 ? -1 : 0;
+}
+
+static int start_process(struct shell *shell, const struct env *env, struct berm_error *err)
+{
+    static char *const argv[] = { (char *)"bash", (char *)"--norc", (char *)"bash", NULL };
+    struct process_spec spec = PROCESS_SPEC_INIT;
+    struct process_error failure;
+    struct arena arena;
+    int control[2];
+
+    if (pipe2(control, O_CLOEXEC) < 0)
+        return berm_fail(err, BERM_E_SYSTEM, errno, "cannot make the shell's control pipe");
+    shell->control_fd = control[0];
+    fcntl(control[0], F_SETFL, O_NONBLOCK);
+    arena_init(&arena, SIZE_MAX);
+    spec.file = "bash";
+    spec.argv = argv;
+    spec.envp = env_merge(&arena, &shell->agent->env, env);
+    spec.cwd = shell->directory;
+    spec.fds[1] = control[1];
+    failure = (struct process_error){ PROCESS_FAIL_RESOURCES, ENOMEM };
+    if (spec.envp)
+        shell->process = process_spawn(shell->agent, &spec, NULL, &shell_process_events, shell, &failure);
+    arena_free(&arena);
+    close(control[1]);
+    if (!shell->process)
+        return berm_fail(err, BERM_E_SYSTEM, failure.errnum, "cannot start bash: %s",
+                         process_failure_text(failure.where));
+    return 0;
+}
+
+static int prepare(struct shell *shell, const char *directory, struct berm_error *err)
+{
+    struct shell_slot *slot;
+
+    if (make_script_fifo(shell) < 0)
+        return berm_fail(err, BERM_E_SYSTEM, errno, "cannot make the shell's script FIFO");
+    slot = slot_new(shell);
+    if (!slot)
+        return berm_fail(err, BERM_E_SYSTEM, ENOMEM, "cannot start the shell");
+    slot_append(shell, slot);
+    if (shell_script_write_start(&shell->backlog, directory, shell->marker) < 0 || flush_backlog(shell) < 0)
+        return berm_fail(err, BERM_E_SYSTEM, errno, "cannot write to the shell's script FIFO");
+    return 0;
+}
+
+static void free_unstarted(struct shell *shell)
+{
+    if (shell->head)
+        slot_free(shell->head);
+    release_all(shell);
+    free_shell(&shell->free_later);
+}
+
+struct shell *shell_start(struct agent *agent, const struct env *env, const char *directory,
+                          shell_exit_callback on_exit, void *data, struct berm_error *err)
+{
+    struct shell *shell = calloc(1, sizeof(*shell));
+
+    if (!shell) {
+        berm_fail(err, BERM_E_SYSTEM, ENOMEM, "cannot start the shell");
+        return NULL;
+    }
+    shell->agent = agent;
+    shell->on_exit = on_exit;
+    shell->data = data;
+    shell->script_fd = shell->control_fd = -EBADF;
+    shell->tail = &shell->head;
+    shell->free_later.callback = free_shell;
+    loop_timer_init(&shell->stop_timer, on_stop_timer);
+    buf_init(&shell->backlog, BACKLOG_MAX);
+    make_marker(shell->marker);
+    if (prepare(shell, directory, err) < 0 || start_process(shell, env, err) < 0) {
+        free_unstarted(shell);
+        return NULL;
+    }
+    if (loop_io_add(agent->loop, &shell->control_io, shell->control_fd, EPOLLIN, on_control) < 0)
+        shell_kill(shell); /* its end is then reported like any other */
+    return shell;
+}

@@ -1,0 +1,56 @@
+/*
+ * shell.h - the bash of a session: one long-lived process that runs the session's commands one after another.
+ *
+ * Theory of operation. bash reads its script from a FIFO ("bash", so that its messages begin with that word), its
+ * stdin is /dev/null, its stdout the control pipe on which it reports (shell_script.h), its stderr /dev/null. A job
+ * is one command; jobs run in the order in which they were given. Each has a slot with a FIFO pair for its output.
+ * A report ends the job at the head of the queue: by then everything its foreground wrote is in the FIFOs. A job can
+ * be abandoned: the command runs on, its output is dropped, its slot stays until its report comes.
+ * The end of the shell is noticed by the reaper; it ends all jobs.
+ */
+#pragma once
+
+#include "base/buf.h"
+#include "base/error.h"
+#include "env.h"
+#include "process.h"
+#include "sink.h"
+
+struct agent;
+struct shell;
+struct shell_slot;
+
+struct shell_job {
+    struct shell_slot *slot; /* private; NULL unless running */
+    struct sink *sink;
+    /* Exactly one of these comes, unless the job is abandoned before. The job is free for reuse then. */
+    void (*on_done)(struct shell_job *job, int status);
+    void (*on_no_directory)(struct shell_job *job);
+    void (*on_shell_exit)(struct shell_job *job, int exit_code);
+};
+
+struct shell_command {
+    struct str text;       /* without NUL */
+    const char *cwd;       /* for this command, or NULL */
+    const struct env *env; /* for this command, or NULL; names are identifiers */
+};
+
+/* Called once when the shell is gone, before on_shell_exit of its jobs; it is freed afterwards. */
+typedef void (*shell_exit_callback)(struct shell *shell, int exit_code, void *data);
+
+/* `directory` must exist. NULL with *err. */
+struct shell *shell_start(struct agent *agent, const struct env *env, const char *directory,
+                          shell_exit_callback on_exit, void *data, struct berm_error *err);
+
+/* 0, or -1 with *err: then nothing was given to the shell. */
+int shell_run(struct shell *shell, struct shell_job *job, const struct shell_command *command, struct berm_error *err);
+/* No callback of the job comes any more; its sink is not used any more. */
+void shell_abandon(struct shell_job *job);
+/* The sink can take more. */
+void shell_resume_output(struct shell_job *job);
+
+/* Ends the shell (not its children): end of script, SIGTERM, after a second SIGKILL. on_exit follows. */
+void shell_stop(struct shell *shell);
+void shell_kill(struct shell *shell); /* at once */
+
+pid_t shell_pid(const struct shell *shell);

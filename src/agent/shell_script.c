@@ -1,0 +1,221 @@
+#include "shell_script.h"
+
+int shell_quote(struct buf *out, struct str text)
+{
+    if (buf_append(out, "'", 1) < 0)
+        return -1;
+    while (text.n > 0) {
+        const char *quote = memchr(text.p, '\'', text.n);
+        size_t run = quote ? (size_t)(quote - text.p) : text.n;
+        if (buf_append(out, text.p, run) < 0)
+            return -1;
+        text.p += run;
+        text.n -= run;
+        if (quote) {
+            if (buf_append(out, "'\\''", 4) < 0)
+                return -1;
+            text.p++;
+            text.n--;
+        }
+    }
+    return buf_append(out, "'", 1);
+}
+
+static bool is_safe(struct str text)
+{
+    static const char safe[] = "@%+=:,./-";
+
+    for (size_t i = 0; i < text.n; i++) {
+        char c = text.p[i];
+        bool alnum = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+        if (!alnum && (c == '\0' || !strchr(safe, c)))
+            return false;
+    }
+    return text.n > 0;
+}
+
+int shell_quote_argument(struct buf *out, struct str text)
+{
+    static const char special[] = "\\'\n\r\t", letters[] = "\\'nrt";
+
+    if (is_safe(text))
+        return buf_append_str(out, text);
+    if (buf_append(out, "$'", 2) < 0)
+        return -1;
+    for (size_t i = 0; i < text.n; i++) {
+        const char *at = text.p[i] ? strchr(special, text.p[i]) : NULL;
+        char escape[2] = { '\\', at ? letters[at - special] : 0 };
+        if (at ? buf_append(out, escape, 2) < 0 : buf_append(out, &text.p[i], 1) < 0)
+            return -1;
+    }
+    return buf_append(out, "'", 1);
+}
+
+bool shell_script_restores(const struct shell_script *script)
+{
+    return script->cwd || (script->env && script->env->count > 0);
+}
+
+/* The argument of eval: the command itself, or where bash finds it. */
+static int put_command(struct buf *out, const struct shell_script *script)
+{
+    if (!script->command_file)
+        return shell_quote(out, script->command);
+    if (buf_printf(out, "\"$(<%s)\"", script->command_file) < 0)
+        return -1;
+    if (script->command_newlines == 0)
+        return 0;
+    if (buf_append(out, "'", 1) < 0)
+        return -1;
+    for (size_t i = 0; i < script->command_newlines; i++)
+        if (buf_append(out, "\n", 1) < 0)
+            return -1;
+    return buf_append(out, "'", 1);
+}
+
+static int put_run(struct buf *out, const struct shell_script *script)
+{
+    if (buf_append_str(out, STR("\\builtin eval ")) < 0 || put_command(out, script) < 0)
+        return -1;
+    return buf_printf(out, " >%s 2>%s;\\builtin echo \"%s$?\"\n", script->out_path, script->err_path,
+                      script->marker);
+}
+
+/*
+ * A variable is unset first, so that arrays and integers become plain strings. "||:" because errexit may be on and a
+ * read-only variable refuses: then it keeps its value, and bash says so nowhere.
+ */
+static int put_exports(struct buf *out, const struct env *env)
+{
+    for (size_t i = 0; env && i < env->count; i++) {
+        struct str name = env_item_name(env->items[i]);
+        const char *value = env->items[i] + name.n + 1;
+        if (buf_printf(out, "\\builtin unset -v %.*s||:;\\builtin export %.*s=", (int)name.n, name.p, (int)name.n,
+                       name.p) < 0 ||
+            shell_quote(out, str_from(value)) < 0 || buf_append_str(out, STR("||:\n")) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+/*
+ * Moves the literal text so far into the outer eval's argument. What is appended to `out` until the next call stands
+ * between the quotes and is expanded by bash before anything of it runs.
+ */
+static int flush_literal(struct buf *out, struct buf *literal)
+{
+    int rc = shell_quote(out, buf_str(literal));
+
+    buf_clear(literal);
+    return rc;
+}
+
+static int put_restore_env(struct buf *out, struct buf *literal, const struct env *env)
+{
+    for (size_t i = 0; env && i < env->count; i++) {
+        struct str name = env_item_name(env->items[i]);
+        int n = (int)name.n;
+        if (buf_printf(literal, "\\builtin unset -v %.*s||:\n", n, name.p) < 0 || flush_literal(out, literal) < 0)
+            return -1;
+        /* Nothing where it is not set, also under `set -u`. */
+        if (buf_printf(out, "\"${%.*s[@]+${%.*s[@]@A}}\"", n, name.p, n, name.p) < 0 ||
+            buf_append(literal, "\n", 1) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+/* PWD keeps the name by which the user came there; if it has been tampered with, the kernel's name decides. */
+static int put_restore_cwd(struct buf *out, struct buf *literal, const struct shell_script *script)
+{
+    if (buf_append_str(literal, STR("\\builtin cd -- ''")) < 0 || flush_literal(out, literal) < 0 ||
+        buf_append_str(out, STR("\"${PWD+${PWD@Q}}\"")) < 0 || buf_append_str(literal, STR("||:\n[[ . -ef ")) < 0 ||
+        shell_quote(literal, str_from(script->directory)) < 0 ||
+        buf_append_str(literal, STR(" ]]||\\builtin cd -- ")) < 0 ||
+        shell_quote(literal, str_from(script->directory)) < 0)
+        return -1;
+    return buf_append_str(literal, STR("||:\n"));
+}
+
+/* CDPATH must not lead a relative directory elsewhere. */
+static const char *cd_prefix(const char *cwd)
+{
+    return cwd[0] == '/' || strcmp(cwd, ".") == 0 || strcmp(cwd, "..") == 0 || strncmp(cwd, "./", 2) == 0 ||
+                   strncmp(cwd, "../", 3) == 0
+               ? ""
+               : "./";
+}
+
+static int put_cd(struct buf *out, const char *cwd)
+{
+    struct buf path;
+    int rc = -1;
+
+    buf_init(&path, SIZE_MAX / 4);
+    if (buf_printf(&path, "%s%s", cd_prefix(cwd), cwd) == 0 &&
+        buf_append_str(out, STR("if \\builtin cd -- ")) == 0 && shell_quote(out, buf_str(&path)) == 0)
+        rc = buf_append_str(out, STR(";then\n"));
+    buf_free(&path);
+    return rc;
+}
+
+static int put_restoring(struct buf *out, struct buf *literal, const struct shell_script *script)
+{
+    if (buf_append_str(out, STR("\\builtin eval ")) < 0)
+        return -1;
+    if (script->cwd && put_cd(literal, script->cwd) < 0)
+        return -1;
+    if (put_exports(literal, script->env) < 0 || put_run(literal, script) < 0 ||
+        put_restore_env(out, literal, script->env) < 0)
+        return -1;
+    if (script->cwd && put_restore_cwd(out, literal, script) < 0)
+        return -1;
+    if (buf_printf(literal, "\\builtin echo %s.\n", script->marker) < 0)
+        return -1;
+    if (script->cwd && buf_printf(literal, "else \\builtin echo '%s!'\nfi", script->marker) < 0)
+        return -1;
+    return flush_literal(out, literal) < 0 ? -1 : buf_append(out, "\n", 1);
+}
+
+int shell_script_write(struct buf *out, const struct shell_script *script)
+{
+    struct buf literal;
+    int rc;
+
+    if (!shell_script_restores(script))
+        return put_run(out, script);
+    buf_init(&literal, out->max);
+    rc = put_restoring(out, &literal, script);
+    buf_free(&literal);
+    return rc;
+}
+
+int shell_script_write_start(struct buf *out, const char *directory, const char *marker)
+{
+    if (buf_append_str(out, STR("\\builtin cd -- ")) < 0 || shell_quote(out, str_from(directory)) < 0)
+        return -1;
+    return buf_printf(out, "||\\builtin cd /;\\builtin unset -v OLDPWD;\\builtin export OLDPWD;\\builtin echo %s0\n",
+                      marker);
+}
+
+enum shell_report shell_report_parse(struct str line, const char *marker, int *ret_status)
+{
+    size_t marker_len = strlen(marker);
+    uint64_t status;
+
+    for (size_t at = line.n; at-- > 0;) {
+        struct str rest;
+        if (line.n - at < marker_len || memcmp(line.p + at, marker, marker_len) != 0)
+            continue;
+        rest = (struct str){ line.p + at + marker_len, line.n - at - marker_len };
+        if (str_is(rest, "."))
+            return SHELL_REPORT_RESTORED;
+        if (str_is(rest, "!"))
+            return SHELL_REPORT_NO_DIRECTORY;
+        if (str_to_u64(rest, &status) < 0 || status > 255)
+            return SHELL_REPORT_NONE;
+        *ret_status = (int)status;
+        return SHELL_REPORT_STATUS;
+    }
+    return SHELL_REPORT_NONE;
+}

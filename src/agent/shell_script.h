@@ -1,0 +1,53 @@
+/*
+ * shell_script.h - the text that makes bash run one command of a session and report its status. Pure functions.
+ *
+ * bash reads its script byte by byte from a FIFO (one system call each), so the text is short. It runs the command
+ * as `\builtin eval '<command>' >OUT 2>ERR` and writes "<marker><status>" to the control pipe, which is the shell's
+ * own standard output. Because of eval an unterminated quote or a syntax error stays inside (status 2); because of
+ * the redirections of eval `exec >file` is undone when it returns; because of `\builtin` neither a function nor an
+ * alias of the user's comes between. Nothing is stored in the shell: neither variable nor function nor trap.
+ *
+ * A directory or variables for one command are put back afterwards from text that an outer eval has expanded before:
+ * "${PWD@Q}" and "${NAME[@]@A}" become the literal commands that restore what was there, arrays and attributes too.
+ *
+ * Reports: "<marker><n>" the command ended with n; "<marker>." everything is restored (only if a directory or
+ * variables were given); "<marker>!" the directory could not be entered and nothing ran.
+ */
+#pragma once
+
+#include "base/buf.h"
+#include "env.h"
+
+struct shell_script {
+    struct str command;
+    const char *command_file; /* if not NULL: the file that holds the command; `command` is then not looked at */
+    size_t command_newlines;  /* how many newlines end it: $(<file) drops them */
+    const char *out_path;
+    const char *err_path;
+    const char *marker;    /* lower-case letters */
+    const char *cwd;       /* for this command only; NULL: where the shell is */
+    const char *directory; /* with `cwd`: where the shell is now, absolute */
+    const struct env *env; /* for this command only; NULL or empty: none. Names are identifiers */
+};
+
+/* Appends the text, ended by a newline. 0, or -1 as buf_append(). */
+int shell_script_write(struct buf *out, const struct shell_script *script);
+
+/* True if running the script takes two reports, status and restored. */
+bool shell_script_restores(const struct shell_script *script);
+
+/* What a new shell runs first: enters `directory` (absolute) without a trace in OLDPWD, and reports "<marker>0". */
+int shell_script_write_start(struct buf *out, const char *directory, const char *marker);
+
+enum shell_report { SHELL_REPORT_NONE, SHELL_REPORT_STATUS, SHELL_REPORT_RESTORED, SHELL_REPORT_NO_DIRECTORY };
+
+/*
+ * What a line of the control pipe (without its newline) says. A DEBUG trap of the user's may have written before the
+ * marker, so the last one in the line counts; lines without one are no reports.
+ */
+enum shell_report shell_report_parse(struct str line, const char *marker, int *ret_status);
+
+/* 'text' with each ' inside as '\''. */
+int shell_quote(struct buf *out, struct str text);
+/* The bridge API's quoting of an argument: bare if it is made of safe characters only, else $'...'. */
+int shell_quote_argument(struct buf *out, struct str text);

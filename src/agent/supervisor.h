@@ -1,0 +1,14 @@
+/*
+ * supervisor.h - the command on the agent's own command line (`berm-agent CMD ARGS...`): started beside the server.
+ * If it exits 0 the server stays; any other end is the end of the agent too, with the same code (128 + signal).
+ * Its output is the container's log: it inherits stdout and stderr. Its stdin is a pipe that stays silent, or with
+ * SANDBOX_RAW_CHILD_STDIO=1 inherited as well.
+ */
+#pragma once
+
+struct agent;
+
+/* Puts SANDBOX_STARTED=true into the environment, then starts `argv`. 0, or -1 after having logged why not. */
+int supervisor_start(struct agent *agent, char *const *argv);
+/* Passes a signal on, if the command runs; its end does not matter any more. */
+void supervisor_forward(struct agent *agent, int signo);
