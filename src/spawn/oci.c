@@ -1,0 +1,404 @@
+#include "oci.h"
+
+#include "base/sys.h"
+#include "mounts.h"
+#include "step.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <linux/close_range.h>
+#include <linux/sched.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#define LOG_NAME    "log"
+#define PID_NAME    "pid"
+#define BUNDLE_PATH 4300
+#define LOG_TAIL    512
+
+/* --- beginning --- */
+
+static int find_kind(const char *runtime, enum oci_kind *ret)
+{
+    const char *name = strrchr(runtime, '/');
+
+    name = name ? name + 1 : runtime;
+    if (strcmp(name, "crun") == 0)
+        *ret = OCI_CRUN;
+    else if (strcmp(name, "runc") == 0)
+        *ret = OCI_RUNC;
+    else
+        return -1;
+    return 0;
+}
+
+/* A runtime that others can write would be anybody's way to root. */
+static int check_program(const char *runtime, struct berm_error *err)
+{
+    struct stat st;
+
+    if (runtime[0] != '/')
+        return berm_fail_field(err, "--oci-runtime", "--oci-runtime must be an absolute path");
+    if (stat(runtime, &st) < 0)
+        return berm_fail(err, BERM_E_SYSTEM, errno, "the OCI runtime %s", runtime);
+    if (!S_ISREG(st.st_mode) || !(st.st_mode & S_IXUSR) || st.st_uid != 0 || st.st_mode & (S_IWGRP | S_IWOTH))
+        return berm_fail(err, BERM_E_SYSTEM, 0, "%s must be a program that only root can write", runtime);
+    return 0;
+}
+
+static int make_directories(struct oci *oci, struct berm_error *err)
+{
+    if (mkdir(oci->directory, 0700) < 0 && errno != EEXIST)
+        return berm_fail(err, BERM_E_SYSTEM, errno, "make %s", oci->directory);
+    oci->dir_fd = open(oci->directory, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (oci->dir_fd < 0 || fchmod(oci->dir_fd, 0700) < 0)
+        return berm_fail(err, BERM_E_SYSTEM, errno, "open %s", oci->directory);
+    if (mkdirat(oci->dir_fd, "state", 0700) < 0 && errno != EEXIST)
+        return berm_fail(err, BERM_E_SYSTEM, errno, "make %s/state", oci->directory);
+    return 0;
+}
+
+int oci_open(const char *runtime, const char *data, struct oci *ret, struct berm_error *err)
+{
+    *ret = (struct oci){ .runtime = runtime, .dir_fd = -EBADF, .host_mounts_fd = -EBADF };
+    snprintf(ret->directory, sizeof(ret->directory), "%s/oci", data);
+    if (!runtime) { /* what an earlier worker had may have to be taken away all the same */
+        ret->dir_fd = open(ret->directory, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        return 0;
+    }
+    if (find_kind(runtime, &ret->kind) < 0)
+        return berm_fail_field(err, "--oci-runtime", "%s is neither crun nor runc", runtime);
+    if (check_program(runtime, err) < 0 || make_directories(ret, err) < 0)
+        return -1;
+    ret->host_mounts_fd = open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC);
+    if (ret->host_mounts_fd < 0 || prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0)
+        return berm_fail(err, BERM_E_SYSTEM, errno, "prepare for the OCI runtime");
+    return 0;
+}
+
+/* In a file now, for memory cannot be mounted; the same mode as there, for the same reason (see stage.c). */
+int oci_install_agent(const struct oci *oci, int agent_fd, struct berm_error *err)
+{
+    static char chunk[65536];
+    char self[32];
+    _cleanup_close_ int from = -EBADF, to = -EBADF;
+    ssize_t n;
+
+    snprintf(self, sizeof(self), "/proc/self/fd/%d", agent_fd);
+    from = open(self, O_RDONLY | O_CLOEXEC);
+    to = openat(oci->dir_fd, "agent.new", O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0700);
+    if (from < 0 || to < 0)
+        return berm_fail(err, BERM_E_SYSTEM, errno, "copy the agent");
+    while ((n = RETRY_EINTR(read(from, chunk, sizeof(chunk)))) > 0)
+        if (write_all(to, chunk, (size_t)n) < 0)
+            return berm_fail(err, BERM_E_SYSTEM, errno, "copy the agent");
+    if (n < 0 || fchmod(to, 0111) < 0 || renameat(oci->dir_fd, "agent.new", oci->dir_fd, "agent") < 0)
+        return berm_fail(err, BERM_E_SYSTEM, errno, "copy the agent");
+    return 0;
+}
+
+/* --- in the child --- */
+
+static _Noreturn void fail(int status_fd, enum step step)
+{
+    struct child_failure failure = { .step = step, .errnum = errno ? errno : EIO };
+
+    write_all(status_fd, &failure, sizeof(failure));
+    _exit(1);
+}
+
+#define DO(step, expression)                                                                                       \
+    do {                                                                                                           \
+        if (step_fault(STEP_##step) || (expression) < 0)                                                           \
+            fail(status_fd, STEP_##step);                                                                          \
+    } while (0)
+
+/*
+ * A private copy of the host's mounts. crun does not work where there are v1 hierarchies and a v2 one beside them:
+ * it is not to see the latter. (The group that we were cloned into stays ours.)
+ */
+static int enter_host(const struct oci *oci)
+{
+    if (setns(oci->host_mounts_fd, CLONE_NEWNS) < 0 || unshare(CLONE_NEWNS) < 0)
+        return -1;
+    if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+        return -1;
+    if (umount2("/sys/fs/cgroup/unified", MNT_DETACH) < 0 && errno != EINVAL && errno != ENOENT)
+        return -1;
+    return 0;
+}
+
+/* O_EXCL: an image that has something of that name gets no further. */
+static int attach_agent(int dir, int root)
+{
+    _cleanup_close_ int target = openat(root, OCI_AGENT_NAME, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0);
+    _cleanup_close_ int agent = mount_clone(dir, "agent", false);
+
+    if (target < 0 || agent < 0)
+        return -1;
+    if (mount_add_flags(agent, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV, false) < 0)
+        return -1;
+    return mount_attach(agent, root, OCI_AGENT_NAME);
+}
+
+static int fill_bundle(const struct oci *oci, const struct child_plan *plan)
+{
+    _cleanup_close_ int dir = open(oci->directory, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    _cleanup_close_ int bundle = -EBADF, root = -EBADF;
+
+    if (dir < 0 || mkdirat(dir, plan->name, 0700) < 0)
+        return -1;
+    bundle = openat(dir, plan->name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (bundle < 0 || mkdirat(bundle, "rootfs", 0700) < 0 || oci_config_write(bundle, oci, plan) < 0)
+        return -1;
+    if (mount_attach(plan->tree_fd, bundle, "rootfs") < 0)
+        return -1;
+    root = openat(bundle, "rootfs", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    return root < 0 ? -1 : attach_agent(dir, root);
+}
+
+/* As the runtime and after it the agent have them: 0 to 2 /dev/null, 3 the agent's socket. */
+static int arrange_descriptors(int listen_fd)
+{
+    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+    for (int fd = 0; null >= 0 && fd <= 2; fd++)
+        if (dup2(null, fd) < 0)
+            return -1;
+    if (null < 0 || dup2(listen_fd, SPAWN_AGENT_FD) < 0)
+        return -1;
+    return close_range(SPAWN_AGENT_FD + 1, ~0U, CLOSE_RANGE_CLOEXEC);
+}
+
+struct command {
+    char bundle[BUNDLE_PATH], pid_file[BUNDLE_PATH + 8], log[BUNDLE_PATH + 8], state[BUNDLE_PATH];
+    char *argv[20];
+    size_t argc;
+};
+
+static void add(struct command *c, const char *argument)
+{
+    if (c->argc < ARRAY_SIZE(c->argv) - 1)
+        c->argv[c->argc++] = (char *)(uintptr_t)argument; /* execve does not change it */
+}
+
+static void begin_command(struct command *c, const struct oci *oci, const char *name)
+{
+    *c = (struct command){ .argc = 0 };
+    snprintf(c->bundle, sizeof(c->bundle), "%s/%s", oci->directory, name);
+    snprintf(c->pid_file, sizeof(c->pid_file), "%s/" PID_NAME, c->bundle);
+    snprintf(c->log, sizeof(c->log), "%s/" LOG_NAME, c->bundle);
+    snprintf(c->state, sizeof(c->state), "%s/state", oci->directory);
+    add(c, oci->runtime);
+    add(c, "--root");
+    add(c, c->state);
+    add(c, "--log");
+    add(c, c->log);
+    if (oci->kind == OCI_CRUN)
+        add(c, "--cgroup-manager=disabled"); /* it stays in the groups that it was started in */
+}
+
+static int exec_runtime(const struct oci *oci, struct command *c)
+{
+    char *const envp[] = { (char[]){ "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin" }, NULL };
+
+    return execve(oci->runtime, c->argv, envp);
+}
+
+static int exec_run(const struct oci *oci, const char *name)
+{
+    struct command c;
+
+    begin_command(&c, oci, name);
+    add(&c, "run");
+    add(&c, "--detach");
+    add(&c, "--no-new-keyring");
+    add(&c, "--preserve-fds");
+    add(&c, "1");
+    add(&c, "--pid-file");
+    add(&c, c.pid_file);
+    add(&c, "--bundle");
+    add(&c, c.bundle);
+    add(&c, name);
+    return exec_runtime(oci, &c);
+}
+
+static void unblock_signals(void)
+{
+    sigset_t none;
+
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+static _Noreturn void child_main(const struct oci *oci, const struct child_plan *plan, int status_fd)
+{
+    unblock_signals();
+    umask(022);
+    DO(JOIN_CGROUP, cgroup_join_v1(plan->cgroups, plan->name));
+    DO(JOIN_NETNS, setns(plan->netns_fd, CLONE_NEWNET));
+    DO(OCI_HOST, enter_host(oci));
+    DO(OCI_BUNDLE, fill_bundle(oci, plan));
+    DO(DESCRIPTORS, arrange_descriptors(plan->listen_fd));
+    DO(OCI_EXEC, exec_run(oci, plan->name));
+    _exit(1);
+}
+
+static pid_t clone_runtime(int cgroup_fd)
+{
+    struct clone_args args = {
+        .flags = cgroup_fd >= 0 ? CLONE_INTO_CGROUP : 0,
+        .exit_signal = SIGCHLD,
+        .cgroup = cgroup_fd >= 0 ? (uint64_t)cgroup_fd : 0,
+    };
+
+    return (pid_t)syscall(SYS_clone3, &args, sizeof(args));
+}
+
+pid_t oci_start(const struct oci *oci, const struct child_plan *plan, int cgroup_fd, int *ret_status_fd)
+{
+    _cleanup_close_ int read_end = -EBADF, write_end = -EBADF;
+    int pipes[2];
+    pid_t pid;
+
+    if (pipe2(pipes, O_CLOEXEC | O_NONBLOCK) < 0)
+        return -1;
+    read_end = pipes[0];
+    write_end = pipes[1];
+    pid = clone_runtime(cgroup_fd);
+    if (pid == 0)
+        child_main(oci, plan, write_end);
+    if (pid < 0)
+        return -1;
+    *ret_status_fd = TAKE_FD(read_end);
+    return pid;
+}
+
+/* --- when the runtime has exited --- */
+
+/* The last line of its log, as far as it is printable. */
+static void read_log(const struct oci *oci, const char *name, char text[LOG_TAIL])
+{
+    char path[64];
+    _cleanup_close_ int fd = -EBADF;
+    struct stat st;
+    ssize_t n = -1;
+    char *line;
+
+    snprintf(path, sizeof(path), "%s/" LOG_NAME, name);
+    fd = openat(oci->dir_fd, path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd >= 0 && fstat(fd, &st) == 0)
+        n = pread(fd, text, LOG_TAIL - 1, MAX(st.st_size - (LOG_TAIL - 1), 0));
+    text[MAX(n, 0)] = '\0';
+    for (char *c = text; *c; c++)
+        *c = *c >= ' ' && *c < 127 ? *c : '\n';
+    while (n > 0 && text[n - 1] == '\n')
+        text[--n] = '\0';
+    line = strrchr(text, '\n');
+    if (line)
+        memmove(text, line + 1, strlen(line + 1) + 1);
+}
+
+pid_t oci_started(const struct oci *oci, const char *name, int wait_status, struct berm_error *err)
+{
+    char path[64], text[LOG_TAIL];
+    uint64_t pid;
+    ssize_t n;
+
+    if (!WIFEXITED(wait_status) || WEXITSTATUS(wait_status) != 0) {
+        read_log(oci, name, text);
+        return berm_fail(err, BERM_E_SYSTEM, ECANCELED, "OCI runtime: %.120s", text[0] ? text : "it failed");
+    }
+    snprintf(path, sizeof(path), "%s/" PID_NAME, name);
+    n = read_small_file(oci->dir_fd, path, text, sizeof(text));
+    if (n < 0 || str_to_u64(str_trim((struct str){ text, strcspn(text, "\n") }), &pid) < 0 || pid <= 1 ||
+        pid > INT32_MAX)
+        return berm_fail(err, BERM_E_SYSTEM, EPROTO, "OCI runtime: no pid");
+    return (pid_t)pid;
+}
+
+/* --- the end --- */
+
+static _Noreturn void delete_main(const struct oci *oci, const char *name)
+{
+    struct command c;
+
+    unblock_signals();
+    if (enter_host(oci) < 0 || arrange_descriptors(open("/dev/null", O_RDWR | O_CLOEXEC)) < 0)
+        _exit(1);
+    begin_command(&c, oci, name);
+    add(&c, "delete");
+    add(&c, "--force");
+    add(&c, name);
+    exec_runtime(oci, &c);
+    _exit(1);
+}
+
+pid_t oci_delete(const struct oci *oci, const char *name)
+{
+    pid_t pid = clone_runtime(-EBADF);
+
+    if (pid == 0)
+        delete_main(oci, name);
+    return pid;
+}
+
+/* What is left of a directory that holds nothing but files. */
+static int remove_directory(int dirfd, const char *name)
+{
+    int fd = openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+    struct dirent *entry;
+
+    if (!dir) {
+        close_fd(&fd);
+        return errno == ENOENT ? 0 : -1;
+    }
+    while ((entry = readdir(dir)))
+        if (entry->d_name[0] != '.' && unlinkat(fd, entry->d_name, 0) < 0 && errno == EISDIR)
+            unlinkat(fd, entry->d_name, AT_REMOVEDIR);
+    closedir(dir);
+    return unlinkat(dirfd, name, AT_REMOVEDIR) < 0 && errno != ENOENT ? -1 : 0;
+}
+
+int oci_remove_bundle(const struct oci *oci, const char *name)
+{
+    char state[64];
+
+    snprintf(state, sizeof(state), "state/%s", name);
+    if (remove_directory(oci->dir_fd, state) < 0)
+        return -1;
+    return remove_directory(oci->dir_fd, name);
+}
+
+void oci_sweep(const struct oci *oci, const char *name)
+{
+    pid_t pid;
+
+    if (oci->dir_fd < 0 || faccessat(oci->dir_fd, name, F_OK, AT_SYMLINK_NOFOLLOW) < 0)
+        return;
+    pid = oci->runtime ? oci_delete(oci, name) : -1;
+    if (pid > 0)
+        RETRY_EINTR(waitpid(pid, NULL, 0));
+    oci_remove_bundle(oci, name);
+}
+
+void oci_each(const struct oci *oci, void (*callback)(const char *name, void *data), void *data)
+{
+    int fd = openat(oci->dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+    struct dirent *entry;
+
+    if (!dir) {
+        close_fd(&fd);
+        return;
+    }
+    while ((entry = readdir(dir)))
+        if (entry->d_name[0] == 's' && entry->d_name[1] >= '0' && entry->d_name[1] <= '9')
+            callback(entry->d_name, data);
+    closedir(dir);
+}
