@@ -70,7 +70,7 @@ static void destroy(struct conn *c, const char *id)
 
 /* --- create, first result, destroy; beside crun and bwrap --- */
 
-static double run_program(char *const argv[])
+static double run_program(const char *const argv[])
 {
     double start = now_us();
     posix_spawn_file_actions_t actions;
@@ -79,7 +79,7 @@ static double run_program(char *const argv[])
 
     posix_spawn_file_actions_init(&actions);
     posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
-    if (posix_spawnp(&pid, argv[0], &actions, NULL, argv, environ) != 0)
+    if (posix_spawnp(&pid, argv[0], &actions, NULL, (char *const *)(uintptr_t)argv, environ) != 0)
         errx(1, "cannot run %s", argv[0]);
     posix_spawn_file_actions_destroy(&actions);
     if (waitpid(pid, &status, 0) < 0 || status != 0)
@@ -110,12 +110,12 @@ static int bench_create(int argc, char **argv)
         }
         if (bundle && i >= 0) {
             snprintf(crun_id, sizeof(crun_id), "bench-%d-%d", getpid(), i);
-            samples_add(&crun, run_program((char *[]){ "crun", "run", "-b", bundle, crun_id, NULL }));
+            samples_add(&crun, run_program((const char *[]){ "crun", "run", "-b", bundle, crun_id, NULL }));
         }
         if (root && i >= 0)
             samples_add(&bwrap,
-                        run_program((char *[]){ "bwrap", "--unshare-all", "--ro-bind", root, "/", "--proc", "/proc",
-                                                "--dev", "/dev", "--tmpfs", "/tmp", "true", NULL }));
+                        run_program((const char *[]){ "bwrap", "--unshare-all", "--ro-bind", root, "/", "--proc",
+                                                      "/proc", "--dev", "/dev", "--tmpfs", "/tmp", "true", NULL }));
         /* Sandboxes of the pool are made behind the request; give the pool its turn, as a user's pace does. */
         usleep(20000);
     }
