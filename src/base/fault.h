@@ -3,6 +3,9 @@
  * and BERM_FAULT_AT=create.stored in the environment sends SIGKILL to the process when it gets there. tests/fault
  * walks all of them. Without the variable a point is one predictable branch; code in a sandbox or a client cannot
  * set it.
+ *
+ * Several points are separated by commas. Each strikes once, also when the process that it killed is forked anew.
+ * "create.stored/stop" sends SIGSTOP instead, so that the test can end another process at that moment.
  */
 #pragma once
 

@@ -22,6 +22,7 @@ static void on_sandbox(uint64_t key, const struct spawn_sandbox *found, void *da
     int status;
 
     if (!instance) {
+        FAULT_POINT("adopt.unclaimed");
         log_info("sandbox.unclaimed", "pid", log_num(found->host_pid));
         instance_destroy(daemon, key);
         return;
@@ -102,6 +103,7 @@ static void on_list(const struct spawn_reply *reply, const struct berm_error *er
     FAULT_POINT("adopt.listed");
     lost = end_lost(daemon);
     daemon->adopted = true;
+    FAULT_POINT("adopt.done");
     log_info("adoption.done", "instances", log_num((long long)daemon->registry.by_key.count), "lost",
              log_num((long long)lost));
     resume_waits(daemon);
@@ -113,6 +115,7 @@ void adopt_begin(struct daemon *daemon)
     struct spawn_request request = { .op = SPAWN_OP_LIST };
     struct berm_error err;
 
+    FAULT_POINT("adopt.begin");
     daemon->adopted = false;
     daemon->adoption_round++;
     if (spawn_link_send(daemon->spawn, &request, on_list, daemon, &err) < 0) {
@@ -132,6 +135,7 @@ static void on_exit_event(uint64_t key, const struct spawn_sandbox *sandbox, voi
 
     if (!instance) /* we destroyed it */
         return;
+    FAULT_POINT("end.told");
     reason = lifecycle_reason(sandbox, &status);
     if (instance->kind == INSTANCE_POOLED)
         pool_ended(daemon->pool, instance);

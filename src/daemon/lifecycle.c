@@ -94,6 +94,7 @@ static void end_instance(struct sandbox *sandbox, enum sandbox_state state, enum
     if (store_put_sandbox(daemon->store, &sandbox->row, 0,
                           &(struct store_event){ clock_realtime_ms(), event, detail }, &err) < 0)
         log_error("store.failed", "sandbox", sandbox->row.id, "error", err.message);
+    FAULT_POINT("end.stored");
     instance_destroy(daemon, key);
     pool_room(daemon->pool);
 }
@@ -130,6 +131,7 @@ static void on_idle(struct loop_timer *timer)
         loop_timer_start(sandbox->daemon->loop, timer, due - now);
         return;
     }
+    FAULT_POINT("sleep.due");
     log_info("sandbox.sleeps", "sandbox", sandbox->row.id, "generation", log_num(sandbox->row.generation));
     sandbox->daemon->metrics.ends[METRIC_END_SLEPT]++;
     end_instance(sandbox, SANDBOX_SLEEPING, END_SLEPT, 0, "slept");
@@ -176,6 +178,7 @@ static void start_failed(struct sandbox *sandbox, const struct berm_error *cause
     instance_start_error(cause, &err);
     log_warn("sandbox.start_failed", "sandbox", sandbox->row.id, "error", err.message);
     daemon->metrics.start_failures++;
+    FAULT_POINT("create.failed");
     sandbox_ref(sandbox);
     if (sandbox->row.generation > 1) {
         end_instance(sandbox, SANDBOX_STOPPED, END_START_FAILED, 0, "start_failed");
@@ -227,6 +230,7 @@ static void on_configured(const struct berm_error *err, void *data)
         configure_failed(sandbox, err);
         return;
     }
+    FAULT_POINT("create.configured");
     sandbox->must_configure = false;
     now_running(sandbox);
 }
@@ -266,6 +270,7 @@ static void on_limits_set(const struct spawn_reply *reply, const struct berm_err
     struct sandbox *sandbox = data;
 
     (void)reply;
+    FAULT_POINT("create.limits_set");
     if (err->code != BERM_OK)
         start_failed(sandbox, err);
     else

@@ -1,5 +1,6 @@
 #include "daemon/pool.h"
 
+#include "base/fault.h"
 #include "base/log.h"
 #include "daemon/agent_configure.h"
 #include "daemon/lifecycle.h"
@@ -90,6 +91,7 @@ static void destroy_entry(struct pool_entry *entry)
     drop_entry(entry);
     if (store_delete_pool(daemon->store, key, &err) < 0)
         log_error("store.failed", "error", err.message);
+    FAULT_POINT("pool.deleted");
     instance_destroy(daemon, key);
 }
 
@@ -116,6 +118,7 @@ static void on_configured(const struct berm_error *err, void *data)
         entry_failed(entry, err);
         return;
     }
+    FAULT_POINT("pool.ready");
     entry->ready = true;
     pool->pause_ms = 0;
     list_remove(&entry->node);
@@ -151,6 +154,7 @@ static void on_created(const struct spawn_reply *reply, const struct berm_error 
     struct pool_entry *entry = data;
 
     (void)reply;
+    FAULT_POINT("pool.started");
     if (err->code != BERM_OK)
         entry_failed(entry, err);
     else
@@ -171,6 +175,7 @@ static void start_one(struct pool *pool, const struct image_entry *image)
         drop_entry(entry);
         return;
     }
+    FAULT_POINT("pool.stored");
     if (instance_create(daemon, key, image->digest, &daemon->default_limits, on_created, entry, &err) < 0)
         entry_failed(entry, &err);
 }
@@ -269,6 +274,7 @@ bool pool_claim(struct pool *pool, const uint8_t digest[32], struct pool_claim *
 
         if (memcmp(entry->digest, digest, sizeof(entry->digest)))
             continue;
+        FAULT_POINT("pool.claimed");
         *ret = (struct pool_claim){ entry->instance.key, entry->link };
         entry->link = NULL;
         drop_entry(entry);

@@ -1,5 +1,6 @@
 #include "daemon/settings.h"
 
+#include "base/fault.h"
 #include "base/log.h"
 
 /* Owned copies: the request that asked may go away while berm-spawn sets the limits. */
@@ -115,6 +116,7 @@ static void commit(struct sandbox *sandbox, struct settings_change *change)
         finish(sandbox, wait, &err);
         return;
     }
+    FAULT_POINT("settings.stored");
     if (change->env)
         change->env = before.env;
     if (change->labels)
@@ -140,6 +142,7 @@ static void on_limits_changed(const struct spawn_reply *reply, const struct berm
 
     (void)reply;
     sandbox->change = NULL;
+    FAULT_POINT("settings.limits_set");
     if (failure.code == BERM_OK) {
         commit(sandbox, change);
         return;

@@ -183,9 +183,11 @@ static bool on_head(struct request *request, const struct h1_head *head)
 static void on_piece(struct request *request, struct str piece)
 {
     struct exec *exec = request->state;
+    int rc = sse_guard_feed(&exec->guard, piece, write_bytes, request);
     struct berm_error err;
 
-    if (sse_guard_feed(&exec->guard, piece, write_bytes, request) == 0)
+    FAULT_POINT("exec.streaming");
+    if (rc == 0)
         return;
     berm_fail(&err, BERM_E_EXEC_TRANSPORT_ERROR, 0, "the sandbox's agent sent an event that is too large");
     proxy_close(request);
@@ -197,6 +199,7 @@ static void on_complete(struct request *request)
     struct exec *exec = request->state;
     struct berm_error err;
 
+    FAULT_POINT("exec.done");
     if (exec->guard.terminal) {
         request_end(request);
         return;

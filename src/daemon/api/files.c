@@ -130,6 +130,7 @@ static void put_piece(struct request *request, struct str piece)
         refuse_size(request, file->received);
     else
         proxy_write(request, piece);
+    FAULT_POINT("write.streaming");
 }
 
 static void put_end(struct request *request)

@@ -1,4 +1,5 @@
 /* keys.c - the API keys of the store. Those of the operator's file are neither listed nor changed here. */
+#include "base/fault.h"
 #include "base/log.h"
 #include "base/sys.h"
 #include "daemon/api/api.h"
@@ -54,6 +55,7 @@ static void on_create_body(struct request *request)
         request_fail(request, &err);
         return;
     }
+    FAULT_POINT("keys.stored");
     log_info("key.created", "key", row->id, "request", request->id);
     w = request_json(request);
     if (w) {

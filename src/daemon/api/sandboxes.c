@@ -1,4 +1,5 @@
 /* sandboxes.c - making, describing and deleting sandboxes. */
+#include "base/fault.h"
 #include "base/sys.h"
 #include "daemon/api/api.h"
 #include "daemon/api/sandbox_json.h"
@@ -33,10 +34,12 @@ void api_sandbox_delete(struct request *request)
             return;
         }
     }
-    if (lifecycle_destroy(request->daemon, request->sandbox_id, &err) < 0)
+    if (lifecycle_destroy(request->daemon, request->sandbox_id, &err) < 0) {
         request_fail(request, &err);
-    else
-        request_respond_empty(request, 204);
+        return;
+    }
+    FAULT_POINT("destroy.done");
+    request_respond_empty(request, 204);
 }
 
 /* --- PUT --- */
@@ -48,6 +51,7 @@ static void put_done(struct request *request)
     if (!w)
         return;
     sandbox_write_json(w, request->sandbox, NULL, false);
+    FAULT_POINT("create.done");
     request_respond_json(request, request->wait.created ? 201 : 200, w);
 }
 
