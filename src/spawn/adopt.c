@@ -258,6 +258,12 @@ static void note_slot(const char *name, void *data)
         sweep->found[index / 64] |= UINT64_C(1) << index % 64;
 }
 
+static void note_bundles(struct sweep *sweep)
+{
+    if (sweep->w->oci.dir_fd >= 0)
+        oci_each(&sweep->w->oci, note_slot, sweep);
+}
+
 static void note_subvolumes(struct sweep *sweep)
 {
     DIR *dir = open_directory(sweep->w->stage.disk_fd);
@@ -298,6 +304,7 @@ static int sweep_slot(struct worker *w, uint32_t index, struct berm_error *err)
     for (int i = 0; i < SWEEP_TRIES; i++) {
         cgroup_freeze(&w->cgroups, name, false);
         cgroup_kill(&w->cgroups, name);
+        oci_sweep(&w->oci, name);
         if (slot_remove(&w->slots, index) == 0)
             return 0;
         if (errno != EBUSY)
@@ -313,6 +320,7 @@ static int sweep_slots(struct worker *w, struct berm_error *err)
 
     cgroup_each(&w->cgroups, note_slot, &sweep);
     note_subvolumes(&sweep);
+    note_bundles(&sweep);
     for (uint32_t index = 0; index < RANGE_BLOCKS * RANGE_BLOCK; index++) {
         uint64_t bit = UINT64_C(1) << index % 64;
         bool adopted = w->ranges.used[index / 64] & bit;

@@ -422,8 +422,8 @@ bool cgroup_has_process(const struct cgroup_host *host, const char *name, pid_t 
     if (read_small_file(AT_FDCWD, path, text, sizeof(text)) < 0)
         return false;
     for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
-        size_t n = strlen(line);
-        if (n >= want_len && strcmp(line + n - want_len, want) == 0)
+        const char *at = strstr(line, want);
+        if (at && (at[want_len] == '\0' || at[want_len] == '/'))
             return true;
     }
     return false;

@@ -50,22 +50,14 @@ static void unblock_signals(void)
     sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
-static int build_root(const struct child_plan *plan, int status_fd)
+static void enter_root(const struct child_plan *plan, int status_fd)
 {
-    const struct rootfs_plan *r = &plan->rootfs;
-    int root, proc;
+    int proc;
 
-    DO(IDENTITY, rootfs_write_identity(r));
-    DO(LOWER, rootfs_mount_lower(r));
-    DO(OVERLAY, root = rootfs_mount_overlay(r));
-    DO(PROC, proc = procfs_mount(root));
+    DO(ATTACH, rootfs_attach(plan->tree_fd));
+    DO(PROC, proc = procfs_mount(plan->tree_fd));
     DO(PROC_MASKS, procfs_mask(proc));
-    DO(DEV, rootfs_mount_dev(root));
-    DO(DEVPTS, rootfs_mount_devpts(root, r->uid_base));
-    DO(SHM, rootfs_mount_shm(root, r));
-    DO(SYS, rootfs_mount_sys(root));
-    DO(PIVOT, rootfs_pivot(root));
-    return root;
+    DO(PIVOT, rootfs_pivot(plan->tree_fd));
 }
 
 /* Both the soft and the hard one: raising is a capability that the sandbox lacks. */
@@ -114,7 +106,7 @@ static int exec_agent(int agent_fd, const char *hostname)
 
 static void drop_privileges(const struct child_plan *plan, int ruleset, int status_fd)
 {
-    DO(JOIN_USERNS, setns(plan->rootfs.userns_fd, CLONE_NEWUSER));
+    DO(JOIN_USERNS, setns(plan->userns_fd, CLONE_NEWUSER));
     DO(IDS, become_root_inside());
     DO(CAPS, caps_drop_to_sandbox());
     DO(NO_NEW_PRIVS, prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
@@ -125,19 +117,20 @@ static void drop_privileges(const struct child_plan *plan, int ruleset, int stat
 
 static _Noreturn void child_main(const struct child_plan *plan, int status_fd)
 {
-    int root, ruleset = -EBADF;
+    int ruleset = -EBADF;
 
     unblock_signals();
     DO(JOIN_CGROUP, cgroup_join_v1(plan->cgroups, plan->name));
     DO(JOIN_NETNS, setns(plan->netns_fd, CLONE_NEWNET));
     DO(CGROUPNS, unshare(CLONE_NEWCGROUP));
-    root = build_root(plan, status_fd);
+    DO(HOSTNAME, sethostname(plan->hostname, strlen(plan->hostname)));
+    enter_root(plan, status_fd);
     DO(RLIMITS, set_resource_limits(plan->nofile));
     if (plan->landlock_abi >= LANDLOCK_ABI_MIN)
-        DO(LANDLOCK, ruleset = landlock_ruleset_new(plan->landlock_abi, root));
+        DO(LANDLOCK, ruleset = landlock_ruleset_new(plan->landlock_abi, plan->tree_fd));
     DO(DESCRIPTORS, arrange_descriptors(plan->listen_fd));
     drop_privileges(plan, ruleset, status_fd);
-    DO(EXEC, exec_agent(plan->stage->agent_fd, plan->rootfs.hostname));
+    DO(EXEC, exec_agent(plan->stage->agent_fd, plan->hostname));
     _exit(1);
 }
 

@@ -16,9 +16,12 @@ struct child_plan {
     const struct cgroup_host *cgroups;
     const struct filter_program *filter;
     const char *name; /* of cgroups and subvolume */
-    struct rootfs_plan rootfs;
+    const char *hostname;
+    int userns_fd;
     int netns_fd;
     int listen_fd;
+    int tree_fd;
+    uint32_t uid_base;
     uint32_t nofile;
     unsigned landlock_abi; /* 0: the kernel has none */
 };

@@ -96,7 +96,8 @@ static int mount_image(struct image_set *set, struct image *image, struct berm_e
         return berm_fail(err, BERM_E_IMAGE_INVALID, errno, "mount image");
     if (mnt < 0 && (mnt = mount_from_loop(file, err)) < 0)
         return -1;
-    snprintf(image->path, sizeof(image->path), STAGE_IMG "/%u", set->next_number++);
+    image->number = ++set->next_number;
+    snprintf(image->path, sizeof(image->path), STAGE_IMG "/%u", image->number);
     if (mkdir(image->path, 0700) < 0 || mount_attach(mnt, AT_FDCWD, image->path) < 0)
         return berm_fail(err, BERM_E_SYSTEM, errno, "attach image");
     image->file_dev = st.st_dev;
@@ -181,6 +182,8 @@ static void remove_from(struct image_set *set, struct image *image)
     while (*link != image)
         link = &(*link)->next;
     *link = image->next;
+    if (set->on_unmount)
+        set->on_unmount(set, image);
     unmount(image);
 }
 

@@ -15,7 +15,8 @@
 struct image {
     struct image *next;
     uint8_t digest[32];
-    char path[32]; /* of the mount in the stage */
+    uint32_t number; /* never used again for another one */
+    char path[32];   /* of the mount in the stage */
     int dir_fd;
     dev_t file_dev;
     ino_t file_ino;
@@ -29,6 +30,7 @@ struct image_set {
     uint32_t next_number;
     int images_fd;
     bool from_file; /* seen to work */
+    void (*on_unmount)(struct image_set *set, const struct image *image);
 };
 
 /* The image with one more user, or NULL. ENOENT is that of an image that is not installed. */

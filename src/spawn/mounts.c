@@ -2,20 +2,23 @@
 
 #include <fcntl.h>
 
+int mount_finish(int fs_fd, const struct mount_option *options, unsigned attributes)
+{
+    for (; options && options->key; options++) {
+        enum fsconfig_command kind = options->value ? FSCONFIG_SET_STRING : FSCONFIG_SET_FLAG;
+        if (fsconfig(fs_fd, kind, options->key, options->value, 0) < 0)
+            return -1;
+    }
+    if (fsconfig(fs_fd, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0)
+        return -1;
+    return fsmount(fs_fd, FSMOUNT_CLOEXEC, attributes);
+}
+
 int mount_new(const char *fstype, const struct mount_option *options, unsigned attributes)
 {
     _cleanup_close_ int fs = fsopen(fstype, FSOPEN_CLOEXEC);
 
-    if (fs < 0)
-        return -1;
-    for (; options && options->key; options++) {
-        enum fsconfig_command kind = options->value ? FSCONFIG_SET_STRING : FSCONFIG_SET_FLAG;
-        if (fsconfig(fs, kind, options->key, options->value, 0) < 0)
-            return -1;
-    }
-    if (fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0)
-        return -1;
-    return fsmount(fs, FSMOUNT_CLOEXEC, attributes);
+    return fs < 0 ? -1 : mount_finish(fs, options, attributes);
 }
 
 int mount_clone(int dirfd, const char *path, bool recursive)

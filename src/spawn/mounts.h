@@ -18,6 +18,9 @@ struct mount_option {
 /* fsopen, fsconfig, fsmount: a detached mount with these MOUNT_ATTR_* flags. */
 int mount_new(const char *fstype, const struct mount_option *options, unsigned attributes);
 
+/* The last steps of it, for a file system context that has been begun. */
+int mount_finish(int fs_fd, const struct mount_option *options, unsigned attributes);
+
 /* A detached copy of the mount at `path` below `dirfd`; with `recursive` of everything mounted below it too. */
 int mount_clone(int dirfd, const char *path, bool recursive);
 

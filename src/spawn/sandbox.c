@@ -15,7 +15,6 @@
 #include <sys/wait.h>
 
 #define CREATE_DEADLINE_MS 10000
-#define SHM_MAX            (UINT64_C(64) << 20)
 #define CLEAN_BATCH        4
 #define CLEAN_LOUD_TRIES   1000 /* tries until it is worth an operator's attention */
 
@@ -58,13 +57,17 @@ static void kill_process(struct sandbox *s)
     else
         kill(s->pid, SIGKILL);
     s->kill_requested = true;
+    if (s->backend == SPAWN_BACKEND_OCI) { /* the pid may be the runtime's still, with the sandbox half made */
+        char name[SLOT_NAME_SIZE];
+        slot_name(s->index, name);
+        cgroup_kill(&s->worker->cgroups, name);
+    }
 }
 
 static void stop_status(struct sandbox *s)
 {
     if (s->status_io.fd < 0)
         return;
-    loop_timer_stop(s->worker->loop, &s->deadline);
     loop_io_remove(s->worker->loop, &s->status_io);
     close_fd(&s->status_io.fd);
 }
@@ -95,6 +98,7 @@ void sandbox_end(struct sandbox *s)
         answer_create(s, &err);
     }
     stop_status(s);
+    loop_timer_stop(s->worker->loop, &s->deadline);
     if (s->pid == 0) {
         start_cleaning(s);
         return;
@@ -121,6 +125,24 @@ void sandbox_kill(struct worker *w, struct sandbox *s, uint64_t serial)
     worker_reply(w, &reply, SPAWN_OP_KILL, serial, s->key);
 }
 
+/* The runtime's own records go before the cgroups, in which it may have made one of its own. */
+static int forget_runtime(struct sandbox *s)
+{
+    struct worker *w = s->worker;
+    char name[SLOT_NAME_SIZE];
+    pid_t pid;
+
+    slot_name(s->index, name);
+    if (w->oci.runtime && !s->runtime_forgot) {
+        if (s->pid != 0 || (cgroup_kill(&w->cgroups, name), pid = oci_delete(&w->oci, name)) < 0)
+            return -1;
+        table_set_pid(s, pid); /* its exit is told by sandbox_reaped() */
+        errno = EBUSY;
+        return -1;
+    }
+    return oci_remove_bundle(&w->oci, name);
+}
+
 /* Meta file last: as long as it is there, a worker that starts anew finds what is left to take away. */
 static int clean(struct sandbox *s)
 {
@@ -129,6 +151,8 @@ static int clean(struct sandbox *s)
 
     agent_socket_name(s->key, name);
     if (unlinkat(w->stage.run_fd, name, 0) < 0 && errno != ENOENT)
+        return -1;
+    if (s->backend == SPAWN_BACKEND_OCI && s->index != RANGE_NONE && forget_runtime(s) < 0)
         return -1;
     if (s->index != RANGE_NONE && slot_remove(&w->slots, s->index) < 0)
         return -1;
@@ -201,12 +225,21 @@ static void become_exited(struct sandbox *s)
 }
 
 static void finish_create(struct sandbox *s);
+static void runtime_exited(struct sandbox *s, int wait_status);
 
 void sandbox_reaped(struct sandbox *s, int wait_status)
 {
-    if (s->phase == PHASE_CREATING)
-        finish_create(s); /* its last words are in the pipe */
     table_clear_pid(s);
+    if (s->phase == PHASE_CREATING && s->status_io.fd >= 0)
+        finish_create(s); /* its last words are in the pipe */
+    if (s->phase == PHASE_CREATING && s->backend == SPAWN_BACKEND_OCI) {
+        runtime_exited(s, wait_status);
+        return;
+    }
+    if (s->phase == PHASE_CLEANING) {
+        s->runtime_forgot = true;
+        return;
+    }
     if (s->phase == PHASE_ENDING) {
         start_cleaning(s);
         return;
@@ -235,6 +268,41 @@ static void fail_create(struct sandbox *s, const struct berm_error *err)
     sandbox_end(s);
 }
 
+static void become_running(struct sandbox *s)
+{
+    loop_timer_stop(s->worker->loop, &s->deadline);
+    s->phase = PHASE_RUNNING;
+    answer_create(s, NULL);
+}
+
+/* The sandbox's first process was handed on to us, as we are the runtime's nearest subreaper. */
+static void runtime_exited(struct sandbox *s, int wait_status)
+{
+    struct worker *w = s->worker;
+    struct berm_error err;
+    char name[SLOT_NAME_SIZE];
+    pid_t pid;
+
+    slot_name(s->index, name);
+    pid = oci_started(&w->oci, name, wait_status, &err);
+    if (pid < 0) {
+        fail_create(s, &err);
+        return;
+    }
+    if (!cgroup_has_process(&w->cgroups, name, pid) || process_start_time(pid, &s->start_time) < 0) {
+        berm_fail(&err, BERM_E_SYSTEM, ESRCH, "the agent ended at once");
+        fail_create(s, &err);
+        return;
+    }
+    table_set_pid(s, pid);
+    if (meta_write(s) < 0) {
+        berm_fail(&err, BERM_E_SYSTEM, errno, "%s", step_name(STEP_META));
+        fail_create(s, &err);
+        return;
+    }
+    become_running(s);
+}
+
 /* The status pipe has something, or the child is gone: either way the creation is decided. */
 static void finish_create(struct sandbox *s)
 {
@@ -245,9 +313,10 @@ static void finish_create(struct sandbox *s)
     if (n < 0 && errno == EAGAIN)
         return;
     stop_status(s);
+    if (n == 0 && s->backend == SPAWN_BACKEND_OCI)
+        return; /* the runtime works; its exit decides */
     if (n == 0) {
-        s->phase = PHASE_RUNNING;
-        answer_create(s, NULL);
+        become_running(s);
         return;
     }
     if (n == (ssize_t)sizeof(failure))
@@ -286,60 +355,33 @@ static int apply_limits(struct sandbox *s, const struct slot *slot, const char *
     return 0;
 }
 
-static int complete_upper(struct sandbox *s, const struct child_plan *plan, struct berm_error *err)
-{
-    char upper[SLOT_NAME_SIZE + 8];
-
-    snprintf(upper, sizeof(upper), "%s/upper", plan->name);
-    if (rootfs_complete_upper(s->worker->stage.disk_fd, upper, plan->rootfs.uid_base, s->image->has_workspace,
-                              s->image->has_tmp) < 0)
-        return step_fail(err, STEP_SUBVOLUME);
-    return 0;
-}
-
-static void make_plan(struct sandbox *s, const struct slot *slot, const char *name, const char *hostname,
-                      struct child_plan *ret)
+static int start_child(struct sandbox *s, const struct slot *slot, const char *name, const char *hostname,
+                       struct berm_error *err)
 {
     struct worker *w = s->worker;
-
-    *ret = (struct child_plan){
+    const struct child_plan plan = {
         .stage = &w->stage,
         .cgroups = &w->cgroups,
         .filter = &w->filter,
         .name = name,
-        .rootfs = {
-            .disk_fd = w->stage.disk_fd,
-            .image = s->image->path,
-            .userns_fd = slot->userns_fd,
-            .uid_base = range_uid_base(s->index),
-            .shm_bytes = MIN(SHM_MAX, s->limits.memory_bytes / 2),
-            .hostname = hostname,
-        },
+        .hostname = hostname,
+        .userns_fd = slot->userns_fd,
         .netns_fd = slot->netns_fd,
         .listen_fd = slot->listen_fd,
+        .tree_fd = slot->tree_fd,
+        .uid_base = range_uid_base(s->index),
         .nofile = s->limits.nofile,
         .landlock_abi = w->landlock_abi,
     };
-    snprintf(ret->rootfs.upper, sizeof(ret->rootfs.upper), STAGE_DISK "/%s/upper", name);
-    snprintf(ret->rootfs.work, sizeof(ret->rootfs.work), STAGE_DISK "/%s/work", name);
-    snprintf(ret->rootfs.identity_dir, sizeof(ret->rootfs.identity_dir), "%s/upper/etc", name);
-}
-
-static int start_child(struct sandbox *s, const struct slot *slot, const char *hostname, struct berm_error *err)
-{
-    struct worker *w = s->worker;
-    _cleanup_close_ int cgroup = -EBADF;
+    _cleanup_close_ int cgroup = cgroup_open_v2(&w->cgroups, name);
     _cleanup_close_ int status = -EBADF;
-    char name[SLOT_NAME_SIZE];
-    struct child_plan plan;
     pid_t pid;
 
-    slot_name(s->index, name);
-    make_plan(s, slot, name, hostname, &plan);
-    if (apply_limits(s, slot, name, err) < 0 || complete_upper(s, &plan, err) < 0)
-        return -1;
-    cgroup = cgroup_open_v2(&w->cgroups, name);
-    if (step_fault(STEP_CLONE) || (pid = child_start(&plan, cgroup, &status)) < 0)
+    if (step_fault(STEP_CLONE))
+        return step_fail(err, STEP_CLONE);
+    pid = s->backend == SPAWN_BACKEND_OCI ? oci_start(&w->oci, &plan, cgroup, &status)
+                                          : child_start(&plan, cgroup, &status);
+    if (pid < 0)
         return step_fail(err, STEP_CLONE);
     table_set_pid(s, pid);
     if (loop_io_add(w->loop, &s->status_io, status, EPOLLIN, on_status) < 0) {
@@ -350,30 +392,39 @@ static int start_child(struct sandbox *s, const struct slot *slot, const char *h
     return 0;
 }
 
+/* What must be done before the answer, but not before the child can work on. */
+static int do_paper_work(struct sandbox *s, const char *name, const char *hostname, struct berm_error *err)
+{
+    if (step_fault(STEP_IDENTITY) || rootfs_write_identity(s->worker->stage.disk_fd, name, hostname) < 0)
+        return step_fail(err, STEP_IDENTITY);
+    if (step_fault(STEP_META) || name_socket(s) < 0)
+        return step_fail(err, STEP_META);
+    if (s->backend == SPAWN_BACKEND_OCI) /* this is not its process yet */
+        return 0;
+    if (process_start_time(s->pid, &s->start_time) < 0 || meta_write(s) < 0)
+        return step_fail(err, STEP_META);
+    return 0;
+}
+
 static int begin_create(struct sandbox *s, const struct spawn_create *create, struct berm_error *err)
 {
     struct worker *w = s->worker;
+    char name[SLOT_NAME_SIZE];
     struct slot slot;
     int rc;
 
     if (step_fault(STEP_IMAGE))
         return step_fail(err, STEP_IMAGE);
     s->image = image_use(&w->images, create->image_digest, err);
-    if (!s->image)
-        return -1;
-    w->slots.usual = create->limits;
-    if (slot_take(&w->slots, &slot, err) < 0)
+    if (!s->image || slot_take(&w->slots, s->image, &create->limits, &slot, err) < 0)
         return -1;
     s->index = slot.index;
-    rc = start_child(s, &slot, create->hostname, err);
+    slot_name(s->index, name);
+    rc = apply_limits(s, &slot, name, err);
+    if (rc == 0)
+        rc = start_child(s, &slot, name, create->hostname, err);
     slot_close_fds(&slot);
-    if (rc < 0)
-        return -1;
-    /* The child works on while we do the paper work. */
-    if (step_fault(STEP_META) || process_start_time(s->pid, &s->start_time) < 0 || name_socket(s) < 0 ||
-        meta_write(s) < 0)
-        return step_fail(err, STEP_META);
-    return 0;
+    return rc < 0 ? -1 : do_paper_work(s, name, create->hostname, err);
 }
 
 static struct sandbox *admit(struct worker *w, uint64_t key, struct berm_error *err)

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 
 #define LISTEN_BACKLOG 512
+#define SHM_MAX        (UINT64_C(64) << 20)
 
 void slot_name(uint32_t index, char name[SLOT_NAME_SIZE])
 {
@@ -72,9 +73,9 @@ static int do_cgroup(struct slot_maker *maker, struct slot *slot, struct berm_er
     slot_name(slot->index, name);
     if (step_fault(STEP_CGROUP) || cgroup_create(maker->cgroups, name) < 0)
         return step_fail(err, STEP_CGROUP);
-    if (cgroup_set_limits(maker->cgroups, name, NULL, &maker->usual) < 0)
+    if (cgroup_set_limits(maker->cgroups, name, NULL, &maker->usual_limits) < 0)
         return step_fail(err, STEP_LIMITS);
-    slot->limits = maker->usual;
+    slot->limits = maker->usual_limits;
     return 0;
 }
 
@@ -95,14 +96,48 @@ static int do_disk(struct slot_maker *maker, struct slot *slot, struct berm_erro
     return 0;
 }
 
+static uint64_t shm_bytes(const struct spawn_limits *limits)
+{
+    return MIN(SHM_MAX, limits->memory_bytes / 2);
+}
+
+static int build_tree(const struct slot_maker *maker, struct slot *slot, const struct image *image,
+                      const struct spawn_limits *limits, struct berm_error *err)
+{
+    char name[SLOT_NAME_SIZE];
+    const struct rootfs_plan plan = {
+        .name = name,
+        .image = image->path,
+        .has_workspace = image->has_workspace,
+        .has_tmp = image->has_tmp,
+        .disk_fd = maker->stage->disk_fd,
+        .userns_fd = slot->userns_fd,
+        .uid_base = range_uid_base(slot->index),
+        .shm_bytes = shm_bytes(limits),
+    };
+
+    slot_name(slot->index, name);
+    close_fd(&slot->tree_fd);
+    slot->tree_fd = rootfs_build(&plan, err);
+    if (slot->tree_fd < 0)
+        return -1;
+    slot->tree_image = image->number;
+    slot->tree_shm_bytes = plan.shm_bytes;
+    return 0;
+}
+
+/* Without a guess at the image the tree is left to slot_take(). */
+static int do_tree(struct slot_maker *maker, struct slot *slot, struct berm_error *err)
+{
+    return maker->usual_image ? build_tree(maker, slot, maker->usual_image, &slot->limits, err) : 0;
+}
+
 /* One stage; on failure everything of the slot is undone. */
 static int advance(struct slot_maker *maker, struct slot *slot, struct berm_error *err)
 {
     static int (*const stages[])(struct slot_maker *, struct slot *, struct berm_error *) = {
-        [SLOT_IDS] = do_ids,
-        [SLOT_NETNS] = do_netns,
-        [SLOT_CGROUP] = do_cgroup,
-        [SLOT_DISK] = do_disk,
+        [SLOT_IDS] = do_ids,   [SLOT_NETNS] = do_netns, [SLOT_CGROUP] = do_cgroup,
+        [SLOT_DISK] = do_disk, [SLOT_TREE] = do_tree,
     };
 
     if (stages[slot->stage](maker, slot, err) < 0) {
@@ -116,7 +151,7 @@ static int advance(struct slot_maker *maker, struct slot *slot, struct berm_erro
 
 static int begin(struct slot_maker *maker, struct slot *ret, struct berm_error *err)
 {
-    *ret = (struct slot){ .userns_fd = -EBADF, .netns_fd = -EBADF, .listen_fd = -EBADF };
+    *ret = (struct slot){ .userns_fd = -EBADF, .netns_fd = -EBADF, .listen_fd = -EBADF, .tree_fd = -EBADF };
     ret->index = range_alloc(maker->ranges);
     if (ret->index == RANGE_NONE)
         return berm_fail(err, BERM_E_CAPACITY_EXCEEDED, EDQUOT, "all user id ranges are in use");
@@ -170,7 +205,7 @@ int slot_set_wanted(struct slot_maker *maker, uint32_t count)
     return 0;
 }
 
-int slot_take(struct slot_maker *maker, struct slot *ret, struct berm_error *err)
+static int take_any(struct slot_maker *maker, struct slot *ret, struct berm_error *err)
 {
     if (maker->ready_count > 0) {
         *ret = maker->ready[--maker->ready_count];
@@ -189,11 +224,39 @@ int slot_take(struct slot_maker *maker, struct slot *ret, struct berm_error *err
     return 0;
 }
 
+int slot_take(struct slot_maker *maker, const struct image *image, const struct spawn_limits *limits,
+              struct slot *ret, struct berm_error *err)
+{
+    maker->usual_image = image;
+    maker->usual_limits = *limits;
+    if (take_any(maker, ret, err) < 0)
+        return -1;
+    if (ret->tree_fd >= 0 && ret->tree_image == image->number && ret->tree_shm_bytes == shm_bytes(limits))
+        return 0;
+    if (build_tree(maker, ret, image, limits, err) == 0)
+        return 0;
+    slot_close_fds(ret);
+    slot_remove(maker, ret->index);
+    return -1;
+}
+
+void slot_forget_image(struct slot_maker *maker, const struct image *image)
+{
+    if (maker->usual_image == image)
+        maker->usual_image = NULL;
+    for (uint32_t i = 0; i < maker->ready_count; i++)
+        if (maker->ready[i].tree_image == image->number)
+            close_fd(&maker->ready[i].tree_fd);
+    if (maker->next && maker->next->tree_image == image->number)
+        close_fd(&maker->next->tree_fd);
+}
+
 void slot_close_fds(struct slot *slot)
 {
     close_fd(&slot->userns_fd);
     close_fd(&slot->netns_fd);
     close_fd(&slot->listen_fd);
+    close_fd(&slot->tree_fd);
 }
 
 int slot_remove(struct slot_maker *maker, uint32_t index)

@@ -1,6 +1,7 @@
 /*
- * slot.h - the parts of a sandbox that do not depend on its image, made ahead of time while the worker is idle: id
- * range, user and network namespace, cgroups with limits, subvolume with quota, bound agent socket.
+ * slot.h - the parts of a sandbox, made ahead of time while the worker is idle: id range, user and network
+ * namespace, cgroups with limits, subvolume with quota, bound agent socket, and the root file system of the image
+ * and with the limits that the last sandbox had. A sandbox that wants others changes or rebuilds what differs.
  *
  * The number of the id range names everything: cgroups "s12", subvolume "s12", socket ".s12.sock". So what a crash
  * leaves behind can be found and removed by name, and cannot be confused with anything that is alive.
@@ -10,12 +11,13 @@
 #include "base/error.h"
 #include "base/spawn_wire.h"
 #include "cgroup.h"
+#include "image.h"
 #include "range.h"
 #include "stage.h"
 
 #define SLOT_NAME_SIZE 16
 
-enum slot_stage { SLOT_IDS, SLOT_NETNS, SLOT_CGROUP, SLOT_DISK, SLOT_READY };
+enum slot_stage { SLOT_IDS, SLOT_NETNS, SLOT_CGROUP, SLOT_DISK, SLOT_TREE, SLOT_READY };
 
 struct slot {
     uint32_t index;
@@ -23,6 +25,9 @@ struct slot {
     int userns_fd;
     int netns_fd;
     int listen_fd;
+    int tree_fd;         /* the root file system, or -EBADF */
+    uint32_t tree_image; /* the number of the image in it */
+    uint64_t tree_shm_bytes;
     struct spawn_limits limits; /* already in force */
 };
 
@@ -33,7 +38,8 @@ struct slot_maker {
     const struct stage *stage;
     uid_t owner_uid;
     gid_t owner_gid;
-    struct spawn_limits usual; /* limits that new slots get: those of the last sandbox */
+    struct spawn_limits usual_limits; /* those of the last sandbox */
+    const struct image *usual_image;  /* likewise; NULL when there was none or it is gone */
     struct slot *ready;
     uint32_t ready_count, ready_wanted;
     struct slot *next; /* being made, or NULL */
@@ -48,8 +54,11 @@ void slot_name(uint32_t index, char name[SLOT_NAME_SIZE]);
 int slot_prepare(struct slot_maker *maker, struct berm_error *err);
 int slot_set_wanted(struct slot_maker *maker, uint32_t count);
 
-/* A complete slot: a ready one, or one made here and now. */
-int slot_take(struct slot_maker *maker, struct slot *ret, struct berm_error *err);
+/* A complete slot for an image that is in use: a ready one, or one made here and now. */
+int slot_take(struct slot_maker *maker, const struct image *image, const struct spawn_limits *limits,
+              struct slot *ret, struct berm_error *err);
+/* Ready slots let go of an image that is about to be unmounted. */
+void slot_forget_image(struct slot_maker *maker, const struct image *image);
 void slot_close_fds(struct slot *slot);
 
 /*

@@ -34,9 +34,9 @@ struct stage {
 };
 
 /*
- * Moves the calling process there, into an empty network namespace too. `data` is the data directory by its canonical
- * path, with the pool mounted in it; `images` and `agent` are NULL for a worker that only cleans up. Afterwards nothing
- * of the host's file systems can be reached but through the descriptors of *ret.
+ * Moves the calling process there, into an empty network namespace too. `data` is the data directory by its
+ * canonical path, with the pool mounted in it; `images` and `agent` are NULL for a worker that only cleans up.
+ * Afterwards nothing of the host's file systems can be reached but through the descriptors of *ret.
  */
 int stage_enter(const char *data, const char *images, const char *agent, struct stage *ret, struct berm_error *err);
 

@@ -16,12 +16,14 @@
     X(LIMITS, "set cgroup limits")                                                                                 \
     X(IMAGE, "mount image")                                                                                        \
     X(CLONE, "clone")                                                                                              \
+    X(IDENTITY, "write host name files")                                                                           \
     X(META, "write meta file")                                                                                     \
     X(DESCRIPTORS, "arrange descriptors")                                                                          \
     X(JOIN_CGROUP, "join cgroups")                                                                                 \
     X(JOIN_NETNS, "join network namespace")                                                                        \
     X(CGROUPNS, "unshare cgroup namespace")                                                                        \
-    X(IDENTITY, "write host name")                                                                                 \
+    X(HOSTNAME, "set host name")                                                                                   \
+    X(ATTACH, "attach root")                                                                                       \
     X(LOWER, "idmap image")                                                                                        \
     X(OVERLAY, "mount overlay")                                                                                    \
     X(PROC, "mount /proc")                                                                                         \
@@ -39,7 +41,10 @@
     X(NO_NEW_PRIVS, "set no_new_privs")                                                                            \
     X(LANDLOCK_ENTER, "enter landlock domain")                                                                     \
     X(SECCOMP, "install seccomp filter")                                                                           \
-    X(EXEC, "exec agent")
+    X(EXEC, "exec agent")                                                                                          \
+    X(OCI_BUNDLE, "write OCI bundle")                                                                              \
+    X(OCI_HOST, "enter the host's mount namespace")                                                                \
+    X(OCI_EXEC, "exec OCI runtime")
 
 enum step {
 #define X(name, text) STEP_##name,

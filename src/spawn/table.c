@@ -43,6 +43,7 @@ struct sandbox *table_add(struct worker *w, uint64_t key)
     s->index = RANGE_NONE;
     s->pidfd = -EBADF;
     s->status_io.fd = -EBADF;
+    loop_timer_init(&s->deadline, NULL); /* so that it can be stopped; whoever starts it sets what it does */
     s->next_by_key = *bucket;
     *bucket = s;
     w->count++;

@@ -224,10 +224,7 @@ static void handle(struct worker *w, const struct spawn_request *r)
         answer_prepare(w, r);
         break;
     case SPAWN_OP_CREATE:
-        if (r->create.backend == SPAWN_BACKEND_NATIVE)
-            sandbox_create(w, r);
-        else
-            refuse(w, r, EOPNOTSUPP, "the OCI back end is not built in");
+        sandbox_create(w, r);
         break;
     default:
         handle_keyed(w, r);
@@ -305,6 +302,11 @@ static void set_policy(struct worker *w)
         w->policy.ceiling.nofile = (uint32_t)MIN(files.rlim_max, (rlim_t)INT32_MAX);
 }
 
+static void on_image_unmount(struct image_set *set, const struct image *image)
+{
+    slot_forget_image(&container_of(set, struct worker, images)->slots, image);
+}
+
 static void set_slot_maker(struct worker *w)
 {
     w->slots = (struct slot_maker){
@@ -313,11 +315,11 @@ static void set_slot_maker(struct worker *w)
         .stage = &w->stage,
         .owner_uid = w->options->owner_uid,
         .owner_gid = w->options->owner_gid,
-        .usual = { .memory_bytes = UINT64_C(1) << 30,
-                   .disk_bytes = UINT64_C(1) << 30,
-                   .cpu_millis = 1000,
-                   .pids = 512,
-                   .nofile = 4096 },
+        .usual_limits = { .memory_bytes = UINT64_C(1) << 30,
+                          .disk_bytes = UINT64_C(1) << 30,
+                          .cpu_millis = 1000,
+                          .pids = 512,
+                          .nofile = 4096 },
     };
 }
 
@@ -359,13 +361,19 @@ static int start(struct worker *w, const struct worker_setup *setup, struct berm
         return -1;
     w->cgroups = setup->cgroups;
     w->ranges = setup->ranges;
+    if (oci_open(o->oci_runtime, setup->data, &w->oci, err) < 0)
+        return -1;
     if (stage_enter(setup->data, serve ? o->images : NULL, serve ? o->agent : NULL, &w->stage, err) < 0)
         return -1;
+    if (serve && w->oci.runtime && oci_install_agent(&w->oci, w->stage.agent_fd, err) < 0)
+        return -1;
     w->images.images_fd = w->stage.images_fd;
+    w->images.on_unmount = on_image_unmount;
     set_features(w, setup->simple_quota);
     set_policy(w);
     set_slot_maker(w);
     procfs_probe();
+    rootfs_probe();
     if (read_boot_id(w, err) < 0 || adopt_all(w, err) < 0 || confine(err) < 0)
         return -1;
     w->peer.on_request = on_request;

@@ -19,6 +19,7 @@
 #include "base/loop.h"
 #include "filter.h"
 #include "image.h"
+#include "oci.h"
 #include "options.h"
 #include "peer.h"
 #include "request.h"
@@ -48,6 +49,7 @@ struct sandbox {
     int32_t exit_status;
     bool kill_requested;
     uint32_t cleaning_tries;
+    bool runtime_forgot;    /* OCI, while CLEANING: `delete` has exited */
     uint64_t create_serial; /* not 0 while CREATE waits for its answer */
     struct loop_io status_io;
     struct loop_timer deadline;
@@ -65,6 +67,7 @@ struct worker {
     struct stage stage;
     struct slot_maker slots;
     struct image_set images;
+    struct oci oci;
     struct filter_program filter;
     uint32_t features;
     unsigned landlock_abi;
@@ -81,7 +84,7 @@ struct worker {
 
 /* What the keeper hands over. The worker owns the descriptors. */
 struct worker_setup {
-    int socket_fd; /* -EBADF: end everything and exit */
+    int socket_fd;    /* -EBADF: end everything and exit */
     const char *data; /* canonical path */
     bool simple_quota;
     struct cgroup_host cgroups;
