@@ -13,7 +13,8 @@ static struct {
     const char *program;
     enum log_level level;
     bool json;
-} config = { "berm", LOG_LEVEL_INFO, false };
+    bool journald;
+} config = { "berm", LOG_LEVEL_INFO, false, false };
 
 static const char *const level_names[] = { "error", "warn", "info", "debug" };
 static const char journald_prefix[] = "3467"; /* RFC 5424 severities: err, warning, info, debug */
@@ -23,6 +24,7 @@ void log_setup(const char *program, enum log_level level, bool json)
     config.program = program;
     config.level = level;
     config.json = json;
+    config.journald = !isatty(STDERR_FILENO) && getenv("JOURNAL_STREAM");
 }
 
 bool log_enabled(enum log_level level)
@@ -125,7 +127,7 @@ void log_event(enum log_level level, const char *event, ...)
         put_pair(&line, "ts", stamp);
     } else {
         /* journald reads the priority off the line; a terminal is spared it. */
-        if (!isatty(STDERR_FILENO) && getenv("JOURNAL_STREAM")) {
+        if (config.journald) {
             put_text(&line, "<");
             put(&line, &journald_prefix[level], 1);
             put_text(&line, ">");
