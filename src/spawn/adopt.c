@@ -7,6 +7,7 @@
  */
 #include "worker.h"
 
+#include "base/fault.h"
 #include "base/log.h"
 #include "base/sys.h"
 #include "disk.h"
@@ -73,6 +74,7 @@ int meta_write(const struct sandbox *s)
     fd = openat(run, temporary, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (fd < 0 || write_all(fd, &m, sizeof(m)) < 0)
         return -1;
+    FAULT_POINT("spawn.meta.written");
     return renameat(run, temporary, run, name);
 }
 
@@ -340,6 +342,7 @@ int adopt_all(struct worker *w, struct berm_error *err)
     while ((entry = readdir(dir)))
         adopt_file(w, entry->d_name);
     closedir(dir);
+    FAULT_POINT("spawn.adopt.taken");
     sweep_files(w);
     return sweep_slots(w, err);
 }

@@ -3,6 +3,7 @@
  */
 #include "worker.h"
 
+#include "base/fault.h"
 #include "base/sys.h"
 #include "disk.h"
 #include "namespaces.h"
@@ -81,6 +82,7 @@ void control_set_limits(struct worker *w, struct sandbox *s, const struct spawn_
         cgroup_set_limits(&w->cgroups, name, NULL, &s->limits);
     if (!failed) {
         s->limits = request->limits;
+        FAULT_POINT("spawn.limits.set");
         if (meta_write(s) < 0) {
             failed = "write meta file";
             saved = errno;

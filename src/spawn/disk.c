@@ -1,5 +1,6 @@
 #include "disk.h"
 
+#include "base/fault.h"
 #include "base/sys.h"
 #include "loopdev.h"
 
@@ -93,6 +94,7 @@ static int make_image(int data_fd, uint64_t size, struct berm_error *err)
         return berm_fail(err, BERM_E_SYSTEM, errno, "make %s", temporary);
     if (run_mkfs(fd, err) < 0)
         return -1;
+    FAULT_POINT("spawn.disk.made");
     if (fsync(fd) < 0 || renameat(data_fd, temporary, data_fd, DISK_FILE_NAME) < 0)
         return berm_fail(err, BERM_E_SYSTEM, errno, "name %s", DISK_FILE_NAME);
     return 0;
@@ -155,6 +157,7 @@ static int mount_pool(int data_fd, uint64_t pool_bytes, struct berm_error *err)
 
     if (image < 0 || loopdev_attach(image, &loop, err) < 0)
         return -1;
+    FAULT_POINT("spawn.disk.attached");
     snprintf(target, sizeof(target), "/proc/self/fd/%d/" DISK_MOUNT_NAME, data_fd);
     if (mount(loop.path, target, "btrfs", MS_NOATIME | MS_NODEV | MS_NOSUID, MOUNT_OPTIONS) < 0)
         berm_fail(err, BERM_E_SYSTEM, errno, "mount the disk pool");
@@ -175,6 +178,7 @@ int disk_open(int data_fd, uint64_t pool_bytes, bool *ret_simple_quota, struct b
     if (!is_mounted(data_fd) && mount_pool(data_fd, pool_bytes, err) < 0)
         return -1;
     disk = openat(data_fd, DISK_MOUNT_NAME, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    FAULT_POINT("spawn.disk.mounted");
     if (disk < 0 || fchmod(disk, 0700) < 0)
         return berm_fail(err, BERM_E_SYSTEM, errno, "open the disk pool");
     if (enable_quota(disk, ret_simple_quota, err) < 0)

@@ -6,6 +6,7 @@
  * adopts what runs. It ends when the worker ends in order, that is when the daemon has closed the socket; sandboxes
  * live on. When none is left, it takes the host's part away again.
  */
+#include "base/fault.h"
 #include "base/log.h"
 #include "base/sys.h"
 #include "check.h"
@@ -126,6 +127,7 @@ static void give_back(struct keeper *k)
         return;
     cgroup_host_close(&k->setup.cgroups);
     cgroup_host_remove(k->options->cgroup_parent, k->id);
+    FAULT_POINT("spawn.keeper.giving_back");
     if (disk_close(k->data_fd, &err) < 0 || range_unclaim(RANGE_CLAIM_DIR, k->data, &err) < 0)
         log_error("give_back_failed", "reason", err.message);
 }
@@ -220,6 +222,7 @@ int main(int argc, char **argv)
     struct berm_error err;
     int rc;
 
+    fault_setup();
     log_setup("berm-spawn", LOG_LEVEL_INFO, false);
     if (spawn_options_parse(argc, argv, &options, &err) < 0) {
         fprintf(stderr, "berm-spawn: %s\n", err.message);
@@ -235,6 +238,7 @@ int main(int argc, char **argv)
         return 1;
     }
     k.setup.socket_fd = options.mode == SPAWN_MODE_SERVE ? options.socket_fd : -EBADF;
+    FAULT_POINT("spawn.keeper.prepared");
     rc = keep(&k);
     give_back(&k);
     return rc;

@@ -3,6 +3,7 @@
  */
 #include "worker.h"
 
+#include "base/fault.h"
 #include "base/log.h"
 #include "base/sys.h"
 #include "child.h"
@@ -105,6 +106,7 @@ void sandbox_end(struct sandbox *s)
     }
     s->phase = PHASE_ENDING;
     kill_process(s);
+    FAULT_POINT("spawn.destroy.killed");
 }
 
 void sandbox_destroy(struct worker *w, struct sandbox *s, uint64_t serial)
@@ -154,8 +156,10 @@ static int clean(struct sandbox *s)
         return -1;
     if (s->backend == SPAWN_BACKEND_OCI && s->index != RANGE_NONE && forget_runtime(s) < 0)
         return -1;
+    FAULT_POINT("spawn.destroy.cleaning");
     if (s->index != RANGE_NONE && slot_remove(&w->slots, s->index) < 0)
         return -1;
+    FAULT_POINT("spawn.destroy.parts_removed");
     meta_remove(s);
     image_release(s->image, loop_now_ms(w->loop));
     if (s->pidfd >= 0)
@@ -220,7 +224,9 @@ static void send_exit_event(struct sandbox *s)
 static void become_exited(struct sandbox *s)
 {
     s->phase = PHASE_EXITED;
+    FAULT_POINT("spawn.exit.seen");
     meta_write(s); /* so that the reason survives us; without it the next worker says UNKNOWN */
+    FAULT_POINT("spawn.exit.meta_written");
     send_exit_event(s);
 }
 
@@ -241,6 +247,7 @@ void sandbox_reaped(struct sandbox *s, int wait_status)
         return;
     }
     if (s->phase == PHASE_ENDING) {
+        FAULT_POINT("spawn.destroy.reaped");
         start_cleaning(s);
         return;
     }
@@ -272,6 +279,7 @@ static void become_running(struct sandbox *s)
 {
     loop_timer_stop(s->worker->loop, &s->deadline);
     s->phase = PHASE_RUNNING;
+    FAULT_POINT("spawn.create.started");
     answer_create(s, NULL);
 }
 
@@ -389,6 +397,7 @@ static int start_child(struct sandbox *s, const struct slot *slot, const char *n
         return step_fail(err, STEP_CLONE);
     }
     TAKE_FD(status);
+    FAULT_POINT("spawn.create.cloned");
     return 0;
 }
 
@@ -403,6 +412,7 @@ static int do_paper_work(struct sandbox *s, const char *name, const char *hostna
         return 0;
     if (process_start_time(s->pid, &s->start_time) < 0 || meta_write(s) < 0)
         return step_fail(err, STEP_META);
+    FAULT_POINT("spawn.create.meta_written");
     return 0;
 }
 
@@ -419,6 +429,7 @@ static int begin_create(struct sandbox *s, const struct spawn_create *create, st
     if (!s->image || slot_take(&w->slots, s->image, &create->limits, &slot, err) < 0)
         return -1;
     s->index = slot.index;
+    FAULT_POINT("spawn.create.slot");
     slot_name(s->index, name);
     rc = apply_limits(s, &slot, name, err);
     if (rc == 0)

@@ -1,5 +1,6 @@
 #include "slot.h"
 
+#include "base/fault.h"
 #include "base/sys.h"
 #include "disk.h"
 #include "namespaces.h"
@@ -56,6 +57,7 @@ static int do_ids(struct slot_maker *maker, struct slot *slot, struct berm_error
         return step_fail(err, STEP_USERNS);
     if (step_fault(STEP_LISTEN) || (slot->listen_fd = make_listener(maker, slot->index)) < 0)
         return step_fail(err, STEP_LISTEN);
+    FAULT_POINT("spawn.slot.listener");
     return 0;
 }
 
@@ -76,6 +78,7 @@ static int do_cgroup(struct slot_maker *maker, struct slot *slot, struct berm_er
     if (cgroup_set_limits(maker->cgroups, name, NULL, &maker->usual_limits) < 0)
         return step_fail(err, STEP_LIMITS);
     slot->limits = maker->usual_limits;
+    FAULT_POINT("spawn.slot.cgroup");
     return 0;
 }
 
@@ -93,6 +96,7 @@ static int do_disk(struct slot_maker *maker, struct slot *slot, struct berm_erro
         return step_fail(err, STEP_SUBVOLUME);
     if (step_fault(STEP_QUOTA) || disk_set_limit(subvolume, slot->limits.disk_bytes) < 0)
         return step_fail(err, STEP_QUOTA);
+    FAULT_POINT("spawn.slot.subvolume");
     return 0;
 }
 
@@ -267,6 +271,7 @@ int slot_remove(struct slot_maker *maker, uint32_t index)
     socket_name(index, sock);
     if (cgroup_remove(maker->cgroups, name) < 0)
         return -1;
+    FAULT_POINT("spawn.destroy.cgroup_removed");
     if (disk_subvolume_destroy(maker->stage->disk_fd, name) < 0 && errno != ENOENT)
         return -1;
     if (unlinkat(maker->stage->run_fd, sock, 0) < 0 && errno != ENOENT)
