@@ -25,7 +25,7 @@ __attribute__((format(printf, 2, 0))) static void format_message(struct berm_err
         snprintf(err->message + at, sizeof(err->message) - at, ": %s", strerror(err->errnum));
 }
 
-int berm_fail(struct berm_error *err, enum berm_err code, int errnum, const char *format, ...)
+int(berm_fail)(struct berm_error *err, enum berm_err code, int errnum, const char *format, ...)
 {
     va_list args;
 
@@ -40,7 +40,7 @@ int berm_fail(struct berm_error *err, enum berm_err code, int errnum, const char
     return -1;
 }
 
-int berm_fail_field(struct berm_error *err, const char *field, const char *format, ...)
+int(berm_fail_field)(struct berm_error *err, const char *field, const char *format, ...)
 {
     va_list args;
 
@@ -55,7 +55,7 @@ int berm_fail_field(struct berm_error *err, const char *field, const char *forma
     return -1;
 }
 
-int berm_error_wrap(struct berm_error *err, const char *format, ...)
+int(berm_error_wrap)(struct berm_error *err, const char *format, ...)
 {
     char context[sizeof(err->message)];
     char whole[2 * sizeof(err->message) + 2];

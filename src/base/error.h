@@ -36,6 +36,18 @@ int berm_fail_field(struct berm_error *err, const char *field, const char *forma
 /* Puts "context: " before the message that is there. Returns -1, so that it can end a function. */
 int berm_error_wrap(struct berm_error *err, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/* Compilers and analyzers get to see that these three return nothing but -1. */
+#define BERM_RETURNS_FAILURE(call)                                                                                 \
+    __extension__({                                                                                                \
+        int berm_rc_ = (call);                                                                                     \
+        if (berm_rc_ != -1)                                                                                        \
+            __builtin_unreachable();                                                                               \
+        berm_rc_;                                                                                                  \
+    })
+#define berm_fail(...)       BERM_RETURNS_FAILURE(berm_fail(__VA_ARGS__))
+#define berm_fail_field(...) BERM_RETURNS_FAILURE(berm_fail_field(__VA_ARGS__))
+#define berm_error_wrap(...) BERM_RETURNS_FAILURE(berm_error_wrap(__VA_ARGS__))
+
 /* "sandbox_not_found" and 404. Unknown codes give those of INTERNAL. */
 const char *berm_err_wire(enum berm_err code);
 int berm_err_status(enum berm_err code);
