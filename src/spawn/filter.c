@@ -311,21 +311,38 @@ static size_t make_rows(const uint32_t leaves[NUMBERS_MAX], uint32_t fallback, s
     return count;
 }
 
-static int compile(const struct filter_rule *rules, size_t n, uint32_t fallback, struct filter_program *ret,
-                   struct berm_error *err)
+static uint32_t rule_leaf(const struct filter_rule *rule, enum filter_part part)
 {
+    if (part == FILTER_WORKER && rule->set_up)
+        return YES;
+    if (part == FILTER_CHILD && !rule->set_up)
+        return YES;
+    return verdict_leaf(rule->verdict);
+}
+
+static int collect_leaves(enum filter_part part, uint32_t leaves[NUMBERS_MAX], struct berm_error *err)
+{
+    for (size_t i = 0; i < filter_sandbox_rule_count; i++) {
+        const struct filter_rule *rule = &filter_sandbox_rules[i];
+        int number = rule_number(rule);
+        if (number >= NUMBERS_MAX || number == __NR_SCMP_ERROR)
+            return berm_fail(err, BERM_E_INTERNAL, 0, "no number for the system call %s", rule->name);
+        if (number >= 0)
+            leaves[number] = rule_leaf(rule, part);
+    }
+    return 0;
+}
+
+int filter_compile(enum filter_part part, struct filter_program *ret, struct berm_error *err)
+{
+    uint32_t fallback = part == FILTER_CHILD ? YES : ERRNO_LEAF(ENOSYS);
     uint32_t leaves[NUMBERS_MAX];
     struct row rows[NUMBERS_MAX + 3];
 
     for (size_t i = 0; i < NUMBERS_MAX; i++)
         leaves[i] = fallback;
-    for (size_t i = 0; i < n; i++) {
-        int number = rule_number(&rules[i]);
-        if (number >= NUMBERS_MAX || number == __NR_SCMP_ERROR)
-            return berm_fail(err, BERM_E_INTERNAL, 0, "no number for the system call %s", rules[i].name);
-        if (number >= 0)
-            leaves[number] = verdict_leaf(rules[i].verdict);
-    }
+    if (collect_leaves(part, leaves, err) < 0)
+        return -1;
     ret->count = 0;
     emit(ret, BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, arch), 0, 0);
     emit(ret, BPF_JMP | BPF_JEQ | BPF_K, NATIVE_ARCH, 1, 0);
@@ -335,16 +352,6 @@ static int compile(const struct filter_rule *rules, size_t n, uint32_t fallback,
     if (ret->count > FILTER_PROGRAM_MAX)
         return berm_fail(err, BERM_E_INTERNAL, 0, "the system call filter is too long");
     return 0;
-}
-
-int filter_compile_sandbox(struct filter_program *ret, struct berm_error *err)
-{
-    return compile(filter_sandbox_rules, filter_sandbox_rule_count, ERRNO_LEAF(ENOSYS), ret, err);
-}
-
-int filter_compile_worker(struct filter_program *ret, struct berm_error *err)
-{
-    return compile(filter_worker_rules, filter_worker_rule_count, YES, ret, err);
 }
 
 int filter_install(const struct filter_program *program)

@@ -39,19 +39,20 @@ enum filter_verdict {
 struct filter_rule {
     const char *name;
     enum filter_verdict verdict;
-    int number; /* for calls newer than libseccomp, whose numbers are the same everywhere; else 0 */
+    int number;  /* for calls newer than libseccomp, whose numbers are the same everywhere; else 0 */
+    bool set_up; /* the worker or a sandbox's child needs it, without the restriction */
 };
 
 extern const struct filter_rule filter_sandbox_rules[];
 extern const size_t filter_sandbox_rule_count;
-extern const struct filter_rule filter_worker_rules[];
-extern const size_t filter_worker_rule_count;
 
-/* The filter of every sandbox: what is not listed is ENOSYS, as on a kernel without the call. */
-int filter_compile_sandbox(struct filter_program *ret, struct berm_error *err);
+enum filter_part {
+    FILTER_WHOLE,  /* what holds in a sandbox; what is not listed is ENOSYS, as on a kernel without the call */
+    FILTER_WORKER, /* the whole, but that set-up calls are allowed */
+    FILTER_CHILD   /* what FILTER_WORKER lacks for the whole */
+};
 
-/* The worker's own: what is not listed is allowed. Sandboxes inherit it below theirs. */
-int filter_compile_worker(struct filter_program *ret, struct berm_error *err);
+int filter_compile(enum filter_part part, struct filter_program *ret, struct berm_error *err);
 
 /* Installs it for the calling process, for good. Needs no_new_privs. 0 or -1 with errno. */
 int filter_install(const struct filter_program *program);

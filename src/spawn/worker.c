@@ -338,16 +338,19 @@ static int start_loop(struct worker *w, struct berm_error *err)
     return 0;
 }
 
-/* What the worker never needs again. Sandboxes inherit the filter beneath their own. */
-static int confine(struct berm_error *err)
+/*
+ * What the worker never needs again. An OCI runtime would inherit the filter, and needs more calls than any list of
+ * ours could foresee.
+ */
+static int confine(bool filtered, struct berm_error *err)
 {
     static struct filter_program filter;
 
-    if (filter_compile_worker(&filter, err) < 0)
+    if (filtered && filter_compile(FILTER_WORKER, &filter, err) < 0)
         return -1;
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
         return berm_fail(err, BERM_E_SYSTEM, errno, "confine the worker");
-    if (caps_drop_to_worker() < 0 || filter_install(&filter) < 0)
+    if (caps_drop_to_worker() < 0 || (filtered && filter_install(&filter) < 0))
         return berm_fail(err, BERM_E_SYSTEM, errno, "confine the worker");
     return 0;
 }
@@ -355,9 +358,9 @@ static int confine(struct berm_error *err)
 static int start(struct worker *w, const struct worker_setup *setup, struct berm_error *err)
 {
     const struct spawn_options *o = w->options;
-    bool serve = setup->socket_fd >= 0;
+    bool serve = setup->socket_fd >= 0, filtered = !o->oci_runtime;
 
-    if (filter_compile_sandbox(&w->filter, err) < 0 || start_loop(w, err) < 0)
+    if (filter_compile(filtered ? FILTER_CHILD : FILTER_WHOLE, &w->filter, err) < 0 || start_loop(w, err) < 0)
         return -1;
     w->cgroups = setup->cgroups;
     w->ranges = setup->ranges;
@@ -374,7 +377,7 @@ static int start(struct worker *w, const struct worker_setup *setup, struct berm
     set_slot_maker(w);
     procfs_probe();
     rootfs_probe();
-    if (read_boot_id(w, err) < 0 || adopt_all(w, err) < 0 || confine(err) < 0)
+    if (read_boot_id(w, err) < 0 || adopt_all(w, err) < 0 || confine(filtered, err) < 0)
         return -1;
     w->peer.on_request = on_request;
     w->peer.on_end = on_daemon_gone;
