@@ -3,7 +3,5 @@
  */
 #pragma once
 
-#include "options.h"
-
 /* Prints "name<TAB>ok|degraded|missing<TAB>detail" lines; returns 1 if a required one is missing, else 0. */
-int check_host(const struct spawn_options *options);
+int check_host(void);

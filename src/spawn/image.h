@@ -40,5 +40,5 @@ void image_release(struct image *image, uint64_t now_ms);
 /* Unmounts images without users since `idle_ms` before `now_ms`. True while idle images are left. */
 bool image_set_trim(struct image_set *set, uint64_t now_ms, uint64_t idle_ms);
 
-/* Whether this kernel mounts erofs from a file, told by trying it on a file that is no image. */
+/* Whether this kernel mounts erofs from a file, told by trying it on our own program, which is no image. */
 bool image_file_mounts_supported(void);

@@ -229,7 +229,7 @@ int main(int argc, char **argv)
         return 2;
     }
     if (options.mode == SPAWN_MODE_CHECK)
-        return check_host(&options);
+        return check_host();
     if (options.mode == SPAWN_MODE_PRINT_FILTER)
         return filter_print(stdout) < 0;
     k.options = &options;
