@@ -36,7 +36,8 @@ struct report {
 
 static bool find_spawner(char *out, size_t size)
 {
-    static const char *const beside[] = { "berm-spawn", "../libexec/berm/berm-spawn", "../lib/berm/berm-spawn" };
+    /* At the top of a build, installed, and where meson builds it. */
+    static const char *const beside[] = { "berm-spawn", "../libexec/berm/berm-spawn", "../spawn/berm-spawn" };
     char self[3000];
     ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
 
