@@ -126,5 +126,7 @@ static inline void free_ptr(void *p)
         _rc;                                                                                                       \
     })
 
-/* Calls that have no safe use here do not compile. */
+/* Calls that have no safe use here do not compile. (Under clang, glibc's fortified ones are macros.) */
+#undef sprintf
+#undef vsprintf
 #pragma GCC poison strcpy strcat sprintf vsprintf gets strtok atoi atol
