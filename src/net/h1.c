@@ -55,6 +55,7 @@ struct framing_fields {
     bool keep_alive;
     bool names_upgrade;
     bool expectation_unknown;
+    bool tabs; /* in the white space of a field that frames */
 };
 
 /* The next line without its CRLF. 1: there is one. 0: it is not complete. -1: a bare LF. */
@@ -219,7 +220,8 @@ static void note_connection(struct str value, struct framing_fields *fields)
 }
 
 /* The length tells most names apart from the few that matter here. */
-static void note_field(const struct h1_header *h, struct h1_head *head, struct framing_fields *fields)
+static void note_field(const struct h1_header *h, struct str line, struct h1_head *head,
+                       struct framing_fields *fields)
 {
     switch (h->name.n) {
     case 4:
@@ -245,12 +247,14 @@ static void note_field(const struct h1_header *h, struct h1_head *head, struct f
     case 14:
         if (is_nocase(h->name, "Content-Length")) {
             fields->content_lengths++;
+            fields->tabs |= memchr(line.p, '\t', line.n) != NULL;
             fields->content_length = h->value;
         }
         break;
     case 17:
         if (is_nocase(h->name, "Transfer-Encoding")) {
             fields->transfer_encodings++;
+            fields->tabs |= memchr(line.p, '\t', line.n) != NULL;
             fields->transfer_encoding = h->value;
         }
         break;
@@ -284,7 +288,7 @@ static int parse_fields(const char **p, const char *end, size_t max, struct h1_h
             return -431;
         if (parse_field(line, &head->headers[head->header_count]) < 0)
             return -400;
-        note_field(&head->headers[head->header_count], head, fields);
+        note_field(&head->headers[head->header_count], line, head, fields);
         head->header_count++;
     }
     return rc < 0 ? -400 : 0;
@@ -310,6 +314,9 @@ static int judge_transfer_encoding(const struct framing_fields *fields)
 static int judge_framing(struct h1_head *head, const struct framing_fields *fields)
 {
     head->framing = H1_NO_BODY;
+    /* Legal around a value, but there are parsers that stop at one. */
+    if (fields->tabs)
+        return -400;
     if (fields->transfer_encodings > 0) {
         int rc;
         if (fields->content_lengths > 0 || head->minor_version == 0)

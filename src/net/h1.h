@@ -5,9 +5,11 @@
  * We refuse whatever RFC 9112 lets a recipient refuse, because two parsers that frame one byte stream differently
  * are request smuggling: bare CR or LF as a line end, obs-fold, white space before the colon, empty or non-token
  * field names, control characters in values, Content-Length with Transfer-Encoding, more than one Content-Length
- * (also "5, 5"), a value that is not 1*DIGIT or overflows, any Transfer-Encoding but exactly "chunked" once, and
- * Transfer-Encoding in HTTP/1.0; requests without exactly one Host (HTTP/1.1), with a Host that is not host[:port],
- * with a target that is not origin-form (or "*" for OPTIONS, or absolute-form http://), or with a non-token method.
+ * (also "5, 5"), a value that is not 1*DIGIT or overflows, any Transfer-Encoding but exactly "chunked" once, tabs
+ * around either, and Transfer-Encoding in HTTP/1.0; requests without exactly one Host (HTTP/1.1), with a Host that
+ * is not host[:port], with a target that is not origin-form (or "*" for OPTIONS, or absolute-form http:// that
+ * names the same host), with a non-token method, or CONNECT; white space in a chunk-size line, chunk data without
+ * CRLF, and trailers that would frame or route.
  */
 #pragma once
 
@@ -81,6 +83,8 @@ struct h1_body {
     uint8_t state;
     uint16_t extensions; /* bytes of chunk extensions so far */
     uint16_t line;       /* bytes of the current chunk size or of the trailer section */
+    uint16_t name_at;    /* bytes of the current trailer's name */
+    uint8_t name_may_be; /* bit i: so far it is that of the i-th forbidden trailer */
     uint64_t remaining;
 };
 

@@ -90,6 +90,33 @@ static int extension_step(struct h1_body *body, char c)
     }
 }
 
+/* Some parsers act on these where they stand, so nobody may put them where the others have stopped looking. */
+static const char *const forbidden_trailers[] = { "content-length", "transfer-encoding", "host", "connection",
+                                                  "upgrade" };
+
+static int trailer_name_step(struct h1_body *body, char c)
+{
+    char lower = c >= 'A' && c <= 'Z' ? (char)(c | 0x20) : c;
+
+    if (body->state == STATE_TRAILER_FIRST) {
+        body->name_at = 0;
+        body->name_may_be = (1 << ARRAY_SIZE(forbidden_trailers)) - 1;
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(forbidden_trailers); i++) {
+        if (!(body->name_may_be & 1 << i))
+            continue;
+        /* At the colon the name itself must have ended, too. */
+        if (c == ':' && forbidden_trailers[i][body->name_at] == '\0')
+            return -1;
+        if (lower != forbidden_trailers[i][body->name_at])
+            body->name_may_be &= (uint8_t) ~(1 << i);
+    }
+    body->name_at++;
+    if (c == ':')
+        return STATE_TRAILER_VALUE;
+    return h1_is(c, H1_TOKEN) ? STATE_TRAILER_NAME : -1;
+}
+
 static int trailer_step(struct h1_body *body, char c)
 {
     if (++body->line > MAX_TRAILERS)
@@ -98,11 +125,9 @@ static int trailer_step(struct h1_body *body, char c)
     case STATE_TRAILER_FIRST:
         if (c == '\r')
             return STATE_END_LF;
-        return h1_is(c, H1_TOKEN) ? STATE_TRAILER_NAME : -1;
+        return c == ':' ? -1 : trailer_name_step(body, c);
     case STATE_TRAILER_NAME:
-        if (c == ':')
-            return STATE_TRAILER_VALUE;
-        return h1_is(c, H1_TOKEN) ? STATE_TRAILER_NAME : -1;
+        return trailer_name_step(body, c);
     case STATE_TRAILER_VALUE:
         if (c == '\r')
             return STATE_TRAILER_LF;

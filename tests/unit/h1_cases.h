@@ -144,6 +144,9 @@ static const struct refused refused_requests[] = {
     R(400, POST("Content-Length: +5\r\n")),
     R(400, POST("Content-Length: -5\r\n")),
     R(400, POST("Content-Length: 5,5\r\n")),
+    R(400, POST("Content-Length: 5\t\r\n")),
+    R(400, POST("Content-Length:\t5\r\n")),
+    R(400, POST("Transfer-Encoding: chunked\t\r\n")),
     R(400, POST("Content-Length: 5, 5\r\n")),
     R(400, POST("Content-Length: 5 5\r\n")),
     R(400, POST("Content-Length: 0x5\r\n")),
@@ -259,6 +262,11 @@ static const struct str refused_chunks[] = {
     { "0\r\nA: b\r\n c\r\n\r\n", 15 },
     { "0\r\nA: b\n\r\n", 10 },
     { "0\r\nA: \x01\r\n\r\n", 11 },
+    { "0\r\nContent-Length: 5\r\n\r\n", 24 },
+    { "0\r\nA: b\r\ntransfer-ENCODING: chunked\r\n\r\n", 39 },
+    { "0\r\nHost: b\r\n\r\n", 14 },
+    { "0\r\nUpgrade: b\r\n\r\n", 17 },
+    { "0\r\nConnection: close\r\n\r\n", 24 },
 };
 
 static const struct str accepted_requests[] = {
