@@ -46,9 +46,10 @@ function registerDescriptors(world) {
     await sandbox.put('/workspace/evil', '#!/proc/self/exe\n', 0o755);
     for (let i = 0; i < 20; i++) await sandbox.exec(['/workspace/evil', 'x'], { timeoutMs: 5000 });
     const watched = await watching;
+    const setup = 'mount -t tmpfs none /mnt; cp "$0" /mnt/foreign; /mnt/foreign C8-stay x & :';
     assert.equal(watched.status, 1, watched.text);
     assert.equal(sha256(world.agentPath), before);
-    report.add(judge('B1-overwrite', watched, await control(world.probePath, ['B1-watch', '10'], { namespaces: false })));
+    report.add(judge('B1-overwrite', watched, await control(world.probePath, ['B1-watch', '100'], { setup })));
   });
 }
 
@@ -122,7 +123,8 @@ function registerImages(world) {
     const inside = await sandbox.probe(['A7-devices']);
     await sandbox.destroy();
     await world.removeImage(image.name);
-    report.add(judge('B1-image devices', inside, await control(world.probePath, ['A7-devices'], { cwd: world.scratch })));
+    const outside = await control(world.probePath, ['A7-devices'], { cwd: world.scratch });
+    report.add(judge('B1-image devices', inside, outside, { unproven: world.unproven['A7-devices'] }));
   });
 }
 
@@ -130,7 +132,7 @@ function registerInodes(world) {
   test('B4-special: devices, privileged attributes and foreign owners are refused', async () => {
     const sandbox = await world.shared();
     const inside = await sandbox.probe(['B4-special'], { cwd: '/workspace' });
-    report.add(judge('B4-special', inside, await control(world.probePath, ['B4-special'], { cwd: world.scratch })));
+    report.add(judge('B4-special', inside, await control(world.probePath, ['B4-special'], { cwd: world.scratch }), { harmless: world.harmless['B4-special'] }));
   });
 
   test('B4-inspect: what a sandbox writes means nothing to the host', async () => {

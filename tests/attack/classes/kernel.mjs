@@ -21,6 +21,10 @@ async function publishedFilter(world) {
   return new Map(rows.map(([number, name, action]) => [Number(number), { name, action }]));
 }
 
+/* uretprobe and uprobe: since Linux 6.14 the kernel lets them past every filter, for they are traps that it sets itself;
+ * called by anybody else they answer SIGILL and ENXIO. */
+const UNFILTERED = new Map([[335, 'signal 4'], [336, 'ENXIO']]);
+
 /* What the filter says must be what the sandbox sees, number by number. */
 function compareWithFilter(filter, inside, outside) {
   const wrong = [];
@@ -30,6 +34,7 @@ function compareWithFilter(filter, inside, outside) {
     const seen = detail(inside, number);
     if (action === 'allow' && (seen === 'SIGSYS' || (seen === 'ENOSYS' && detail(outside, number) !== 'ENOSYS')))
       wrong.push(`${name} is allowed but answers ${seen}`);
+    if (UNFILTERED.get(number) === seen) continue;
     if (action !== 'allow' && action !== 'check' && seen !== action) wrong.push(`${name} must answer ${action} and answers ${seen}`);
   }
   return wrong;
@@ -89,7 +94,7 @@ function registerPlain(world) {
       const sandbox = await world.shared();
       const inside = await sandbox.probe([id]);
       const outside = await control(world.probePath, [id], { cwd: world.scratch });
-      report.add(judge(id, inside, outside));
+      report.add(judge(id, inside, outside, { unproven: world.unproven[id] }));
     });
   }
 }

@@ -24,11 +24,14 @@ async function hostServices() {
   return { port, close: () => { stream.close(); datagram.close(); } };
 }
 
+/* An answer by UDP comes from the address that routes to the client, which for 127.0.0.2 is another one. */
+const SOURCE_DIFFERS = '127.0.0.2';
+
 const bracketed = (address) => (address.includes(':') ? `[${address}]` : address);
 
 function hostAddresses() {
   const own = Object.values(os.networkInterfaces()).flat().map(({ address }) => address).filter((address) => !address.startsWith('fe80'));
-  return [...new Set(['127.0.0.1', '127.0.0.2', '::1', '::ffff:127.0.0.1', ...own])].map(bracketed);
+  return [...new Set(['127.0.0.1', SOURCE_DIFFERS, '::1', '::ffff:127.0.0.1', ...own])].map(bracketed);
 }
 
 /* Ranges in which something answers in clouds and companies. The control run has them on its own loopback. */
@@ -46,7 +49,8 @@ function registerHost(world) {
   for (const protocol of ['connect', 'udp']) {
     test(`D1-${protocol}: no service of the host can be reached`, async () => {
       const services = await hostServices();
-      const args = [`D1-${protocol}`, ...hostAddresses().map((address) => `${address}:${services.port}`)];
+      const addresses = hostAddresses().filter((address) => protocol === 'connect' || address !== SOURCE_DIFFERS);
+      const args = [`D1-${protocol}`, ...addresses.map((address) => `${address}:${services.port}`)];
       try {
         const sandbox = await world.shared();
         const inside = await sandbox.probe(args);

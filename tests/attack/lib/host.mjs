@@ -24,8 +24,11 @@ export function status(pid) {
   );
 }
 
-/* Processes that are pid 1 of a pid namespace one below ours: the agents. */
-export const innerInits = () => processes().filter((pid) => status(pid).NSpid?.length === 2 && status(pid).NSpid[1] === '1');
+const parent = (pid) => Number(status(pid).PPid?.[0] ?? 0);
+
+/* The agents of a daemon's sandboxes: pid 1 of a pid namespace, made by the worker of the spawner that it started. */
+export const initsBelow = (daemon) =>
+  processes().filter((pid) => status(pid).NSpid?.length === 2 && status(pid).NSpid[1] === '1' && parent(parent(parent(pid))) === daemon);
 
 export const mountTable = () => readText('/proc/self/mountinfo').split('\n').map((line) => line.split(' ')[4]).filter(Boolean).sort();
 

@@ -1,7 +1,5 @@
 /* One sandbox, over the HTTP API. */
-import fs from 'node:fs';
-import path from 'node:path';
-import { processes, readText, status } from './host.mjs';
+import { initsBelow } from './host.mjs';
 import { parse } from './verdict.mjs';
 
 /* The events of an exec's answer, as they come. */
@@ -27,12 +25,13 @@ export class Sandbox {
 
   /* Gives the error's JSON, or undefined. */
   async create(settings) {
-    const before = new Set(this.world.agentSockets());
+    const before = new Set(initsBelow(this.world.daemonPid));
     const response = await fetch(this.base, { method: 'PUT', body: JSON.stringify({ keepAlive: true, ...settings }) });
     const answer = await response.json();
     if (!response.ok) return answer;
     this.generation = answer.generation;
-    this.socket = this.world.agentSockets().find((name) => !before.has(name));
+    /* There is no warm pool, and nobody else creates: the new agent is this sandbox's. */
+    this.hostPid = initsBelow(this.world.daemonPid).find((pid) => !before.has(pid));
     return undefined;
   }
 
@@ -94,19 +93,5 @@ export class Sandbox {
   async destroy() {
     const response = await fetch(this.base, { method: 'DELETE' });
     if (response.status !== 204) throw new Error(`destroy: ${response.status}`);
-  }
-
-  /* The agent's pid on the host: whoever holds the listening socket and is pid 1 of its own namespace. */
-  hostPid() {
-    const row = readText('/proc/net/unix').split('\n').find((text) => text.endsWith(path.basename(this.socket)));
-    const inode = row?.trim().split(/\s+/)[6];
-    return processes().find((pid) => {
-      if (status(pid).NSpid?.at(-1) !== '1') return false;
-      try {
-        return fs.readlinkSync(`/proc/${pid}/fd/3`) === `socket:[${inode}]`;
-      } catch {
-        return false; /* gone, or it has no such descriptor */
-      }
-    });
   }
 }

@@ -31,6 +31,7 @@ const LAYERS = {
   ENETUNREACH: 'network namespace',
   ECONNREFUSED: 'network namespace',
   EADDRNOTAVAIL: 'network namespace',
+  ETOOMANYREFS: 'open files limit',
   hidden: 'namespaces',
   ignored: 'pid namespace',
 };
@@ -50,10 +51,10 @@ export const reachedItems = (run) => run.items.filter((item) => item.verdict ===
 export const refusedItems = (run) => run.items.filter((item) => item.verdict === 'refused');
 
 /* The layers that stopped a run's items, the most frequent first. */
-export function layersOf(run) {
+export function layersOf(run, own = {}) {
   const counts = new Map();
   for (const { detail } of refusedItems(run)) {
-    const layer = LAYERS[detail] ?? detail;
+    const layer = own[detail] ?? LAYERS[detail] ?? detail;
     counts.set(layer, (counts.get(layer) ?? 0) + 1);
   }
   return [...counts].sort((a, b) => b[1] - a[1]).map(([layer]) => layer);
@@ -61,14 +62,15 @@ export function layersOf(run) {
 
 /*
  * Throws unless `inside` was refused everything and `control` reached it. `harmless`: items that may be reached inside,
- * with the reason; `unproven`: items that the control cannot reach, with the reason. Gives the row of the report.
+ * with the reason; `unproven`: items that the control cannot reach, with the reason; `layers`: what an error means here
+ * where it means something else than usual. Gives the row of the report.
  */
-export function judge(id, inside, control, { harmless = {}, unproven = {} } = {}) {
+export function judge(id, inside, control, { harmless = {}, unproven = {}, layers } = {}) {
   assert.ok(inside.status === 0 || inside.status === 1, `${id} broke inside (${inside.status}): ${inside.text}`);
   const through = reachedItems(inside).filter((item) => !(item.name in harmless));
   assert.deepEqual(through.map((item) => `${item.name}: ${item.detail}`), [], `${id}: these got through`);
 
-  const row = { id, items: inside.items.length, layers: layersOf(inside), unproven: [] };
+  const row = { id, items: inside.items.length, layers: layersOf(inside, layers), unproven: [] };
   if (typeof control === 'string') {
     row.unproven.push(control);
     return row;

@@ -7,7 +7,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { run } from './control.mjs';
-import { harmless } from './harmless.mjs';
+import { harmless, unproven } from './exceptions.mjs';
 import { mountTable, until } from './host.mjs';
 import { Sandbox } from './sandbox.mjs';
 import { tar } from './tar.mjs';
@@ -54,6 +54,7 @@ export class World {
   agentPath = programs.agent;
   spawnPath = programs.spawn;
   harmless = harmless;
+  unproven = unproven;
   #count = 0;
 
   async start() {
@@ -69,12 +70,16 @@ export class World {
     this.port = await freePort();
     this.url = `http://127.0.0.1:${this.port}`;
     this.log = fs.openSync(path.join(this.top, 'bermd.log'), 'w');
-    const args = ['--listen', `127.0.0.1:${this.port}`, '--data', this.data, '--images', imagesDir, '--pool-size', '0', '--sandbox-image', baseImage()];
+    const args = [...this.#places(), '--listen', `127.0.0.1:${this.port}`, '--pool-size', '0', '--sandbox-image', baseImage()];
     const env = { ...process.env, BERM_ATTACK_CANARY: 'in the environment of the daemon' };
     this.daemon = spawn(programs.bermd, args, { env, stdio: ['ignore', this.log, this.log] });
     this.daemonPid = this.daemon.pid;
     await until(() => this.daemon.exitCode !== null || this.healthy(), 'the daemon to serve');
     if (this.daemon.exitCode !== null) throw new Error(fs.readFileSync(path.join(this.top, 'bermd.log'), 'utf8'));
+  }
+
+  #places() {
+    return ['--spawn', programs.spawn, '--agent', programs.agent, '--data', this.data, '--images', imagesDir];
   }
 
   async healthy() {
@@ -115,13 +120,14 @@ export class World {
     await until(async () => (await remove()).status === 0, `image ${name} to be removed`);
   }
 
+  /* Without what other programs mount below the directory for temporary files. */
   mounts() {
-    return mountTable();
+    return mountTable().filter((point) => point.startsWith(this.top) || !point.startsWith(`${os.tmpdir()}/`));
   }
 
   agentSockets() {
     const directory = path.join(this.data, 'run');
-    return fs.readdirSync(directory).filter((name) => name.endsWith('.sock')).map((name) => path.join(directory, name));
+    return fs.readdirSync(directory).filter((name) => /^[0-9a-f]{16}\.sock$/.test(name)).map((name) => path.join(directory, name));
   }
 
   async stop() {
@@ -130,7 +136,8 @@ export class World {
       this.daemon.kill('SIGTERM');
       await once(this.daemon, 'exit');
     }
-    await run(programs.bermd, ['--stop-all', '--data', this.data, '--images', imagesDir]);
+    const { status, errors } = await run(programs.bermd, ['--stop-all', ...this.#places()]);
+    if (status !== 0) throw new Error(`--stop-all: ${errors}`);
     await until(() => !mountTable().some((point) => point.startsWith(this.data)), 'the data directory to be unmounted');
     if (process.env.BERM_ATTACK_KEEP !== '1') fs.rmSync(this.top, { recursive: true });
   }

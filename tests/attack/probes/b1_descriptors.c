@@ -5,10 +5,12 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/stat.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 /* Descriptors beyond the standard three: a directory or a file among them is a way out of the root. */
@@ -71,14 +73,21 @@ static void run_overwrite(int argc, char **argv)
     }
 }
 
+static uint64_t mount_of(int fd)
+{
+    struct statx statx = { 0 };
+    if (syscall(SYS_statx, fd, "", AT_EMPTY_PATH, STATX_MNT_ID, &statx) < 0)
+        broken("statx: %s", errno_name(errno));
+    return statx.stx_mnt_id;
+}
+
 /* Whether the program that `pid` runs lies outside our own root file system and can be opened for writing. */
-static bool foreign_and_writable(const char *pid, dev_t own)
+static bool foreign_and_writable(const char *pid, uint64_t own)
 {
     char path[300];
     snprintf(path, sizeof path, "/proc/%s/exe", pid);
     int fd = open(path, O_RDONLY | O_CLOEXEC);
-    struct stat file;
-    if (fd < 0 || fstat(fd, &file) < 0 || file.st_dev == own) {
+    if (fd < 0 || mount_of(fd) == own) {
         close(fd);
         return false;
     }
@@ -97,13 +106,11 @@ static bool foreign_and_writable(const char *pid, dev_t own)
 static void run_watch(int argc, char **argv)
 {
     long long rounds = number_argument(argc, argv, 0, "how many looks at /proc");
-    struct stat own;
-    if (stat("/proc/self/exe", &own) < 0)
-        broken("stat: %s", errno_name(errno));
+    uint64_t own = mount_of(open("/", O_PATH | O_CLOEXEC));
     for (long long i = 0; i < rounds; i++) {
         DIR *dir = opendir("/proc");
         for (struct dirent *entry; dir != NULL && (entry = readdir(dir)) != NULL;) {
-            if (atoi(entry->d_name) > 0 && foreign_and_writable(entry->d_name, own.st_dev)) {
+            if (atoi(entry->d_name) > 0 && foreign_and_writable(entry->d_name, own)) {
                 reached(entry->d_name, "the runtime's program, for writing");
                 return;
             }

@@ -12,7 +12,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* Opening for writing is the attack; nothing is written. */
+/* Opening for writing is the attack; nothing is written. (What belongs to the process itself, like its uid_map, can
+ * be opened by everybody; A3 is about that.) */
 static void run_write(int argc, char **argv)
 {
     (void)argc;
@@ -58,12 +59,6 @@ static void run_write(int argc, char **argv)
         "/proc/bus/pci",
         "/proc/acpi/wakeup",
         "/proc/timer_list",
-        "/proc/self/attr/exec",
-        "/proc/self/uid_map",
-        "/proc/self/gid_map",
-        "/proc/self/setgroups",
-        "/proc/self/projid_map",
-        "/proc/self/timens_offsets",
         "/sys/kernel/uevent_helper",
         "/sys/kernel/mm/transparent_hugepage/enabled",
         "/sys/kernel/mm/ksm/run",
@@ -170,13 +165,13 @@ static void run_read(int argc, char **argv)
     for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++) {
         struct stat stat_buf;
         if (stat(paths[i], &stat_buf) < 0)
-            outcome(-(long)errno, "read %s", paths[i]);
+            outcome(-(long)errno, "look at %s", paths[i]);
         else if (S_ISDIR(stat_buf.st_mode))
-            outcome(count_entries(paths[i]) > 0 ? 0 : -EACCES, "list %s", paths[i]);
+            outcome(count_entries(paths[i]) > 0 ? 0 : -EACCES, "look at %s", paths[i]);
         else if (read_file(paths[i], buf, sizeof buf) > 0)
-            reached("bytes", "read %s", paths[i]);
+            reached("bytes", "look at %s", paths[i]);
         else
-            refused("empty or refused", "read %s", paths[i]);
+            refused("empty or refused", "look at %s", paths[i]);
     }
 }
 

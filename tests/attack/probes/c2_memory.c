@@ -137,10 +137,10 @@ static long attempt_dentries(void *arg)
     return result;
 }
 
-/* `count` kernel objects of a kind, a thousand in each of as many children as it takes. */
+/* `count` kernel objects of a kind, fifteen hundred in each of as many children as it takes. */
 static long hold_in_children(size_t count, int (*make)(void))
 {
-    enum { PER_CHILD = 1000 };
+    enum { PER_CHILD = 1500 };
     int pair[2];
     if (pipe2(pair, O_CLOEXEC) < 0)
         return -errno;
@@ -181,20 +181,20 @@ static int make_socket(void)
     return socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 }
 
-/* About 1 KiB for each, by the slabs of 6.x. */
+/* The sizes are low estimates of what the slabs of 6.x hold for each. */
 static long attempt_epolls(void *arg)
 {
-    return hold_in_children(*(size_t *)arg / 1024, make_epoll);
+    return hold_in_children(*(size_t *)arg / 256, make_epoll);
 }
 
 static long attempt_empty_pipes(void *arg)
 {
-    return hold_in_children(*(size_t *)arg / 4096, make_pipe);
+    return hold_in_children(*(size_t *)arg / 1024, make_pipe);
 }
 
 static long attempt_empty_sockets(void *arg)
 {
-    return hold_in_children(*(size_t *)arg / 2048, make_socket);
+    return hold_in_children(*(size_t *)arg / 1024, make_socket);
 }
 
 static void attempt_way(int argc, char **argv, long (*attempt)(void *arg), const char *what)

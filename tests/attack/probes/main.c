@@ -155,6 +155,7 @@ const char *errno_name(int error)
         { EHOSTUNREACH, "EHOSTUNREACH" },
         { EDQUOT, "EDQUOT" },
         { ENOKEY, "ENOKEY" },
+        { ETOOMANYREFS, "ETOOMANYREFS" },
         { ENOTCONN, "ENOTCONN" },
     };
     static char unknown[24];
