@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <linux/landlock.h>
 #include <sched.h>
-#include <stdarg.h>
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <sys/utsname.h>
@@ -12,16 +11,6 @@
 #include "base/json.h"
 #include "base/sys.h"
 #include "cli/units.h"
-
-void finding_set(struct finding *f, enum health health, const char *format, ...)
-{
-    va_list args;
-
-    f->health = health;
-    va_start(args, format);
-    vsnprintf(f->detail, sizeof(f->detail), format, args);
-    va_end(args);
-}
 
 /* Whether a file holds `word` between white space or commas. */
 static bool file_has_word(const char *path, const char *word)
@@ -324,21 +313,21 @@ static void check_daemon(struct cli *cli, const char *data_dir, struct finding *
 }
 
 const struct check doctor_checks[] = {
-    { "kernel", "sandboxes cannot be made", true, check_kernel },
-    { "namespaces", "sandboxes cannot be made", true, check_namespaces },
-    { "user namespaces", "root in a sandbox would be root here", true, check_user_namespaces },
-    { "seccomp", "the system call filter is a required layer", true, check_seccomp },
-    { "landlock", "one of the isolation layers is missing", false, check_landlock },
-    { "cgroup controllers", "memory, processes and CPU could not be limited", true, check_controllers },
-    { "cgroup v2 tree", "sandboxes are ended by killing processes one by one", false, check_cgroup_v2 },
-    { "overlay", "root file systems cannot be made", true, check_overlay },
-    { "erofs", "images cannot be mounted", true, check_erofs },
-    { "btrfs", "disk space could not be limited", true, check_btrfs },
-    { "loop devices", "the disk of the sandboxes cannot be mounted", true, check_loop },
-    { "fuse", "bucket mounts inside sandboxes do not work", false, check_fuse },
-    { "tools", "images or the first disk cannot be made", false, check_tools },
-    { "disk space", "sandboxes may find the disk full", false, check_disk_space },
-    { "processor", "sandboxes on one core can watch each other's timing", false, check_processor },
-    { "daemon", "berm has nobody to ask for sandboxes", false, check_daemon },
+    { "kernel", "sandboxes cannot be made", true, true, check_kernel },
+    { "namespaces", "sandboxes cannot be made", true, true, check_namespaces },
+    { "user_namespace", "root in a sandbox would be root here", true, true, check_user_namespaces },
+    { "cgroup_limits", "memory, processes and CPU could not be limited", true, true, check_controllers },
+    { "cgroup_kill", "sandboxes are ended by killing processes one by one", false, true, check_cgroup_v2 },
+    { "seccomp", "the system call filter is a required layer", true, true, check_seccomp },
+    { "landlock", "one of the isolation layers is missing", false, true, check_landlock },
+    { "overlay", "root file systems cannot be made", true, true, check_overlay },
+    { "erofs", "images cannot be mounted", true, true, check_erofs },
+    { "btrfs", "disk space could not be limited", true, true, check_btrfs },
+    { "loop_devices", "the disk of the sandboxes cannot be mounted", true, true, check_loop },
+    { "fuse", "bucket mounts inside sandboxes do not work", false, false, check_fuse },
+    { "tools", "images or the first disk cannot be made", false, false, check_tools },
+    { "disk_space", "sandboxes may find the disk full", false, false, check_disk_space },
+    { "processor", "sandboxes on one core can watch each other's timing", false, false, check_processor },
+    { "daemon", "berm has nobody to ask for sandboxes", false, false, check_daemon },
     { 0 },
 };

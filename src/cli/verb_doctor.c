@@ -1,9 +1,6 @@
-#include <fcntl.h>
-#include <signal.h>
-#include <sys/wait.h>
+#include <stdarg.h>
 
 #include "base/json.h"
-#include "base/sys.h"
 #include "cli/doctor.h"
 
 struct doctor_args {
@@ -19,113 +16,40 @@ static const struct cli_option doctor_options[] = {
 };
 /* clang-format on */
 
-#define CHECKS_MAX 32
-
-struct row {
-    const char *name, *why;
-    bool required;
-    struct finding finding;
-};
-
-struct report {
-    struct row rows[CHECKS_MAX];
-    size_t count;
-};
-
-/* ---- berm-spawn --check: it tries for real what the rows only look at ---- */
-
-static bool find_spawner(char *out, size_t size)
-{
-    /* At the top of a build, installed, and where meson builds it. */
-    static const char *const beside[] = { "berm-spawn", "../libexec/berm/berm-spawn", "../spawn/berm-spawn" };
-    char self[3000];
-    ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
-
-    if (n < 0)
-        return false;
-    self[n] = '\0';
-    *strrchr(self, '/') = '\0';
-    for (size_t i = 0; i < ARRAY_SIZE(beside); i++) {
-        snprintf(out, size, "%s/%s", self, beside[i]);
-        if (access(out, X_OK) == 0)
-            return true;
-    }
-    return false;
-}
-
-/* Its last line goes to `detail`; its exit status, or -1. */
-static int run_spawner(const char *path, char *detail, size_t size)
-{
-    char text[8192];
-    int fds[2], status = 0;
-    ssize_t n;
-    pid_t child;
-
-    if (pipe2(fds, O_CLOEXEC) < 0)
-        return -1;
-    child = fork();
-    if (child == 0) {
-        sigset_t none;
-        sigemptyset(&none);
-        sigprocmask(SIG_SETMASK, &none, NULL);
-        signal(SIGPIPE, SIG_DFL);
-        dup2(fds[1], STDOUT_FILENO);
-        dup2(fds[1], STDERR_FILENO);
-        execl(path, path, "--check", (char *)NULL);
-        _exit(127);
-    }
-    close(fds[1]);
-    n = child > 0 ? read_to_end(fds[0], text, sizeof(text) - 1) : -1;
-    close(fds[0]);
-    if (child < 0 || RETRY_EINTR(waitpid(child, &status, 0)) < 0)
-        return -1;
-    text[MAX(n, (ssize_t)0)] = '\0';
-    while (n > 0 && text[n - 1] == '\n')
-        text[--n] = '\0';
-    n = n > 0 && strrchr(text, '\n') ? strrchr(text, '\n') - text + 1 : 0;
-    snprintf(detail, size, "%.150s", text + n);
-    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-}
-
-static void check_spawner(struct finding *ret)
-{
-    char path[4096], said[160];
-    int status;
-
-    if (geteuid() != 0) {
-        finding_set(ret, HEALTH_NOTE, "needs root to try: run berm doctor with sudo");
-        return;
-    }
-    if (!find_spawner(path, sizeof(path))) {
-        finding_set(ret, HEALTH_MISSING, "berm-spawn is not installed beside berm");
-        return;
-    }
-    status = run_spawner(path, said, sizeof(said));
-    if (status == 0)
-        finding_set(ret, HEALTH_OK, "berm-spawn --check: passed");
-    else
-        finding_set(ret, HEALTH_MISSING, "berm-spawn --check: %s", said[0] ? said : "failed");
-}
-
 /* ---- the report ---- */
 
-static void add_row(struct report *r, const char *name, const char *why, bool required)
+void finding_set(struct finding *f, enum health health, const char *format, ...)
 {
-    r->rows[r->count] = (struct row){ .name = name, .why = why, .required = required };
-    r->count++;
+    va_list args;
+
+    f->health = health;
+    va_start(args, format);
+    vsnprintf(f->detail, sizeof(f->detail), format, args);
+    va_end(args);
 }
 
-static void examine(struct cli *cli, const char *data_dir, struct report *r)
+/* A report that is full overwrites its last row, which no list of checks comes near. */
+struct doctor_row *doctor_add(struct doctor_report *report, struct str name, const char *why, bool required)
 {
-    for (const struct check *c = doctor_checks; c->name && r->count + 1 < CHECKS_MAX; c++) {
-        add_row(r, c->name, c->why, c->required);
-        c->run(cli, data_dir, &r->rows[r->count - 1].finding);
+    struct doctor_row *row = &report->rows[MIN(report->count, (size_t)DOCTOR_ROWS_MAX - 1)];
+
+    *row = (struct doctor_row){ .why = why, .required = required };
+    snprintf(row->name, sizeof(row->name), "%.*s", (int)MIN(name.n, sizeof(row->name) - 1), name.p);
+    report->count = MIN(report->count + 1, (size_t)DOCTOR_ROWS_MAX);
+    return row;
+}
+
+static void examine(struct cli *cli, const char *data_dir, struct doctor_report *report)
+{
+    bool tried = doctor_ask_spawner(report);
+
+    for (const struct check *c = doctor_checks; c->name; c++) {
+        if (!tried || !c->spawner_tries)
+            c->run(cli, data_dir, &doctor_add(report, str_from(c->name), c->why, c->required)->finding);
     }
-    add_row(r, "spawner", "sandboxes cannot be made", true);
-    check_spawner(&r->rows[r->count - 1].finding);
 }
 
-static bool all_required(const struct report *r)
+static bool all_required(const struct doctor_report *r)
 {
     for (size_t i = 0; i < r->count; i++) {
         if (r->rows[i].required && r->rows[i].finding.health == HEALTH_MISSING)
@@ -134,7 +58,7 @@ static bool all_required(const struct report *r)
     return true;
 }
 
-static int print_report_json(struct cli *cli, const struct report *r)
+static int print_report_json(struct cli *cli, const struct doctor_report *r)
 {
     static const char *const words[] = { "ok", "note", "missing" };
     struct json_writer w;
@@ -165,12 +89,12 @@ static int print_report_json(struct cli *cli, const struct report *r)
     return status;
 }
 
-static int print_report(struct cli *cli, const struct report *r)
+static int print_report(struct cli *cli, const struct doctor_report *r)
 {
     bool colour = isatty(STDOUT_FILENO) && cli->colour;
 
     for (size_t i = 0; i < r->count; i++) {
-        const struct row *row = &r->rows[i];
+        const struct doctor_row *row = &r->rows[i];
         bool missing = row->finding.health == HEALTH_MISSING;
         const char *word = missing ? (row->required ? "MISSING" : "missing")
                                    : (row->finding.health == HEALTH_NOTE ? "note" : "ok");
@@ -178,10 +102,10 @@ static int print_report(struct cli *cli, const struct report *r)
                             : strcmp(word, "ok") == 0 ? "\033[32m"
                                                       : "\033[33m";
 
-        printf("%s%-8s%s %-19s %s\n", colour ? paint : "", word, colour ? "\033[0m" : "", row->name,
+        printf("%s%-8s%s %-17s %s\n", colour ? paint : "", word, colour ? "\033[0m" : "", row->name,
                row->finding.detail);
-        if (row->finding.health != HEALTH_OK)
-            printf("%-8s %-19s without it: %s\n", "", "", row->why);
+        if (row->finding.health != HEALTH_OK && row->why)
+            printf("%-8s %-17s without it: %s\n", "", "", row->why);
     }
     printf("\n%s\n", all_required(r) ? "This host can run sandboxes." : "This host cannot run sandboxes.");
     return fflush(stdout) == 0 ? STATUS_OK : cli_fail(cli, "writing the report: %s", strerror(errno));
@@ -190,7 +114,7 @@ static int print_report(struct cli *cli, const struct report *r)
 static int run(struct cli *cli, int argc, char **argv)
 {
     struct doctor_args args = { .data = "/var/lib/berm" };
-    struct report report = { .count = 0 };
+    struct doctor_report report = { .count = 0 };
     struct cli_operands operands;
     int status;
 
