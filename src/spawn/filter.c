@@ -49,6 +49,10 @@ enum check {
     CHECK_ARCH_PRCTL,
     CHECK_MKNOD,
     CHECK_MKNODAT,
+    CHECK_SETSOCKOPT,
+    CHECK_TCP_OPTION,
+    CHECK_UDP_OPTION,
+    CHECK_PRLIMIT,
     CHECK_COUNT
 };
 
@@ -165,6 +169,27 @@ static const struct row mknod_rows[] = {
     { S_IFREG, YES }, { S_IFREG + 1, ERRNO_LEAF(EPERM) }, { S_IFSOCK, YES }, { S_IFSOCK + 1, ERRNO_LEAF(EPERM) },
 };
 
+/*
+ * Two options that change what a socket is: TCP_ULP loads protocols into it (TLS in the kernel, MPTCP, SMC), UDP_ENCAP
+ * makes it take IPsec apart, one half of the page-cache writes of CVE-2026-43284. Answered as by a kernel without them.
+ */
+static const struct row setsockopt_rows[] = {
+    { 0, YES },  { IPPROTO_TCP, CHECK(CHECK_TCP_OPTION) }, { IPPROTO_TCP + 1, YES }, { IPPROTO_UDP, CHECK(CHECK_UDP_OPTION) },
+    { IPPROTO_UDP + 1, YES },
+};
+static const struct row tcp_option_rows[] = {
+    { 0, YES }, { TCP_ULP, ERRNO_LEAF(ENOPROTOOPT) }, { TCP_ULP + 1, YES },
+};
+static const struct row udp_option_rows[] = {
+    { 0, YES }, { UDP_ENCAP, ERRNO_LEAF(ENOPROTOOPT) }, { UDP_ENCAP + 1, YES },
+};
+
+/*
+ * The agent has the user id of root's processes, so they could set its limits: a CPU limit ends in a SIGKILL that even
+ * pid 1 takes. One's own limits are asked for with pid 0.
+ */
+static const struct row prlimit_rows[] = { { 0, YES }, { 1, ERRNO_LEAF(EPERM) }, { 2, YES } };
+
 struct check_block {
     unsigned argument;
     uint32_t mask;    /* applied to the argument first; 0: none */
@@ -197,6 +222,10 @@ static const struct check_block checks[CHECK_COUNT] = {
     [CHECK_ARCH_PRCTL] = TREE(0, 0, arch_prctl_rows),
     [CHECK_MKNOD] = TREE(1, S_IFMT, mknod_rows),
     [CHECK_MKNODAT] = TREE(2, S_IFMT, mknod_rows),
+    [CHECK_SETSOCKOPT] = TREE(1, 0, setsockopt_rows),
+    [CHECK_TCP_OPTION] = TREE(2, 0, tcp_option_rows),
+    [CHECK_UDP_OPTION] = TREE(2, 0, udp_option_rows),
+    [CHECK_PRLIMIT] = TREE(0, 0, prlimit_rows),
 };
 
 /* --- emitting the program --- */
@@ -283,6 +312,8 @@ static uint32_t verdict_leaf(enum filter_verdict verdict)
         [FILTER_CHECK_ARCH_PRCTL] = CHECK(CHECK_ARCH_PRCTL),
         [FILTER_CHECK_MKNOD] = CHECK(CHECK_MKNOD),
         [FILTER_CHECK_MKNODAT] = CHECK(CHECK_MKNODAT),
+        [FILTER_CHECK_SETSOCKOPT] = CHECK(CHECK_SETSOCKOPT),
+        [FILTER_CHECK_PRLIMIT] = CHECK(CHECK_PRLIMIT),
     };
 
     return leaves[verdict];

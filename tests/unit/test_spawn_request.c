@@ -1,0 +1,218 @@
+/* Which messages berm-spawn takes for requests. */
+#include "unit.h"
+
+#include "spawn/request.h"
+
+#include <sys/socket.h>
+
+static const struct spawn_policy policy = {
+    .ceiling = { .memory_bytes = UINT64_C(4) << 30,
+                 .disk_bytes = UINT64_C(8) << 30,
+                 .cpu_millis = 2000,
+                 .pids = 1000,
+                 .nofile = 8192 },
+};
+
+static struct spawn_request good_create(void)
+{
+    struct spawn_request r = { .version = SPAWN_WIRE_VERSION, .op = SPAWN_OP_CREATE, .serial = 1, .key = 7 };
+
+    r.create.limits = (struct spawn_limits){
+        .memory_bytes = 1u << 30, .disk_bytes = 1u << 30, .cpu_millis = 1000, .pids = 512, .nofile = 1024
+    };
+    memcpy(r.create.hostname, "box", 4);
+    return r;
+}
+
+static int check(const struct spawn_request *r, struct berm_error *err)
+{
+    struct spawn_request out;
+
+    return spawn_request_check(r, sizeof(*r), &policy, &out, err);
+}
+
+#define assert_refused(request, number)                                                                            \
+    do {                                                                                                           \
+        struct berm_error err_ = { 0 };                                                                            \
+        assert_int_equal(check(&(request), &err_), -1);                                                            \
+        assert_int_equal(err_.errnum, (number));                                                                   \
+    } while (0)
+
+static void a_complete_create_is_accepted(void **state)
+{
+    struct spawn_request r = good_create();
+
+    (void)state;
+    assert_int_equal(check(&r, NULL), 0);
+}
+
+static void only_messages_of_exactly_one_request_are_requests(void **state)
+{
+    struct spawn_request r = good_create(), out;
+    char longer[sizeof(r) + 1] = { 0 };
+    struct berm_error err;
+
+    (void)state;
+    memcpy(longer, &r, sizeof(r));
+    for (size_t n = 0; n <= sizeof(longer); n++) {
+        int rc = spawn_request_check(longer, n, &policy, &out, &err);
+        assert_int_equal(rc, n == sizeof(r) ? 0 : -1);
+        if (rc < 0)
+            assert_int_equal(err.errnum, EPROTO);
+    }
+}
+
+static void another_wire_version_is_refused(void **state)
+{
+    struct spawn_request r = good_create();
+
+    (void)state;
+    r.version++;
+    assert_refused(r, EPROTO);
+}
+
+static void serial_zero_belongs_to_events(void **state)
+{
+    struct spawn_request r = good_create();
+
+    (void)state;
+    r.serial = 0;
+    assert_refused(r, EINVAL);
+}
+
+static void requests_about_a_sandbox_need_a_key(void **state)
+{
+    static const uint32_t keyed[] = { SPAWN_OP_CREATE, SPAWN_OP_SET_LIMITS, SPAWN_OP_KILL,  SPAWN_OP_DESTROY,
+                                      SPAWN_OP_STAT,   SPAWN_OP_SOCKET,     SPAWN_OP_FREEZE };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(keyed); i++) {
+        struct spawn_request r = good_create();
+        r.op = keyed[i];
+        r.key = 0;
+        assert_refused(r, EINVAL);
+    }
+}
+
+static void unknown_operations_are_refused(void **state)
+{
+    static const uint32_t ops[] = { 0, 11, 50, SPAWN_OP_EVENT, UINT32_MAX };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(ops); i++) {
+        struct spawn_request r = good_create();
+        r.op = ops[i];
+        assert_refused(r, EINVAL);
+    }
+}
+
+static void limits_outside_the_operators_bounds_are_refused(void **state)
+{
+    const struct spawn_limits good = good_create().create.limits;
+    struct spawn_limits bad[10];
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+        bad[i] = good;
+    bad[0].memory_bytes = policy.ceiling.memory_bytes + 1;
+    bad[1].memory_bytes = SPAWN_MIN_MEMORY - 1;
+    bad[2].disk_bytes = policy.ceiling.disk_bytes + 1;
+    bad[3].disk_bytes = 0;
+    bad[4].cpu_millis = policy.ceiling.cpu_millis + 1;
+    bad[5].cpu_millis = 0;
+    bad[6].pids = policy.ceiling.pids + 1;
+    bad[7].pids = 0;
+    bad[8].nofile = policy.ceiling.nofile + 1;
+    bad[9].nofile = 0;
+    for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+        struct spawn_request r = good_create();
+        r.create.limits = bad[i];
+        assert_refused(r, ERANGE);
+        r = good_create();
+        r.op = SPAWN_OP_SET_LIMITS;
+        r.limits = bad[i];
+        assert_refused(r, ERANGE);
+    }
+}
+
+static void host_names_are_letters_digits_and_hyphens(void **state)
+{
+    static const char *const bad[] = { "", "a b", "a/b", "..", "a\nb", "caf\xc3\xa9", "a_b", "a.b" };
+    struct spawn_request r = good_create();
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+        memset(r.create.hostname, 0, sizeof(r.create.hostname));
+        memcpy(r.create.hostname, bad[i], strlen(bad[i]));
+        assert_refused(r, EINVAL);
+    }
+    memset(r.create.hostname, 'a', sizeof(r.create.hostname)); /* no end */
+    assert_refused(r, EINVAL);
+    r.create.hostname[63] = '\0';
+    assert_int_equal(check(&r, NULL), 0);
+}
+
+static void back_ends_and_networks_must_be_known(void **state)
+{
+    struct spawn_request r = good_create(), out;
+    struct spawn_policy with_oci = policy;
+
+    (void)state;
+    r.create.network = 1;
+    assert_refused(r, EINVAL);
+    r = good_create();
+    r.create.backend = 2;
+    assert_refused(r, EINVAL);
+    r.create.backend = SPAWN_BACKEND_OCI;
+    assert_refused(r, EOPNOTSUPP);
+    with_oci.oci = true;
+    assert_int_equal(spawn_request_check(&r, sizeof(r), &with_oci, &out, NULL), 0);
+}
+
+static void sockets_are_internet_streams_or_datagrams(void **state)
+{
+    struct spawn_request r = { .version = SPAWN_WIRE_VERSION, .op = SPAWN_OP_SOCKET, .serial = 1, .key = 7 };
+
+    (void)state;
+    r.socket = (struct spawn_socket){ AF_INET, SOCK_STREAM };
+    assert_int_equal(check(&r, NULL), 0);
+    r.socket = (struct spawn_socket){ AF_INET6, SOCK_DGRAM };
+    assert_int_equal(check(&r, NULL), 0);
+    r.socket = (struct spawn_socket){ AF_INET, SOCK_RAW };
+    assert_refused(r, EINVAL);
+    r.socket = (struct spawn_socket){ AF_INET, SOCK_STREAM | SOCK_NONBLOCK };
+    assert_refused(r, EINVAL);
+    r.socket = (struct spawn_socket){ AF_PACKET, SOCK_DGRAM };
+    assert_refused(r, EINVAL);
+}
+
+static void counts_and_switches_have_bounds(void **state)
+{
+    struct spawn_request r = { .version = SPAWN_WIRE_VERSION, .op = SPAWN_OP_PREPARE, .serial = 1, .key = 7 };
+
+    (void)state;
+    r.prepare.slots = SPAWN_MAX_READY + 1;
+    assert_refused(r, ERANGE);
+    r.op = SPAWN_OP_FREEZE;
+    r.freeze.on = 2;
+    assert_refused(r, EINVAL);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_complete_create_is_accepted),
+        cmocka_unit_test(only_messages_of_exactly_one_request_are_requests),
+        cmocka_unit_test(another_wire_version_is_refused),
+        cmocka_unit_test(serial_zero_belongs_to_events),
+        cmocka_unit_test(requests_about_a_sandbox_need_a_key),
+        cmocka_unit_test(unknown_operations_are_refused),
+        cmocka_unit_test(limits_outside_the_operators_bounds_are_refused),
+        cmocka_unit_test(host_names_are_letters_digits_and_hyphens),
+        cmocka_unit_test(back_ends_and_networks_must_be_known),
+        cmocka_unit_test(sockets_are_internet_streams_or_datagrams),
+        cmocka_unit_test(counts_and_switches_have_bounds),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
