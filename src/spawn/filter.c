@@ -2,6 +2,9 @@
 
 #include <linux/audit.h>
 #include <linux/seccomp.h>
+#include <linux/udp.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sched.h>
 #include <seccomp.h>
 #include <sys/ioctl.h>
@@ -170,23 +173,31 @@ static const struct row mknod_rows[] = {
 };
 
 /*
- * Two options that change what a socket is: TCP_ULP loads protocols into it (TLS in the kernel, MPTCP, SMC), UDP_ENCAP
- * makes it take IPsec apart, one half of the page-cache writes of CVE-2026-43284. Answered as by a kernel without them.
+ * Two options that change what a socket is: TCP_ULP loads protocols into it (TLS in the kernel, MPTCP, SMC),
+ * UDP_ENCAP makes it take IPsec apart, one half of the page-cache writes of CVE-2026-43284. Answered as by a kernel
+ * without them.
  */
 static const struct row setsockopt_rows[] = {
-    { 0, YES },  { IPPROTO_TCP, CHECK(CHECK_TCP_OPTION) }, { IPPROTO_TCP + 1, YES }, { IPPROTO_UDP, CHECK(CHECK_UDP_OPTION) },
+    { 0, YES },
+    { IPPROTO_TCP, CHECK(CHECK_TCP_OPTION) },
+    { IPPROTO_TCP + 1, YES },
+    { IPPROTO_UDP, CHECK(CHECK_UDP_OPTION) },
     { IPPROTO_UDP + 1, YES },
 };
 static const struct row tcp_option_rows[] = {
-    { 0, YES }, { TCP_ULP, ERRNO_LEAF(ENOPROTOOPT) }, { TCP_ULP + 1, YES },
+    { 0, YES },
+    { TCP_ULP, ERRNO_LEAF(ENOPROTOOPT) },
+    { TCP_ULP + 1, YES },
 };
 static const struct row udp_option_rows[] = {
-    { 0, YES }, { UDP_ENCAP, ERRNO_LEAF(ENOPROTOOPT) }, { UDP_ENCAP + 1, YES },
+    { 0, YES },
+    { UDP_ENCAP, ERRNO_LEAF(ENOPROTOOPT) },
+    { UDP_ENCAP + 1, YES },
 };
 
 /*
- * The agent has the user id of root's processes, so they could set its limits: a CPU limit ends in a SIGKILL that even
- * pid 1 takes. One's own limits are asked for with pid 0.
+ * The agent has the user id of root's processes, so they could set its limits: a CPU limit ends in a SIGKILL that
+ * even pid 1 takes. One's own limits are asked for with pid 0.
  */
 static const struct row prlimit_rows[] = { { 0, YES }, { 1, ERRNO_LEAF(EPERM) }, { 2, YES } };
 

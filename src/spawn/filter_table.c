@@ -45,7 +45,7 @@ const struct filter_rule filter_sandbox_rules[] = {
     /* sockets that exist already */
     ALLOW(bind), ALLOW(connect), ALLOW(listen), ALLOW(accept), ALLOW(accept4), ALLOW(getsockname),
     ALLOW(getpeername), ALLOW(sendto), ALLOW(recvfrom), ALLOW(sendmsg), ALLOW(recvmsg), ALLOW(sendmmsg),
-    ALLOW(recvmmsg), ALLOW(shutdown), ALLOW(setsockopt), ALLOW(getsockopt),
+    ALLOW(recvmmsg), ALLOW(shutdown), ALLOW(getsockopt),
     /* memory */
     ALLOW(mmap), ALLOW(munmap), ALLOW(mremap), ALLOW(mprotect), ALLOW(madvise), ALLOW(brk), ALLOW(msync),
     ALLOW(mincore), ALLOW(mlock), ALLOW(mlock2), ALLOW(munlock), ALLOW(mlockall), ALLOW(munlockall),
@@ -57,7 +57,7 @@ const struct filter_rule filter_sandbox_rules[] = {
     ALLOW(setpgid), ALLOW(setsid), ALLOW(pidfd_open), ALLOW(pidfd_send_signal), ALLOW(set_tid_address),
     ALLOW(set_robust_list), ALLOW(get_robust_list), ALLOW(rseq), ALLOW(futex), ALLOW(futex_waitv),
     ALLOW_NEW(futex_wake, 454), ALLOW_NEW(futex_wait, 455), ALLOW_NEW(futex_requeue, 456),
-    ALLOW(restart_syscall), ALLOW(getrusage), ALLOW(times), ALLOW(getrlimit), ALLOW(setrlimit), ALLOW(prlimit64),
+    ALLOW(restart_syscall), ALLOW(getrusage), ALLOW(times), ALLOW(getrlimit), ALLOW(setrlimit),
     ALLOW(getpriority), ALLOW(setpriority), ALLOW(ioprio_get), ALLOW(ioprio_set), ALLOW(uname), ALLOW(sysinfo),
     ALLOW(getcpu), ALLOW(getrandom), ALLOW(ptrace), ALLOW(process_vm_readv), ALLOW(process_vm_writev),
     ALLOW(seccomp), ALLOW(landlock_create_ruleset), ALLOW(landlock_add_rule), ALLOW(landlock_restrict_self),
@@ -86,7 +86,8 @@ const struct filter_rule filter_sandbox_rules[] = {
     /* allowed for some arguments */
     CHECK(socket, SOCKET), CHECK(socketpair, SOCKETPAIR), CHECK_INSIDE(clone, CLONE), CHECK_INSIDE(unshare, UNSHARE),
     CHECK(ioctl, IOCTL), CHECK(personality, PERSONALITY), CHECK(prctl, PRCTL), CHECK(arch_prctl, ARCH_PRCTL),
-    CHECK_INSIDE(mknod, MKNOD), CHECK_INSIDE(mknodat, MKNODAT),
+    CHECK_INSIDE(mknod, MKNOD), CHECK_INSIDE(mknodat, MKNODAT), CHECK(setsockopt, SETSOCKOPT),
+    CHECK(prlimit64, PRLIMIT),
 
     /* Its flags are in memory, where no filter can look: libc falls back to clone on ENOSYS. */
     { "clone3", FILTER_ENOSYS, .set_up = true },
