@@ -168,8 +168,12 @@ static const struct row arch_prctl_rows[] = {
 
 /* Plain files, fifos and sockets; no device, not even the 0:0 one that overlayfs takes for a deleted file. */
 static const struct row mknod_rows[] = {
-    { 0, YES },       { 1, ERRNO_LEAF(EPERM) },           { S_IFIFO, YES },  { S_IFIFO + 1, ERRNO_LEAF(EPERM) },
-    { S_IFREG, YES }, { S_IFREG + 1, ERRNO_LEAF(EPERM) }, { S_IFSOCK, YES }, { S_IFSOCK + 1, ERRNO_LEAF(EPERM) },
+    { 0, YES }, /* and S_IFIFO, the next of the masked values */
+    { S_IFIFO + 1, ERRNO_LEAF(EPERM) },
+    { S_IFREG, YES },
+    { S_IFREG + 1, ERRNO_LEAF(EPERM) },
+    { S_IFSOCK, YES },
+    { S_IFSOCK + 1, ERRNO_LEAF(EPERM) },
 };
 
 /*

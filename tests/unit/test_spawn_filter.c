@@ -265,6 +265,9 @@ static uint32_t stricter(uint32_t a, uint32_t b)
 
 static const uint64_t interesting[] = {
     0,
+    100,
+    101,
+    32,
     1,
     2,
     3,
@@ -336,7 +339,7 @@ typedef void visit_fn(const struct seccomp_data *data, void *user);
 static void each_argument(struct seccomp_data *data, visit_fn *visit, void *user)
 {
     /* Only few calls look at more than one. */
-    size_t seconds = data->nr == SYS_socket || data->nr == SYS_mknodat ? 12 : 1;
+    size_t seconds = data->nr == SYS_socket || data->nr == SYS_mknodat || data->nr == SYS_setsockopt ? 20 : 1;
 
     for (size_t i = 0; i < ARRAY_SIZE(interesting); i++)
         for (size_t j = 0; j < seconds; j++)
