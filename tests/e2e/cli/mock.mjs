@@ -54,3 +54,16 @@ export function stream(response) {
   response.writeHead(200, { 'content-type': 'text/event-stream' });
   return response;
 }
+
+/* A mock for the time of `work(mock, env)`. */
+export async function withMock(handler, work) {
+  const mock = await startMock(handler);
+  try {
+    return await work(mock, { BERM_URL: mock.url });
+  } finally {
+    await mock.close();
+  }
+}
+
+/* The same with a sandbox whose exec is `exec`. */
+export const execWith = (exec, work) => withMock(withExec(exec), work);
