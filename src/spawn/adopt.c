@@ -88,8 +88,11 @@ void meta_remove(const struct sandbox *s)
     unlinkat(s->worker->stage.run_fd, name, 0);
 }
 
-/* Field 22 of /proc/<pid>/stat. The second field is a name in parentheses that may hold anything, also ")". */
-int process_start_time(pid_t pid, uint64_t *ret)
+#define STAT_START_TIME 22
+#define STAT_EXIT_CODE  52
+
+/* A field of /proc/<pid>/stat. The second one is a name in parentheses that may hold anything, also ")". */
+static int read_stat_field(pid_t pid, int wanted, uint64_t *ret)
 {
     char path[32], text[1024];
     const char *at;
@@ -98,13 +101,18 @@ int process_start_time(pid_t pid, uint64_t *ret)
     if (read_small_file(AT_FDCWD, path, text, sizeof(text)) < 0)
         return -1;
     at = strrchr(text, ')');
-    for (int field = 2; at && field < 22; field++)
+    for (int field = 2; at && field < wanted; field++)
         at = strchr(at + 1, ' ');
     if (!at || str_to_u64((struct str){ at + 1, strcspn(at + 1, " \n") }, ret) < 0) {
         errno = EPROTO;
         return -1;
     }
     return 0;
+}
+
+int process_start_time(pid_t pid, uint64_t *ret)
+{
+    return read_stat_field(pid, STAT_START_TIME, ret);
 }
 
 /* --- exits of adopted processes, which are nobody's children here --- */
@@ -122,16 +130,35 @@ struct pidfd_info {
 #define PIDFD_INFO_EXIT (UINT64_C(1) << 3) /* Linux 6.15 */
 #endif
 
+/*
+ * Until its parent, which may be slow, has reaped it, the kernel tells the status in the stat file (to us, as its
+ * user namespace is ours); afterwards, where it is new enough, through the pidfd. As long as a signal can be sent
+ * the process was not reaped, and what the file said was about it.
+ */
+static bool find_exit_status(const struct sandbox *s, int *ret)
+{
+    struct pidfd_info info = { .mask = PIDFD_INFO_EXIT };
+    uint64_t status;
+
+    if (read_stat_field(s->pid, STAT_EXIT_CODE, &status) == 0 && pidfd_signal(s->pidfd, 0) == 0) {
+        *ret = (int)status;
+        return true;
+    }
+    if (ioctl(s->pidfd, PIDFD_GET_INFO, &info) < 0 || !(info.mask & PIDFD_INFO_EXIT))
+        return false;
+    *ret = info.exit_code;
+    return true;
+}
+
 static void on_adopted_exit(struct loop_io *io, uint32_t events)
 {
     struct sandbox *s = container_of(io, struct sandbox, pidfd_io);
-    struct pidfd_info info = { .mask = PIDFD_INFO_EXIT };
-    bool known = ioctl(s->pidfd, PIDFD_GET_INFO, &info) == 0 && info.mask & PIDFD_INFO_EXIT;
+    int status;
 
     (void)events;
     loop_io_remove(s->worker->loop, io);
-    if (known)
-        sandbox_reaped(s, info.exit_code);
+    if (find_exit_status(s, &status))
+        sandbox_reaped(s, status);
     else
         sandbox_lost(s);
 }

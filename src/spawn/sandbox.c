@@ -199,18 +199,21 @@ bool sandbox_clean_some(struct worker *w)
 
 /* --- exits --- */
 
-static enum spawn_end_reason reason_for(const struct sandbox *s, int wait_status)
+static bool ran_out_of_memory(const struct sandbox *s)
 {
     char name[SLOT_NAME_SIZE];
 
+    slot_name(s->index, name);
+    return cgroup_oom_kills(&s->worker->cgroups, name) > 0;
+}
+
+static enum spawn_end_reason reason_for(const struct sandbox *s, int wait_status)
+{
     if (WIFEXITED(wait_status))
         return SPAWN_END_EXITED;
     if (s->kill_requested)
         return SPAWN_END_KILLED;
-    slot_name(s->index, name);
-    if (WTERMSIG(wait_status) == SIGKILL && cgroup_oom_kills(&s->worker->cgroups, name) > 0)
-        return SPAWN_END_OOM;
-    return SPAWN_END_SIGNALED;
+    return WTERMSIG(wait_status) == SIGKILL && ran_out_of_memory(s) ? SPAWN_END_OOM : SPAWN_END_SIGNALED;
 }
 
 static void send_exit_event(struct sandbox *s)
@@ -263,7 +266,7 @@ void sandbox_lost(struct sandbox *s)
         start_cleaning(s);
         return;
     }
-    s->end_reason = s->kill_requested ? SPAWN_END_KILLED : SPAWN_END_UNKNOWN;
+    s->end_reason = s->kill_requested ? SPAWN_END_KILLED : ran_out_of_memory(s) ? SPAWN_END_OOM : SPAWN_END_UNKNOWN;
     become_exited(s);
 }
 
