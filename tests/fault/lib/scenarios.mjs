@@ -1,0 +1,188 @@
+/*
+ * What bermd is doing when it is killed. Each scenario: `options` of its world; `prepare`, before the daemon gets its
+ * fault, whose result the others get as `memo`; `act`, during which it dies, with an outcome of {acknowledged, value};
+ * `check`, after the restart, for what is not in World.check().
+ */
+import assert from 'node:assert/strict';
+import crypto from 'node:crypto';
+
+import { readText, until } from './host.mjs';
+import { Client } from './client.mjs';
+
+const path = '/v1/sandbox/fresh';
+const limits = { memoryBytes: 300 << 20, pids: 77 };
+const wish = { env: { FRESH: 'yes' }, labels: { of: 'scenario' }, limits };
+
+async function makeFresh(world) {
+  const made = await world.client.put(path, wish);
+  assert.equal(made.status, 201, made.bytes.toString());
+}
+
+/* A sandbox of which the client may or may not have been told: it is whole, or it never was. */
+async function checkFresh({ client, host, ...world }, { acknowledged }, groupOf) {
+  const row = (await client.sandboxes()).find(({ id }) => id === 'fresh');
+  if (acknowledged) assert.ok(row && row.state === 'running', `acknowledged, and now ${JSON.stringify(row)}`);
+  if (row) {
+    assert.deepEqual(row.env, ['FRESH']);
+    assert.deepEqual(row.labels, wish.labels);
+    assert.ok(row.state === 'running' || row.endReason === 'lost', JSON.stringify(row));
+  }
+  const used = await client.run('fresh', 'echo $FRESH');
+  assert.deepEqual([used.code, used.out], [0, row ? 'yes\n' : '\n']);
+  const now = await client.describe('fresh');
+  const expected = !row ? 1 : row.state === 'running' ? row.generation : row.generation + 1;
+  assert.equal(now.generation, expected);
+  if (row) assert.deepEqual(host.limits(await groupOf('fresh')), limits);
+  const last = (await client.events('fresh')).at(-1);
+  assert.equal(last, now.generation === 1 ? 'created' : `started: generation ${now.generation}`);
+}
+
+const createCheck = (world, outcome) => checkFresh(world, outcome, (id) => world.groupOf(id));
+
+const create = { act: ({ client }) => client.put(path, wish), check: createCheck };
+
+const claim = { ...create, options: { pool: 1 } };
+
+const shutdownPool = { options: { pool: 1 }, act: ({ client }) => client.post('/v1/pool/shutdown-prewarmed') };
+
+/* The spawner's worker dies first, and the daemon while it undoes the start that failed through that. */
+const fail = { ...create, faults: 'spawn.create.cloned,create.failed' };
+
+const wake = {
+  async prepare(world) {
+    await world.client.put(path, { ...wish, sleepAfter: 1 });
+    await until(async () => (await world.client.describe('fresh')).state === 'sleeping', 'the sandbox to sleep');
+    await world.client.put(path, { sleepAfter: 600 });
+  },
+  act: ({ client }) => client.run('fresh', 'true'),
+  check: createCheck,
+};
+
+const exec = {
+  prepare: makeFresh,
+  act: ({ client }) => client.run('fresh', 'echo $$ >/workspace/began; echo out; if [ -e /workspace/end ]; then exit; fi; exec sleep 4321'),
+  async check({ client, host }, outcome, memo, point) {
+    const sleepers = () => host.processes().filter(({ pid }) => readText(`/proc/${pid}/cmdline`) === 'sleep\x004321\0');
+    assert.ok(!outcome.acknowledged);
+    if (point === 'exec.start') assert.equal((await client.get(`${path}/file/workspace/began`)).status, 404);
+    if (point === 'exec.done' || point === 'exec.streaming') assert.match((await client.read('fresh', '/workspace/began')).toString(), /^\d+\n$/);
+    await until(() => sleepers().length === 0, 'the command of a client that is gone to end');
+  },
+};
+
+/* Only a command that ends gets that far. */
+const execDone = { ...exec, prepare: async (world) => { await makeFresh(world); await world.client.write('fresh', '/workspace/end', ''); } };
+
+const execKept = {
+  prepare: makeFresh,
+  act: ({ client }) => client.run('fresh', 'echo out; until [ -e /workspace/go ]; do sleep 0.02; done; echo end >/workspace/end', { keep_on_disconnect: true }),
+  async check({ client }) {
+    await client.write('fresh', '/workspace/go', '');
+    await until(async () => (await client.get(`${path}/file/workspace/end`)).status === 200, 'the command that was to be kept');
+  },
+};
+
+const piece = crypto.randomBytes(100_000);
+const content = Buffer.concat(Array(10).fill(piece));
+async function* pieces() {
+  for (let i = 0; i < 10; i++) yield piece;
+}
+
+const write = {
+  async prepare(world) {
+    await makeFresh(world);
+    assert.equal((await world.client.write('fresh', '/workspace/dir/old', piece)).status, 200);
+  },
+  act: ({ client }) => client.write('fresh', '/workspace/dir/new', pieces()),
+  async check({ client }, outcome, memo, point) {
+    assert.ok(!outcome.acknowledged);
+    assert.ok((await client.read('fresh', '/workspace/dir/old')).equals(piece), 'a file that was written before changed');
+    const names = (await client.run('fresh', 'ls -A dir', { cwd: '/workspace' })).out.trim().split('\n');
+    assert.deepEqual(names.filter((name) => !['new', 'old'].includes(name)), []);
+    if (names.includes('new')) {
+      const now = await client.read('fresh', '/workspace/dir/new');
+      assert.ok(content.subarray(0, now.length).equals(now), 'what was written is not what was sent');
+      if (point === 'write.done') assert.equal(now.length, content.length);
+    }
+    assert.equal((await client.write('fresh', '/workspace/dir/new', pieces())).status, 200);
+    assert.ok((await client.read('fresh', '/workspace/dir/new')).equals(content));
+  },
+};
+
+const destroy = {
+  prepare: makeFresh,
+  act: ({ client }) => client.remove('fresh'),
+  async check({ client }) {
+    assert.equal((await client.get(path)).json.code, 'sandbox_not_found');
+    const made = await client.put(path, wish);
+    assert.deepEqual([made.status, made.json.generation], [201, 1]);
+  },
+};
+
+const sleep = {
+  prepare: ({ client }) => client.put(path, { ...wish, sleepAfter: 1 }),
+  async act() {},
+  async check({ client }) {
+    await until(async () => (await client.describe('fresh')).state === 'sleeping', 'the sandbox to sleep');
+    assert.deepEqual([(await client.describe('fresh')).endReason, await client.events('fresh')], ['slept', ['created', 'slept: it was put to sleep']]);
+    assert.equal((await client.run('fresh', 'echo $FRESH')).out, 'yes\n');
+    assert.equal((await client.describe('fresh')).generation, 2);
+  },
+};
+
+const end = {
+  async prepare(world) {
+    await makeFresh(world);
+    return world.firstProcessOf('fresh');
+  },
+  act: async (world, memo) => process.kill(memo, 'SIGKILL'),
+  async check({ client }) {
+    const { state, endReason, exitStatus } = await client.describe('fresh');
+    assert.deepEqual({ state, endReason, exitStatus }, { state: 'stopped', endReason: 'signaled', exitStatus: 9 });
+    assert.deepEqual(await client.events('fresh'), ['created', 'died: its pid 1 was ended by signal 9']);
+    assert.equal((await client.run('fresh', 'echo $FRESH')).out, 'yes\n');
+    assert.equal((await client.describe('fresh')).generation, 2);
+  },
+};
+
+const settings = {
+  prepare: makeFresh,
+  act: ({ client }) => client.put(path, { limits: { memoryBytes: 200 << 20, pids: 55 }, labels: { of: 'others' } }),
+  async check(world, { acknowledged }) {
+    const { limits: told, labels } = await world.client.describe('fresh');
+    const isNew = labels.of === 'others';
+    assert.ok(isNew || !acknowledged);
+    assert.deepEqual(world.host.limits(await world.groupOf('fresh')), isNew ? { memoryBytes: 200 << 20, pids: 55 } : limits);
+    assert.deepEqual([told.memoryBytes, told.pids], isNew ? [200 << 20, 55] : [limits.memoryBytes, limits.pids]);
+  },
+};
+
+const keys = {
+  prepare: async ({ client }) => (await client.post('/v1/keys', { label: 'before' })).json,
+  act: ({ client }) => client.post('/v1/keys', { label: 'lost' }),
+  async check({ client }, outcome, memo) {
+    const labels = (await client.get('/v1/keys')).json.keys.map(({ label }) => label);
+    assert.deepEqual(labels.filter((label) => label !== 'lost'), ['before']);
+    assert.equal((await new Client(client.port, memo.key).get('/v1/sandboxes')).status, 200, 'a key that was given out is not known');
+  },
+};
+
+/* It dies while it starts. */
+const adopt = { prepare: makeFresh, act: async () => {}, check: createCheck, startsOnly: true };
+
+const adoptUnclaimed = {
+  ...destroy,
+  async prepare(world) {
+    await makeFresh(world);
+    await world.end('SIGTERM');
+    await world.serve('destroy.stored');
+    await world.client.remove('fresh').catch(() => {});
+    await world.died();
+  },
+  act: async () => {},
+  startsOnly: true,
+};
+
+export const scenarios = {
+  adopt, adoptUnclaimed, claim, create, destroy, end, exec, execDone, execKept, fail, keys, settings, shutdownPool, sleep, wake, write,
+};
