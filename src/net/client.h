@@ -19,7 +19,7 @@ struct http_client;
 struct http_call;
 
 struct http_client_config {
-    /* Makes a connected or connecting non-blocking socket: fd, or -1 with *err. */
+    /* Makes a connected or connecting non-blocking socket (TCP: with TCP_NODELAY): fd, or -1 with *err. */
     int (*connect)(void *data, struct berm_error *err);
     void *data;
     uint32_t max_idle;        /* connections kept for reuse; 8 */

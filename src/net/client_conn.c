@@ -9,12 +9,11 @@
 
 #include "scratch.h"
 
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <sys/socket.h>
 
-#define READS_PER_TURN 4
-#define MAX_INTERIM    16
+#define READS_PER_TURN   4
+#define FLUSHES_PER_TURN 32
+#define MAX_INTERIM      16
 
 static const struct h1_limits response_limits = { .max_head = 32 << 10, .max_headers = H1_MAX_HEADERS };
 
@@ -44,7 +43,6 @@ struct client_conn *client_conn_new(struct http_client *client, struct berm_erro
 {
     _cleanup_close_ int fd = client->config.connect(client->config.data, err);
     _cleanup_free_ struct client_conn *conn = NULL;
-    int on = 1;
 
     if (fd < 0)
         return NULL;
@@ -53,8 +51,6 @@ struct client_conn *client_conn_new(struct http_client *client, struct berm_erro
         berm_fail(err, BERM_E_SYSTEM, errno, "watch a connection");
         return NULL;
     }
-    /* Meant for TCP; a unix socket refuses it, which is as good. */
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
     conn->client = client;
     loop_timer_init(&conn->timer, on_timer);
     buf_init(&conn->in, NET_SCRATCH);
@@ -286,6 +282,11 @@ static bool step(struct client_conn *conn)
     if (conn->failed)
         return false;
     if (conn->call && conn->call->dirty && !conn->blocked) {
+        /* A writer that always has more, to a peer that always takes it, must not fill a turn of the loop. */
+        conn->yielded = conn->flushes == FLUSHES_PER_TURN;
+        if (conn->yielded)
+            return false;
+        conn->flushes++;
         flush(conn);
         return true;
     }
@@ -306,6 +307,8 @@ static void drive(struct client_conn *conn, struct str input)
 {
     conn->input = input;
     conn->driving = true;
+    conn->yielded = false;
+    conn->flushes = 0;
     while (step(conn))
         ;
     conn->driving = false;
@@ -320,7 +323,7 @@ static void drive_kept(struct client_conn *conn)
 
 static bool wants_input(const struct client_conn *conn)
 {
-    return !conn->failed && (conn->phase != CLIENT_BODY || !conn->call->paused);
+    return !conn->failed && !conn->yielded && (conn->phase != CLIENT_BODY || !conn->call->paused);
 }
 
 /* --- after moving --- */
@@ -394,6 +397,8 @@ static void settle(struct client_conn *conn)
     buf_release_if_empty(&conn->in);
     update_events(conn);
     arm_timer(conn);
+    if (conn->yielded)
+        client_conn_wake(conn);
 }
 
 void client_run_ready(struct loop_deferred *deferred)
@@ -467,6 +472,8 @@ static void on_event(struct loop_io *io, uint32_t events)
     struct client_conn *conn = container_of(io, struct client_conn, io);
     struct http_client *client = conn->client;
 
+    if (conn->queued)
+        return; /* its turn comes behind this batch, and the event comes again */
     client_enter(client);
     if (events & EPOLLOUT) {
         conn->blocked = false;

@@ -39,6 +39,8 @@ struct client_conn {
     bool muted;   /* not waiting for EPOLLIN: the call is paused and there is something to read */
     bool parked;  /* out of epoll altogether: the call is paused and the peer has hung up */
     bool driving, queued;
+    bool yielded; /* too much at once: go on in the next turn */
+    uint8_t flushes;
     bool failed; /* to be destroyed; the reason is in the call */
     bool gone;   /* destroyed, memory not freed yet */
 };

@@ -11,7 +11,7 @@ void head_writer_free(struct head_writer *w)
     buf_free(&w->out);
 }
 
-void head_add(struct head_writer *w, struct str s)
+void head_add_slowly(struct head_writer *w, struct str s)
 {
     if (buf_append_str(&w->out, s) < 0)
         w->failed = true;

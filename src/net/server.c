@@ -53,9 +53,11 @@ static void on_listener(struct loop_io *io, uint32_t events)
 
     (void)events;
     for (int i = 0; i < ACCEPT_BATCH; i++) {
-        int fd = accept4(io->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        union peer_address peer = { .any.sa_family = AF_UNSPEC };
+        socklen_t len = sizeof(peer);
+        int fd = accept4(io->fd, &peer.any, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0) {
-            http_conn_new(server, fd, io->fd);
+            http_conn_new(server, fd, io->fd, &peer);
             continue;
         }
         if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS)
@@ -64,6 +66,27 @@ static void on_listener(struct loop_io *io, uint32_t events)
         if (errno != ECONNABORTED && errno != EINTR && errno != EPROTO)
             return;
     }
+}
+
+/*
+ * Small writes go out at once, and a client that vanished without a word is found out within two minutes, although
+ * a request may take hours. Accepted sockets inherit all of it.
+ */
+static void set_tcp_options(int fd)
+{
+    static const struct {
+        int level, name, value;
+    } options[] = {
+        { IPPROTO_TCP, TCP_NODELAY, 1 },    { SOL_SOCKET, SO_KEEPALIVE, 1 }, { IPPROTO_TCP, TCP_KEEPIDLE, 60 },
+        { IPPROTO_TCP, TCP_KEEPINTVL, 15 }, { IPPROTO_TCP, TCP_KEEPCNT, 4 },
+    };
+    int domain = AF_UNIX;
+    socklen_t len = sizeof(domain);
+
+    if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) < 0 || domain == AF_UNIX)
+        return;
+    for (size_t i = 0; i < ARRAY_SIZE(options); i++)
+        setsockopt(fd, options[i].level, options[i].name, &options[i].value, sizeof(int));
 }
 
 int http_server_listen_fd(struct http_server *server, int listen_fd)
@@ -75,6 +98,7 @@ int http_server_listen_fd(struct http_server *server, int listen_fd)
         close_fd(&listen_fd);
         return -1;
     }
+    set_tcp_options(listen_fd);
     listener->server = server;
     listener->next = server->listeners;
     server->listeners = listener;
@@ -83,7 +107,12 @@ int http_server_listen_fd(struct http_server *server, int listen_fd)
 
 int http_server_adopt_connection(struct http_server *server, int fd)
 {
-    return http_conn_new(server, fd, -1);
+    union peer_address peer = { .any.sa_family = AF_UNSPEC };
+    socklen_t len = sizeof(peer);
+
+    getpeername(fd, &peer.any, &len);
+    set_tcp_options(fd);
+    return http_conn_new(server, fd, -1, &peer);
 }
 
 static void stop_accepting(struct http_server *server)

@@ -8,7 +8,6 @@
  */
 #include "server_internal.h"
 
-#include <netinet/tcp.h>
 #include <sys/socket.h>
 
 #define READS_PER_TURN  4
@@ -20,27 +19,16 @@ static void on_timer(struct loop_timer *timer);
 
 /* --- birth --- */
 
-static void store_peer(struct http_conn *conn)
+static void store_peer(struct http_conn *conn, const union peer_address *peer)
 {
-    union {
-        struct sockaddr any;
-        struct sockaddr_in v4;
-        struct sockaddr_in6 v6;
-        struct sockaddr_storage storage;
-    } peer;
-    socklen_t len = sizeof(peer);
-
-    conn->family = AF_UNSPEC;
-    if (getpeername(conn->io.fd, &peer.any, &len) < 0)
-        return;
-    conn->family = peer.any.sa_family;
+    conn->family = peer->any.sa_family;
     if (conn->family == AF_INET) {
         memset(conn->address + 10, 0xff, 2);
-        memcpy(conn->address + 12, &peer.v4.sin_addr, 4);
-        conn->port = ntohs(peer.v4.sin_port);
+        memcpy(conn->address + 12, &peer->v4.sin_addr, 4);
+        conn->port = ntohs(peer->v4.sin_port);
     } else if (conn->family == AF_INET6) {
-        memcpy(conn->address, &peer.v6.sin6_addr, 16);
-        conn->port = ntohs(peer.v6.sin6_port);
+        memcpy(conn->address, &peer->v6.sin6_addr, 16);
+        conn->port = ntohs(peer->v6.sin6_port);
     }
 }
 
@@ -114,24 +102,20 @@ static void arm_timer(struct http_conn *conn)
         http_conn_fail(conn);
 }
 
-int http_conn_new(struct http_server *server, int fd, int listener_fd)
+int http_conn_new(struct http_server *server, int fd, int listener_fd, const union peer_address *peer)
 {
     struct http_conn *conn = calloc(1, sizeof(*conn));
-    int on = 1;
 
     if (!conn)
         goto refuse;
     conn->server = server;
     conn->listener_fd = listener_fd;
-    conn->io.fd = fd;
-    store_peer(conn);
+    store_peer(conn, peer);
     if (server->draining || over_limit(server, conn)) {
         server->stats.refused_total++;
         errno = EBUSY;
         goto refuse;
     }
-    if (conn->family != AF_UNIX)
-        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
     loop_timer_init(&conn->timer, on_timer);
     buf_init(&conn->in, NET_SCRATCH);
     if (loop_io_add(server->loop, &conn->io, fd, EPOLLIN | EPOLLRDHUP, on_event) < 0)
@@ -197,7 +181,7 @@ static void drive_kept(struct http_conn *conn)
 
 bool http_conn_wants_input(const struct http_conn *conn)
 {
-    if (conn->failed || conn->phase == CONN_WAIT)
+    if (conn->failed || conn->yielded || conn->phase == CONN_WAIT)
         return false;
     return conn->phase != CONN_BODY || !conn->ex->paused || conn->ex->ended;
 }
@@ -268,6 +252,8 @@ static void settle(struct http_conn *conn)
     buf_release_if_empty(&conn->in);
     update_deadlines(conn);
     update_events(conn);
+    if (conn->yielded)
+        http_conn_wake(conn);
 }
 
 void http_conn_wake(struct http_conn *conn)
@@ -394,6 +380,8 @@ static void on_event(struct loop_io *io, uint32_t events)
 {
     struct http_conn *conn = container_of(io, struct http_conn, io);
 
+    if (conn->queued)
+        return; /* its turn comes behind this batch, and the event comes again */
     if (events & EPOLLOUT) {
         conn->blocked = false;
         if (conn->ex)

@@ -12,6 +12,8 @@
 
 #include <sys/socket.h>
 
+#define MOVES_PER_TURN  32 /* requests begun and sends: one client must not fill a turn of the loop */
+#define FLUSH_AT        ((size_t)64 << 10)
 #define SKIP_BYTES      ((uint64_t)64 << 10)
 #define LINGER_BYTES    ((uint64_t)64 << 20)
 #define LINGER_TOTAL_MS 10000
@@ -153,6 +155,14 @@ static void begin_request(struct http_conn *conn, size_t n)
         server->handler.on_request(ex, head, server->handler.data);
 }
 
+/* Takes one off the budget; when it is used up, the connection goes on in the next turn of the loop. */
+static bool may_spend(struct http_conn *conn)
+{
+    conn->yielded = conn->budget == 0;
+    conn->budget -= conn->yielded ? 0 : 1;
+    return !conn->yielded;
+}
+
 /* Parsing again for every byte of a slow head would be quadratic: only a further line can complete it. */
 static bool may_complete_head(const struct http_conn *conn)
 {
@@ -167,7 +177,7 @@ static bool step_head(struct http_conn *conn)
     struct http_exchange *ex;
     ssize_t n = 0;
 
-    if (conn->input.n == 0)
+    if (conn->input.n == 0 || !may_spend(conn))
         return false;
     ex = spare_exchange(conn->server);
     if (!ex) {
@@ -209,7 +219,10 @@ static bool step_body(struct http_conn *conn)
     ex->continue_pending = false;
     took = h1_body_feed(&conn->body, conn->input.p, conn->input.n, &content, &done);
     if (took < 0) {
-        http_conn_error(conn, 400);
+        if (ex->ended)
+            conn->keep_alive = false; /* the response is made, it only has to reach the client */
+        else
+            http_conn_error(conn, 400);
         conn->body = (struct h1_body){ .framing = H1_UNTIL_CLOSE };
         return true;
     }
@@ -265,21 +278,8 @@ static bool step_linger(struct http_conn *conn)
     return false;
 }
 
-/* One move; true if another one may be possible. */
-static bool step(struct http_conn *conn)
+static bool move_on(struct http_conn *conn)
 {
-    struct http_exchange *ex = conn->ex;
-
-    if (conn->failed)
-        return false;
-    if (ex && ex->dirty && !conn->blocked) {
-        http_exchange_flush(ex);
-        return true;
-    }
-    if (ex && ex->ended && outq_empty(&ex->out)) {
-        finish_exchange(conn);
-        return true;
-    }
     switch (conn->phase) {
     case CONN_HEAD:
         return step_head(conn);
@@ -295,11 +295,42 @@ static bool step(struct http_conn *conn)
     return false;
 }
 
+static bool can_flush(const struct http_conn *conn)
+{
+    return !conn->failed && conn->ex && conn->ex->dirty && !conn->blocked;
+}
+
+static bool flush(struct http_conn *conn)
+{
+    if (!may_spend(conn))
+        return false;
+    http_exchange_flush(conn->ex);
+    return true;
+}
+
+/* One move; true if another one may be possible. What is queued goes out when it is much, or all there is to do. */
+static bool step(struct http_conn *conn)
+{
+    if (conn->failed)
+        return false;
+    if (can_flush(conn) && (conn->ex->ended || conn->ex->out.bytes >= FLUSH_AT))
+        return flush(conn);
+    if (conn->ex && conn->ex->ended && outq_empty(&conn->ex->out)) {
+        finish_exchange(conn);
+        return true;
+    }
+    if (move_on(conn))
+        return true;
+    return can_flush(conn) && flush(conn);
+}
+
 void http_conn_drive(struct http_conn *conn, struct str input)
 {
     conn->input = input;
     conn->driving = true;
-    while (step(conn))
+    conn->yielded = false;
+    conn->budget = MOVES_PER_TURN;
+    while (!conn->yielded && step(conn))
         ;
     conn->driving = false;
 }

@@ -6,6 +6,7 @@
 #include "server.h"
 
 #include <netinet/in.h>
+#include <sys/socket.h>
 
 /*
  * A connection is in one phase. HEAD: waiting for a request or reading its head. BODY: an exchange is there and its
@@ -17,6 +18,13 @@
 enum conn_phase { CONN_HEAD, CONN_BODY, CONN_WAIT, CONN_SKIP, CONN_LINGER };
 
 enum conn_deadline { DEADLINE_NONE, DEADLINE_IDLE, DEADLINE_HEAD, DEADLINE_BODY, DEADLINE_SKIP, DEADLINE_LINGER };
+
+union peer_address {
+    struct sockaddr any;
+    struct sockaddr_in v4;
+    struct sockaddr_in6 v6;
+    struct sockaddr_storage storage;
+};
 
 struct http_listener {
     struct loop_io io;
@@ -65,6 +73,8 @@ struct http_conn {
     sa_family_t family;
     uint16_t port;
     uint8_t address[16]; /* IPv4 as ::ffff:a.b.c.d */
+    uint16_t budget;     /* moves left in this drive */
+    bool yielded;        /* it was used up: go on in the next turn */
     bool keep_alive;     /* after the response in progress */
     bool driving;        /* inside drive(): callbacks need not wake the connection up */
     bool queued;         /* on the server's ready list */
@@ -106,7 +116,7 @@ struct http_exchange {
 };
 
 /* server_conn.c */
-int http_conn_new(struct http_server *server, int fd, int listener_fd);
+int http_conn_new(struct http_server *server, int fd, int listener_fd, const union peer_address *peer);
 /* Calls on_close if there is an exchange, and takes the connection out of everything. Freed by the deferred call.
  */
 void http_conn_destroy(struct http_conn *conn);

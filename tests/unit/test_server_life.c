@@ -439,6 +439,29 @@ static void unix_peers_are_local(void **state)
     assert_int_equal(seen.listener, -1);
 }
 
+static void a_client_with_many_requests_does_not_fill_a_turn(void **state)
+{
+    static const char one[] = REQUEST("GET /hello", "");
+    static char many[1000 * sizeof(one)];
+    struct peer other;
+    size_t n = 0;
+
+    (void)state;
+    for (int i = 0; i < 1000; i++, n += sizeof(one) - 1)
+        memcpy(many + n, one, sizeof(one) - 1);
+    assert_int_equal(http_server_adopt_connection(server, peer_pair(&other)), 0);
+    assert_int_equal(send(peer.fd, many, n, 0), (ssize_t)n);
+    turn();
+    assert_in_range(seen.requests, 1, 100);
+    peer_send(&other, STR(REQUEST("GET /hello", "")));
+    turn();
+    assert_true(peer_has(&other, "hello"));
+    assert_in_range(seen.requests, 1, 300);
+    for (int i = 0; i < 1000; i++)
+        expect_response("HTTP/1.1 200", "", "hello");
+    peer_close(&other);
+}
+
 static int setup_few(void **state)
 {
     http_limits_default(&limits);
@@ -613,6 +636,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(freeing_the_server_closes_open_exchanges, setup, teardown),
         cmocka_unit_test_setup_teardown(tcp_listeners_serve_and_know_their_peers, setup, teardown),
         cmocka_unit_test_setup_teardown(unix_peers_are_local, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_client_with_many_requests_does_not_fill_a_turn, setup, teardown),
         cmocka_unit_test_setup_teardown(connections_over_the_limit_are_closed, setup_few, teardown),
         cmocka_unit_test_setup_teardown(accepting_goes_on_after_descriptors_ran_out, setup, teardown),
         cmocka_unit_test_setup_teardown(an_upgrade_hands_the_socket_and_the_rest_over, setup, teardown),
