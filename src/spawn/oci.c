@@ -13,6 +13,7 @@
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <sys/wait.h>
 
 #define LOG_NAME    "log"
@@ -145,33 +146,55 @@ static int attach_agent(int dir, int root)
     return mount_attach(agent, root, OCI_AGENT_NAME);
 }
 
-static int fill_bundle(const struct oci *oci, const struct child_plan *plan)
+static int write_bundle(const struct oci *oci, const struct child_plan *plan)
+{
+    _cleanup_close_ int bundle = -EBADF;
+
+    if (mkdirat(oci->dir_fd, plan->name, 0700) < 0)
+        return -1;
+    bundle = openat(oci->dir_fd, plan->name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    return bundle < 0 ? -1 : oci_config_write(bundle, oci, plan);
+}
+
+/*
+ * The runtime looks for the root as root of the sandbox, who may not walk through directories that are closed to
+ * others, as the data directory's parents may be. So this directory, which holds nothing that the runtime needs, is
+ * covered with one that holds the root, and a null device: crun gives its standard streams to root of the sandbox,
+ * and /dev/null is not ours to give away.
+ */
+static int make_place(void)
+{
+    static const struct mount_option options[] = { { "mode", "0711" }, { "nr_inodes", "8" }, { NULL, NULL } };
+    _cleanup_close_ int place = mount_new("tmpfs", options, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC);
+
+    if (place < 0 || mkdirat(place, "rootfs", 0711) < 0 ||
+        mknodat(place, "null", S_IFCHR | 0666, makedev(1, 3)) < 0)
+        return -1;
+    return mount_attach(place, AT_FDCWD, RANGE_CLAIM_DIR);
+}
+
+static int attach_root(const struct oci *oci, const struct child_plan *plan)
 {
     _cleanup_close_ int dir = open(oci->directory, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    _cleanup_close_ int bundle = -EBADF, root = -EBADF;
+    _cleanup_close_ int root = -EBADF;
 
-    if (dir < 0 || mkdirat(dir, plan->name, 0700) < 0)
+    if (dir < 0 || make_place() < 0 || mount_attach(plan->tree_fd, AT_FDCWD, OCI_ROOT) < 0)
         return -1;
-    bundle = openat(dir, plan->name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (bundle < 0 || mkdirat(bundle, "rootfs", 0700) < 0 || oci_config_write(bundle, oci, plan) < 0)
-        return -1;
-    if (mount_attach(plan->tree_fd, bundle, "rootfs") < 0)
-        return -1;
-    root = openat(bundle, "rootfs", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    root = open(OCI_ROOT, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     return root < 0 ? -1 : attach_agent(dir, root);
 }
 
-/* As the runtime and after it the agent have them: 0 to 2 /dev/null, 3 the agent's socket. */
-static int arrange_descriptors(int listen_fd)
+/* As the runtime and after it the agent have them: 0 to 2 the null device, 3 the agent's socket (or nothing). */
+static int arrange_descriptors(const char *null_device, int listen_fd)
 {
-    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    int null = open(null_device, O_RDWR | O_CLOEXEC | O_NOCTTY);
 
     for (int fd = 0; null >= 0 && fd <= 2; fd++)
         if (dup2(null, fd) < 0)
             return -1;
-    if (null < 0 || dup2(listen_fd, SPAWN_AGENT_FD) < 0)
+    if (null < 0 || (listen_fd >= 0 && dup2(listen_fd, SPAWN_AGENT_FD) < 0))
         return -1;
-    return close_range(SPAWN_AGENT_FD + 1, ~0U, CLOSE_RANGE_CLOEXEC);
+    return close_range(listen_fd >= 0 ? SPAWN_AGENT_FD + 1 : SPAWN_AGENT_FD, ~0U, CLOSE_RANGE_CLOEXEC);
 }
 
 struct command {
@@ -242,8 +265,9 @@ static _Noreturn void child_main(const struct oci *oci, const struct child_plan 
     DO(JOIN_CGROUP, cgroup_join_v1(plan->cgroups, plan->name));
     DO(JOIN_NETNS, setns(plan->netns_fd, CLONE_NEWNET));
     DO(OCI_HOST, enter_host(oci));
-    DO(OCI_BUNDLE, fill_bundle(oci, plan));
-    DO(DESCRIPTORS, arrange_descriptors(plan->listen_fd));
+    DO(OCI_BUNDLE, write_bundle(oci, plan));
+    DO(OCI_BUNDLE, attach_root(oci, plan));
+    DO(DESCRIPTORS, arrange_descriptors(OCI_NULL, plan->listen_fd));
     DO(OCI_EXEC, exec_run(oci, plan->name));
     _exit(1);
 }
@@ -311,7 +335,7 @@ pid_t oci_started(const struct oci *oci, const char *name, int wait_status, stru
 
     if (!WIFEXITED(wait_status) || WEXITSTATUS(wait_status) != 0) {
         read_log(oci, name, text);
-        return berm_fail(err, BERM_E_SYSTEM, ECANCELED, "OCI runtime: %.120s", text[0] ? text : "it failed");
+        return berm_fail(err, BERM_E_SYSTEM, 0, "OCI runtime: %.110s", text[0] ? text : "it failed");
     }
     snprintf(path, sizeof(path), "%s/" PID_NAME, name);
     n = read_small_file(oci->dir_fd, path, text, sizeof(text));
@@ -328,7 +352,7 @@ static _Noreturn void delete_main(const struct oci *oci, const char *name)
     struct command c;
 
     unblock_signals();
-    if (enter_host(oci) < 0 || arrange_descriptors(open("/dev/null", O_RDWR | O_CLOEXEC)) < 0)
+    if (enter_host(oci) < 0 || arrange_descriptors("/dev/null", -EBADF) < 0)
         _exit(1);
     begin_command(&c, oci, name);
     add(&c, "delete");

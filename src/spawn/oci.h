@@ -3,7 +3,7 @@
  *
  * Theory of operation. The worker does what it does for its own sandboxes: ids, network namespace, cgroups, quota
  * and agent socket come from a slot, and a child puts the root together. That child then goes back to the host's
- * mount namespace (a copy of its own, private), hangs the finished root into a bundle directory and executes
+ * mount namespace (a copy of its own, private), hangs the finished root in, writes a bundle and executes
  * `<runtime> run --detach`. The runtime makes user, mount, pid, uts, ipc and cgroup namespaces, the filter and
  * the capabilities; the network namespace and the cgroups are those that it was started in. When it has exited, the
  * sandbox's first process is a child of the worker, a subreaper, and is watched like any other; its pid is in a
@@ -11,7 +11,8 @@
  *
  *   <data>/oci/agent         a copy of the agent that can be executed but not read
  *   <data>/oci/state/        the runtime's --root
- *   <data>/oci/s12/          bundle: config.json, rootfs (a mount point), pid, log
+ *   <data>/oci/s12/          bundle: config.json, pid, log
+ *   /run/berm/rootfs         in that child's namespace only: the root, on a path that root of the sandbox may walk
  *
  * Nothing of a client reaches the bundle but numbers and a checked host name.
  */
@@ -19,11 +20,14 @@
 
 #include "base/error.h"
 #include "child.h"
+#include "range.h"
 
 #include <sys/types.h>
 
 #define OCI_AGENT_NAME  ".berm-agent" /* in the root of the sandbox, a mount of our copy */
-#define OCI_INNER_GROUP "oci"         /* the runtime's own cgroup, where it insists on one */
+#define OCI_ROOT        RANGE_CLAIM_DIR "/rootfs"
+#define OCI_NULL        RANGE_CLAIM_DIR "/null"
+#define OCI_INNER_GROUP "oci" /* the runtime's own cgroup, where it insists on one */
 
 enum oci_kind { OCI_CRUN, OCI_RUNC };
 

@@ -56,6 +56,21 @@ static void write_process(FILE *out, const struct child_plan *plan)
     fputs("}},", out);
 }
 
+/*
+ * Runtimes put nodes and links of their own into /dev, so it has to be theirs. /sys stays the one of the tree: they
+ * could not mount sysfs, for the network namespace is not the sandbox's.
+ */
+#define MOUNTS                                                                                                     \
+    "{\"destination\":\"/"                                                                                         \
+    "proc\",\"type\":\"proc\",\"source\":\"proc\",\"options\":[\"nosuid\",\"noexec\",\"nodev\"]},"                 \
+    "{\"destination\":\"/"                                                                                         \
+    "dev\",\"type\":\"tmpfs\",\"source\":\"tmpfs\",\"options\":[\"nosuid\",\"mode=755\",\"size=64k\"]},"           \
+    "{\"destination\":\"/dev/pts\",\"type\":\"devpts\",\"source\":\"devpts\",\"options\":[\"nosuid\",\"noexec\","  \
+    "\"newinstance\",\"ptmxmode=0666\",\"mode=0620\",\"gid=5\",\"max=256\"]},"                                     \
+    "{\"destination\":\"/dev/"                                                                                     \
+    "shm\",\"type\":\"tmpfs\",\"source\":\"shm\",\"options\":[\"nosuid\",\"noexec\",\"nodev\","                    \
+    "\"mode=1777\",\"size=64m\",\"nr_inodes=65536\"]}"
+
 /* The same as procfs.c has. A path that the kernel does not have is skipped by the runtime. */
 #define MASKED                                                                                                     \
     "[\"/proc/acpi\",\"/proc/asound\",\"/proc/scsi\",\"/proc/interrupts\",\"/proc/kallsyms\",\"/proc/kcore\","     \
@@ -136,11 +151,9 @@ int oci_config_write(int bundle_fd, const struct oci *oci, const struct child_pl
         close_fd(&fd);
         return -1;
     }
-    fputs("{\"ociVersion\":\"1.0.2\",\"root\":{\"path\":\"rootfs\",\"readonly\":false},", out);
+    fputs("{\"ociVersion\":\"1.0.2\",\"root\":{\"path\":\"" OCI_ROOT "\",\"readonly\":false},", out);
     fprintf(out, "\"hostname\":\"%s\",", plan->hostname);
-    fputs("\"mounts\":[{\"destination\":\"/proc\",\"type\":\"proc\",\"source\":\"proc\","
-          "\"options\":[\"nosuid\",\"noexec\",\"nodev\"]}],",
-          out);
+    fputs("\"mounts\":[" MOUNTS "],", out);
     write_process(out, plan);
     fine = oci->kind != OCI_CRUN || write_filter_program(out, plan->filter) == 0;
     write_linux(out, oci, plan);
