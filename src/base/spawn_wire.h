@@ -19,10 +19,10 @@
 #define SPAWN_WIRE_VERSION 1
 
 enum spawn_op {
-    SPAWN_OP_HELLO = 1,  /* -> reply.hello: what this host offers */
-    SPAWN_OP_CREATE = 2, /* make and start a sandbox; reply when pid 1 runs the agent */
-    SPAWN_OP_SET_LIMITS = 3,
-    SPAWN_OP_KILL = 4,    /* all processes, now; the exit event follows */
+    SPAWN_OP_HELLO = 1,      /* -> reply.hello: what this host offers */
+    SPAWN_OP_CREATE = 2,     /* make and start a sandbox; reply when pid 1 runs the agent */
+    SPAWN_OP_SET_LIMITS = 3, /* all but `nofile`, which a process carries from its start */
+    SPAWN_OP_KILL = 4,       /* all processes, now; the exit event follows */
     SPAWN_OP_DESTROY = 5, /* kill if alive, then free everything; the reply comes once nothing of it runs any more,
                              the rest is cleaned behind it */
     SPAWN_OP_STAT = 6,    /* resource use */

@@ -368,11 +368,13 @@ static int begin_start(struct sandbox *sandbox, struct pool_claim *claim, struct
 {
     struct daemon *daemon = sandbox->daemon;
     const struct image_entry *image = image_cache_resolve(daemon->images, sandbox->row.image, err);
+    /* Every limit but this one can be changed in a sandbox that runs. */
+    bool fits_pool = sandbox->row.limits.nofile == daemon->default_limits.nofile;
     uint64_t key;
 
     if (!image)
         return -1;
-    if (!pool_claim(daemon->pool, image->digest, claim) && check_room(daemon, err) < 0)
+    if (!(fits_pool && pool_claim(daemon->pool, image->digest, claim)) && check_room(daemon, err) < 0)
         return -1;
     key = claim->link ? claim->key : instance_new_key(&daemon->registry);
     memcpy(sandbox->row.digest, image->digest, sizeof(sandbox->row.digest));

@@ -56,10 +56,6 @@ static const char *change_limits(struct worker *w, struct sandbox *s, const stru
     _cleanup_close_ int subvolume = -EBADF;
 
     slot_name(s->index, name);
-    if (limits->nofile != s->limits.nofile) {
-        errno = EINVAL; /* a process carries it from its start */
-        return "open files limit of a running sandbox";
-    }
     if (cgroup_set_limits(&w->cgroups, name, &s->limits, limits) < 0)
         return "set cgroup limits";
     if (limits->disk_bytes == s->limits.disk_bytes)
@@ -70,6 +66,19 @@ static const char *change_limits(struct worker *w, struct sandbox *s, const stru
     return NULL;
 }
 
+int control_restore_limits(const struct sandbox *s)
+{
+    struct worker *w = s->worker;
+    char name[SLOT_NAME_SIZE];
+    _cleanup_close_ int subvolume = -EBADF;
+
+    slot_name(s->index, name);
+    if (cgroup_set_limits(&w->cgroups, name, NULL, &s->limits) < 0)
+        return -1;
+    subvolume = open_subvolume(w, name);
+    return subvolume < 0 ? -1 : disk_set_limit(subvolume, s->limits.disk_bytes);
+}
+
 /* All or nothing: what was changed before the failure is set back. */
 void control_set_limits(struct worker *w, struct sandbox *s, const struct spawn_request *request)
 {
@@ -78,10 +87,12 @@ void control_set_limits(struct worker *w, struct sandbox *s, const struct spawn_
     int saved = errno;
 
     slot_name(s->index, name);
-    if (failed && saved != EINVAL)
+    if (failed)
         cgroup_set_limits(&w->cgroups, name, NULL, &s->limits);
     if (!failed) {
+        uint32_t nofile = s->limits.nofile; /* a process carries it from its start */
         s->limits = request->limits;
+        s->limits.nofile = nofile;
         FAULT_POINT("spawn.limits.set");
         if (meta_write(s) < 0) {
             failed = "write meta file";
