@@ -320,6 +320,7 @@ static const uint64_t interesting[] = {
     S_IFCHR,
     S_IFBLK,
     S_IFREG,
+    S_IFLNK,
     S_IFSOCK,
     0xffff,
     0x40000,
