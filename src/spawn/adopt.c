@@ -224,6 +224,9 @@ static int adopt(struct worker *w, const struct meta *m)
     }
     s->phase = PHASE_RUNNING;
     table_set_pid(s, m->pid);
+    /* An earlier worker may have died between changing them and recording that. */
+    if (control_restore_limits(s) < 0)
+        log_warn("limits_not_restored", "reason", strerror(errno));
     /* For its lock. An image that is gone all the same changes nothing for what runs on it. */
     if (w->images.images_fd >= 0)
         s->image = image_use(&w->images, m->image_digest, NULL);

@@ -16,8 +16,9 @@ static int write_number(int groupfd, const char *file, uint64_t value)
 }
 
 /*
- * memory+swap must never be below memory, so when it grows it goes first. Without swap accounting its file is
- * missing, and then there is no swap to limit.
+ * memory+swap must never be below memory, so when that grows, the other goes first. Where it is not known what
+ * holds now (`old` is NULL), the kernel's refusal tells. Without swap accounting the other file is missing, and
+ * then there is no swap to limit.
  */
 static int set_memory(int groupfd, const struct spawn_limits *old, uint64_t bytes)
 {
@@ -25,13 +26,14 @@ static int set_memory(int groupfd, const struct spawn_limits *old, uint64_t byte
     static const char with_swap[] = "memory.memsw.limit_in_bytes";
     bool grows = old && bytes > old->memory_bytes;
 
-    if (grows && write_number(groupfd, with_swap, bytes) < 0 && errno != ENOENT)
+    if (!grows && write_number(groupfd, memory, bytes) < 0) {
+        if (old || errno != EINVAL)
+            return -1;
+        grows = true;
+    }
+    if (write_number(groupfd, with_swap, bytes) < 0 && errno != ENOENT)
         return -1;
-    if (write_number(groupfd, memory, bytes) < 0)
-        return -1;
-    if (!grows && write_number(groupfd, with_swap, bytes) < 0 && errno != ENOENT)
-        return -1;
-    return 0;
+    return grows ? write_number(groupfd, memory, bytes) : 0;
 }
 
 int cgroup_v1_set(int groupfd, enum cgroup_controller c, const struct spawn_limits *old,

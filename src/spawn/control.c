@@ -82,24 +82,23 @@ int control_restore_limits(const struct sandbox *s)
 /* All or nothing: what was changed before the failure is set back. */
 void control_set_limits(struct worker *w, struct sandbox *s, const struct spawn_request *request)
 {
+    const struct spawn_limits before = s->limits;
     const char *failed = change_limits(w, s, &request->limits);
-    char name[SLOT_NAME_SIZE];
-    int saved = errno;
 
-    slot_name(s->index, name);
-    if (failed)
-        cgroup_set_limits(&w->cgroups, name, NULL, &s->limits);
     if (!failed) {
-        uint32_t nofile = s->limits.nofile; /* a process carries it from its start */
         s->limits = request->limits;
-        s->limits.nofile = nofile;
+        s->limits.nofile = before.nofile; /* a process carries it from its start */
         FAULT_POINT("spawn.limits.set");
-        if (meta_write(s) < 0) {
+        if (meta_write(s) < 0)
             failed = "write meta file";
-            saved = errno;
-        }
+        FAULT_POINT("spawn.limits.recorded");
     }
-    errno = saved;
+    if (failed) {
+        int saved = errno;
+        s->limits = before;
+        control_restore_limits(s);
+        errno = saved;
+    }
     answer(w, s, SPAWN_OP_SET_LIMITS, request->serial, failed);
 }
 

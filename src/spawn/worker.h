@@ -126,6 +126,7 @@ bool sandbox_clean_some(struct worker *w);
 /* control.c: requests about a sandbox that runs. */
 void control_stat(struct worker *w, struct sandbox *s, uint64_t serial);
 void control_set_limits(struct worker *w, struct sandbox *s, const struct spawn_request *request);
+int control_restore_limits(const struct sandbox *s); /* makes the recorded ones hold; -1 with errno */
 void control_freeze(struct worker *w, struct sandbox *s, const struct spawn_request *request);
 void control_socket(struct worker *w, struct sandbox *s, const struct spawn_request *request);
 
