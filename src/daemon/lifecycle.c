@@ -541,11 +541,25 @@ int lifecycle_load(struct daemon *daemon, const struct sandbox_row *row)
     return row->key ? instance_register(&daemon->registry, &sandbox->instance, row->key) : 0;
 }
 
+/*
+ * We may have died between the commit of other limits and their being set, or berm-spawn between setting them and
+ * telling us, whereupon we kept the old ones. A change under way sets them anyhow.
+ */
+static void restore_limits(struct sandbox *sandbox, const struct spawn_limits *found)
+{
+    struct berm_error err;
+
+    if (sandbox->change || limits_equal(found, &sandbox->row.limits))
+        return;
+    if (instance_set_limits(sandbox->daemon, sandbox->row.key, &sandbox->row.limits, NULL, NULL, &err) < 0)
+        log_warn("sandbox.limits_failed", "sandbox", sandbox->row.id, "error", err.message);
+}
+
 void lifecycle_adopt(struct sandbox *sandbox, const struct spawn_sandbox *found)
 {
     struct daemon *daemon = sandbox->daemon;
-    struct berm_error err;
 
+    restore_limits(sandbox, &found->limits);
     if (sandbox->link) /* berm-spawn restarted, we did not */
         return;
     sandbox->link = agent_link_new(daemon->loop, daemon->run_dirfd, sandbox->row.key, sandbox->row.generation);
@@ -558,10 +572,6 @@ void lifecycle_adopt(struct sandbox *sandbox, const struct spawn_sandbox *found)
     sandbox->used_ms = loop_now_ms(daemon->loop);
     lifecycle_arm_idle(sandbox);
     daemon->metrics.adopted++;
-    /* We may have died between the commit of other limits and their being set. */
-    if (!limits_equal(&found->limits, &sandbox->row.limits) &&
-        instance_set_limits(daemon, sandbox->row.key, &sandbox->row.limits, NULL, NULL, &err) < 0)
-        log_warn("sandbox.limits_failed", "sandbox", sandbox->row.id, "error", err.message);
 }
 
 void lifecycle_flush_touched(struct daemon *daemon)

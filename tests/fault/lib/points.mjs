@@ -58,6 +58,7 @@ export const spawnerPoints = {
   'spawn.keeper.prepared': ['prepare'],
   'spawn.keeper.giving_back': ['giveBack'],
   'spawn.limits.set': ['settings'],
+  'spawn.limits.recorded': ['settings'],
   'spawn.meta.written': ['create', 'settings'],
   'spawn.slot.listener': ['create'],
   'spawn.slot.cgroup': ['create'],
