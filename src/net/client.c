@@ -239,7 +239,7 @@ int client_call_retry(struct http_call *call, bool reused)
     struct berm_error err;
 
     if (call->error.code != BERM_E_EXEC_TRANSPORT_ERROR || !reused || call->retried || call->answered ||
-        sent > call->request_head.out.len)
+        call->write_lost || sent > call->request_head.out.len)
         return -1;
     if (sent > 0 && !call->has_body && !call->idempotent)
         return -1;
@@ -277,7 +277,8 @@ static void write_body(struct http_call *call, const void *p, size_t n)
         parts[0].iov_len = (size_t)snprintf(size, sizeof(size), "%zx\r\n", n);
         parts[2].iov_len = 2;
     }
-    if (n >= DIRECT_WRITE && !call->conn->blocked) {
+    /* Until something has got out, the request may have to move to another connection with all that was written. */
+    if (n >= DIRECT_WRITE && !call->conn->blocked && call->out.sent > call->sent_before) {
         client_conn_send(call->conn, parts, ARRAY_SIZE(parts));
         client_conn_wake(call->conn);
         return;

@@ -79,8 +79,11 @@ int outq_append(struct outq *q, const void *p, size_t n)
 
 int outq_prepend(struct outq *q, const void *p, size_t n)
 {
-    struct outq_item *item = new_item(n);
+    struct outq_item *item;
 
+    if (n == 0)
+        return 0;
+    item = new_item(n);
     if (!item) {
         errno = ENOMEM;
         return -1;

@@ -94,7 +94,11 @@ int http_exchange_listener(const struct http_exchange *ex);
 /* "203.0.113.7:51200" or "unix". */
 void http_peer_name(const struct http_exchange *ex, char *out, size_t out_size);
 
-/* Collects the whole body (at most `limit`, else 413) and calls on_body_end; the bytes are then at http_body(). */
+/*
+ * Collects the whole body (at most `limit`, else 413) instead of giving it to on_body, and calls on_body_end; the
+ * bytes are then at http_body(), until on_close. To be called in on_request, or while the body is paused since
+ * then.
+ */
 void http_collect_body(struct http_exchange *ex, size_t limit);
 struct str http_body(const struct http_exchange *ex);
 void http_body_pause(struct http_exchange *ex);

@@ -204,7 +204,8 @@ static void update_deadlines(struct http_conn *conn)
             set_read_deadline(conn, DEADLINE_IDLE, limits->idle_timeout_ms);
         break;
     case CONN_BODY:
-        if (!http_conn_wants_input(conn))
+        /* Once the response is made, only the client's taking it counts. */
+        if (!http_conn_wants_input(conn) || conn->ex->ended)
             set_read_deadline(conn, DEADLINE_NONE, 0);
         else if (fresh || conn->deadline != DEADLINE_BODY)
             set_read_deadline(conn, DEADLINE_BODY, limits->body_timeout_ms);
@@ -401,14 +402,13 @@ static void on_read_deadline(struct http_conn *conn)
 {
     bool partial_head = conn->deadline == DEADLINE_HEAD;
 
-    if (conn->deadline != DEADLINE_IDLE)
-        conn->server->stats.timeouts_total++;
     conn->read_deadline_ms = 0;
     conn->deadline = DEADLINE_NONE;
     if (!partial_head && conn->phase != CONN_BODY) {
         http_conn_fail(conn);
         return;
     }
+    conn->server->stats.timeouts_total++;
     if (partial_head) {
         conn->phase = CONN_BODY;
         conn->body = (struct h1_body){ .framing = H1_UNTIL_CLOSE };

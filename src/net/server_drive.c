@@ -28,8 +28,7 @@ static struct http_exchange *spare_exchange(struct http_server *server)
     return server->spare;
 }
 
-/* Makes the spare one, with the head in it, that of `conn`. The head's `n` bytes are copied: the input goes away.
- */
+/* Gives the spare one, with the head in it, to `conn`. The head's `n` bytes are copied, for the input goes away. */
 static struct http_exchange *exchange_take(struct http_conn *conn, size_t n)
 {
     struct http_exchange *ex = conn->server->spare;
