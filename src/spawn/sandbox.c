@@ -145,6 +145,25 @@ static int forget_runtime(struct sandbox *s)
     return oci_remove_bundle(&w->oci, name);
 }
 
+/*
+ * A cgroup is busy for a moment after its last process has died. Should one live on that we do not know of, because
+ * a record was wrong about it, it ends here.
+ */
+static int remove_slot(struct sandbox *s)
+{
+    struct worker *w = s->worker;
+    char name[SLOT_NAME_SIZE];
+
+    if (slot_remove(&w->slots, s->index) == 0)
+        return 0;
+    if (errno == EBUSY && s->cleaning_tries > 0) {
+        slot_name(s->index, name);
+        cgroup_kill(&w->cgroups, name);
+        errno = EBUSY;
+    }
+    return -1;
+}
+
 /* Meta file last: as long as it is there, a worker that starts anew finds what is left to take away. */
 static int clean(struct sandbox *s)
 {
@@ -157,7 +176,7 @@ static int clean(struct sandbox *s)
     if (s->backend == SPAWN_BACKEND_OCI && s->index != RANGE_NONE && forget_runtime(s) < 0)
         return -1;
     FAULT_POINT("spawn.destroy.cleaning");
-    if (s->index != RANGE_NONE && slot_remove(&w->slots, s->index) < 0)
+    if (s->index != RANGE_NONE && remove_slot(s) < 0)
         return -1;
     FAULT_POINT("spawn.destroy.parts_removed");
     meta_remove(s);

@@ -176,11 +176,23 @@ static int finish_one_stage(struct slot_maker *maker, struct berm_error *err)
     maker->ready[maker->ready_count++] = *slot;
     free(slot);
     maker->next = NULL;
-    return maker->ready_count < maker->ready_wanted;
+    return maker->ready_count != maker->ready_wanted;
+}
+
+static void remove_last_ready(struct slot_maker *maker)
+{
+    struct slot *slot = &maker->ready[--maker->ready_count];
+
+    slot_close_fds(slot);
+    slot_remove(maker, slot->index);
 }
 
 int slot_prepare(struct slot_maker *maker, struct berm_error *err)
 {
+    if (maker->ready_count > maker->ready_wanted) {
+        remove_last_ready(maker);
+        return 1;
+    }
     if (maker->next)
         return finish_one_stage(maker, err);
     if (maker->ready_count >= maker->ready_wanted)
@@ -198,8 +210,8 @@ int slot_prepare(struct slot_maker *maker, struct berm_error *err)
 
 int slot_set_wanted(struct slot_maker *maker, uint32_t count)
 {
-    /* One more, for the slot that may be half made; never smaller, so that nothing ready is lost. */
-    size_t room = MAX(count, maker->ready_wanted) + 1;
+    /* One more, for the slot that may be half made; what is ready beyond the number goes one by one. */
+    size_t room = MAX(count, maker->ready_count) + 1;
     struct slot *ready = reallocarray(maker->ready, room, sizeof(*ready));
 
     if (!ready)
@@ -282,11 +294,8 @@ int slot_remove(struct slot_maker *maker, uint32_t index)
 
 void slot_remove_ready(struct slot_maker *maker)
 {
-    while (maker->ready_count > 0) {
-        struct slot *slot = &maker->ready[--maker->ready_count];
-        slot_close_fds(slot);
-        slot_remove(maker, slot->index);
-    }
+    while (maker->ready_count > 0)
+        remove_last_ready(maker);
     if (maker->next) {
         slot_close_fds(maker->next);
         slot_remove(maker, maker->next->index);

@@ -48,8 +48,8 @@ struct slot_maker {
 void slot_name(uint32_t index, char name[SLOT_NAME_SIZE]);
 
 /*
- * Does one stage of one slot towards `ready_wanted`, at most a fraction of a millisecond. 1: there is more to do,
- * 0: all are ready, -1: it failed and what it had made is gone again.
+ * Does one stage of one slot towards `ready_wanted`, or removes one too many: at most a fraction of a millisecond.
+ * 1: there is more to do, 0: all are ready, -1: it failed and what it had made is gone again.
  */
 int slot_prepare(struct slot_maker *maker, struct berm_error *err);
 int slot_set_wanted(struct slot_maker *maker, uint32_t count);
