@@ -5,6 +5,7 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
@@ -12,9 +13,13 @@
  * A user namespace needs a first member and maps written from outside. The member shares our memory, so that no
  * page table is copied for it, does nothing but wait, and is killed once the descriptor is open.
  */
-static int member_main(void *unused)
+static int member_main(void *worker)
 {
-    (void)unused;
+    /* It holds a copy of every descriptor, the lock of the data directory too, so it must not outlive the worker.
+     */
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != *(pid_t *)worker)
+        _exit(0);
     for (;;)
         pause();
     return 0;
@@ -43,8 +48,9 @@ static int open_mapped(pid_t member, uint32_t uid_base)
 int userns_new(uint32_t uid_base)
 {
     static _Alignas(16) char stack[4096];
+    pid_t worker = getpid();
     /* No exit signal: the worker's SIGCHLD is about sandboxes. */
-    pid_t member = clone(member_main, stack + sizeof(stack), CLONE_NEWUSER | CLONE_VM | CLONE_FILES, NULL);
+    pid_t member = clone(member_main, stack + sizeof(stack), CLONE_NEWUSER | CLONE_VM | CLONE_FILES, &worker);
     int fd, saved;
 
     if (member < 0)

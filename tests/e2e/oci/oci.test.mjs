@@ -1,0 +1,195 @@
+/*
+ * The OCI back end through the whole daemon: what a client sees must not depend on who makes the container. Runs with each
+ * runtime that is installed (BERM_OCI_RUNTIMES: a colon-separated list instead).
+ */
+import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { Api } from '../lib/api.mjs';
+import { Daemon, until, whyNoDaemon } from '../lib/daemon.mjs';
+
+const MIB = 1 << 20;
+const places = process.env.BERM_OCI_RUNTIMES?.split(':') ?? ['/usr/bin/crun', '/usr/sbin/runc'];
+const runtimes = places.filter((file) => fs.existsSync(file));
+
+function whyNot() {
+  const reason = whyNoDaemon() ?? (runtimes.length === 0 ? 'no OCI runtime is installed' : undefined);
+  if (reason && process.env.BERM_MUST_WORK === '1') throw new Error(`these tests must run here: ${reason}`);
+  return reason;
+}
+
+const skip = whyNot();
+
+/* The processes of the host whose root user is `uid`: those of one sandbox. */
+const processesOf = (uid) =>
+  fs.readdirSync('/proc').filter((name) => /^\d+$/.test(name)).filter((pid) => {
+    try {
+      return fs.readFileSync(`/proc/${pid}/status`, 'utf8').includes(`\nUid:\t${uid}\t`);
+    } catch {
+      return false; /* gone meanwhile */
+    }
+  });
+
+for (const runtime of skip ? [] : runtimes) {
+  describe(`sandboxes made by ${path.basename(runtime)}`, () => {
+    const daemon = new Daemon({ options: ['--sandbox-runtime', `oci:${runtime}`], poolSize: 0 });
+    let api;
+    const bundles = () => fs.readdirSync(path.join(daemon.data, 'oci')).filter((name) => /^s\d/.test(name));
+    const created = async (settings = {}) => {
+      const id = await api.newId();
+      const { status, text } = await api.put(`/v1/sandbox/${id}`, settings);
+      assert.equal(status, 201, text);
+      return id;
+    };
+
+    before(async () => {
+      await daemon.start();
+      api = new Api(daemon);
+    });
+    after(async () => {
+      api?.close();
+      await daemon.stop();
+    });
+
+    test('a command runs, with its output, its status and its standard input', async () => {
+      const id = await created();
+      const plain = await api.exec(id, ['sh', '-c', 'echo out; echo err >&2; exit 7']);
+      assert.deepEqual([plain.out, plain.err, plain.code], ['out\n', 'err\n', 7]);
+      const fed = await api.exec(id, ['cat'], { stdin: 'through\n' });
+      assert.equal(fed.out, 'through\n');
+    });
+
+    test('a session keeps its state', async () => {
+      const id = await created();
+      const { json } = await api.post(`/v1/sandbox/${id}/session`);
+      await api.exec(id, 'here=kept', { session: json.id });
+      assert.equal((await api.exec(id, 'echo $here', { session: json.id })).out, 'kept\n');
+    });
+
+    test('files are written and read back', async () => {
+      const id = await created();
+      const bytes = Buffer.from(Array.from({ length: MIB }, (_, i) => (i * 7) & 0xff));
+      assert.equal((await api.put(`/v1/sandbox/${id}/file/workspace/deep/er/file`, bytes)).status, 200);
+      const back = await api.get(`/v1/sandbox/${id}/file/workspace/deep/er/file`);
+      assert.ok(back.bytes.equals(bytes));
+    });
+
+    test('it is as isolated as the native one: user, namespaces, capabilities, filter, privileges', async () => {
+      const id = await created();
+      const { out } = await api.exec(id, ['grep', '-E', '^(Uid|CapBnd|NoNewPrivs|Seccomp):', '/proc/self/status']);
+      assert.match(out, /Uid:\t0\t/);
+      assert.match(out, /CapBnd:\t00000000800405fb/);
+      assert.match(out, /NoNewPrivs:\t1/);
+      assert.match(out, /Seccomp:\t2/);
+      const map = await api.exec(id, ['cat', '/proc/self/uid_map']);
+      const [inside, outside, count] = map.out.trim().split(/\s+/).map(Number);
+      assert.deepEqual([inside, count], [0, 65536]);
+      assert.ok(outside >= 2 ** 31);
+      const links = await api.exec(id, ['sh', '-c', 'ls /sys/class/net; cat /proc/net/route | wc -l; ls /proc | grep -cE "^[0-9]+$"']);
+      const [network, routes, processes] = links.out.trim().split('\n');
+      assert.equal(network, 'lo');
+      assert.equal(routes, '1');
+      assert.ok(Number(processes) < 8);
+    });
+
+    test("mounts, namespaces and the agent's memory are out of reach", async () => {
+      const id = await created();
+      for (const script of ['mount -t tmpfs none /mnt', 'unshare -U true', 'cat /proc/1/environ', 'cat /.berm-agent', 'echo x > /.berm-agent',
+        'cat /proc/1/exe', 'echo 1 > /proc/sys/kernel/panic'])
+        assert.notEqual((await api.exec(id, ['sh', '-c', script])).code, 0, script);
+      assert.equal((await api.exec(id, ['true'])).code, 0);
+    });
+
+    test('the limits of memory, processes, files and disk hold', async () => {
+      const id = await created({ limits: { memoryBytes: 64 * MIB, pids: 32, nofile: 128, diskBytes: 32 * MIB } });
+      assert.equal((await api.exec(id, ['sh', '-c', 'ulimit -n'])).out, '128\n');
+      const full = await api.exec(id, ['sh', '-c', 'head -c 64M /dev/zero > /workspace/full']);
+      assert.match(full.err, /Disk quota exceeded|No space left/);
+      await api.exec(id, ['rm', '/workspace/full']);
+      const forks = await api.exec(id, ['sh', '-c', 'for i in $(seq 64); do sleep 30 > /dev/null 2>&1 & done']);
+      assert.match(forks.err, /Cannot fork/);
+      const { json } = await api.get(`/v1/sandbox/${id}?usage=true`);
+      assert.ok(json.usage.pids <= 32, `${json.usage.pids} processes`);
+      const eater = await api.exec(id, ['bash', '-c', 'a=$(head -c 128M /dev/zero | tr "\\0" x); echo ${#a}']);
+      assert.notEqual(eater.code, 0);
+    });
+
+    test('changed limits hold at once', async () => {
+      const id = await created();
+      assert.equal((await api.put(`/v1/sandbox/${id}`, { limits: { diskBytes: 16 * MIB } })).status, 200);
+      assert.match((await api.exec(id, ['sh', '-c', 'head -c 32M /dev/zero > /workspace/full'])).err, /Disk quota exceeded|No space left/);
+    });
+
+    test('a port of the sandbox belongs to its own network', async () => {
+      const id = await created();
+      const answer = await api.get(`/v1/sandbox/${id}/container/api/ping`);
+      assert.equal(answer.status, 200);
+    });
+
+    test('destroying takes the processes, the bundle and the state with it', async () => {
+      const known = new Set(bundles());
+      const id = await created();
+      const [bundle] = bundles().filter((name) => !known.has(name));
+      const { out } = await api.exec(id, ['cat', '/proc/self/uid_map']);
+      const uid = out.trim().split(/\s+/)[1];
+      await api.exec(id, ['bash', '-c', 'setsid sleep 600 > /dev/null 2>&1 & true']);
+      assert.ok(processesOf(uid).length >= 2);
+      assert.equal((await api.delete(`/v1/sandbox/${id}`)).status, 204);
+      await until('its processes to end', () => processesOf(uid).length === 0);
+      await until('its bundle to go', () => !bundles().includes(bundle));
+      assert.ok(!fs.readdirSync(path.join(daemon.data, 'oci', 'state')).includes(bundle));
+    });
+
+    test('a sandbox outlives the daemon and the spawner', async () => {
+      const id = await created();
+      await api.exec(id, ['sh', '-c', 'echo kept > /workspace/kept; setsid sleep 600 > /dev/null 2>&1 &']);
+      await daemon.end('SIGKILL');
+      await daemon.start();
+      assert.equal((await api.exec(id, ['cat', '/workspace/kept'])).out, 'kept\n');
+      const worker = daemon.worker();
+      process.kill(worker, 'SIGKILL');
+      await until('another worker', () => daemon.worker() !== worker && daemon.worker() > 0);
+      const after = await until('the sandbox to be served again', async () => {
+        const answer = await api.exec(id, ['cat', '/workspace/kept']);
+        return answer.out === undefined ? false : answer;
+      });
+      assert.equal(after.out, 'kept\n');
+      assert.equal((await api.get(`/v1/sandbox/${id}`)).json.generation, 1);
+      assert.equal((await api.delete(`/v1/sandbox/${id}`)).status, 204);
+    });
+
+    test('eight at once, and nothing of the host is given away', async () => {
+      const ids = await Promise.all(Array.from({ length: 8 }, () => created()));
+      const outputs = await Promise.all(ids.map((id) => api.exec(id, ['echo', id])));
+      assert.deepEqual(outputs.map(({ out }) => out.trim()), ids);
+      const { uid, gid, mode } = fs.statSync('/dev/null');
+      assert.deepEqual([uid, gid, mode & 0o777], [0, 0, 0o666]);
+      await Promise.all(ids.map((id) => api.delete(`/v1/sandbox/${id}`)));
+    });
+  });
+}
+
+/* The daemon ends, and its last words say why. */
+async function refusal(runtime) {
+  const daemon = new Daemon({ options: ['--sandbox-runtime', `oci:${runtime}`], poolSize: 0 });
+  await daemon.start().catch(() => {}); /* it may end before it listens */
+  const [code] = await daemon.exited;
+  assert.equal(code, 1);
+  fs.rmSync(daemon.top, { recursive: true });
+  return daemon.lines.join('\n');
+}
+
+test('a runtime that does not exist, that others can write or that cannot take the agent over is refused', { skip }, async () => {
+  assert.match(await refusal('/nonexistent/crun'), /OCI runtime \/nonexistent\/crun: No such file/);
+  assert.match(await refusal('/usr/bin/runsc'), /neither crun nor runc/);
+  const top = fs.mkdtempSync(path.join(os.tmpdir(), 'berm-oci-'));
+  const program = path.join(top, 'crun');
+  fs.copyFileSync(runtimes[0], program);
+  fs.chmodSync(program, 0o777);
+  assert.match(await refusal(program), /only root can write/);
+  fs.rmSync(top, { recursive: true });
+});
+
+if (skip) test('sandboxes made by an OCI runtime', { skip }, () => {});
