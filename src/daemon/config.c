@@ -241,6 +241,24 @@ static int read_flags(struct config *config, int argc, char *const *argv, struct
 
 /* --- what only makes sense together --- */
 
+/* Beside bermd, where they are installed, or in a build directory; the last place if it is nowhere, for the error.
+ */
+static int find_program(const char *dir, const char *name, const char *part, char **slot, struct berm_error *err)
+{
+    const char *const places[] = { ".", "../libexec/berm", part };
+    char path[4200];
+
+    if (*slot)
+        return 0;
+    for (size_t i = 0; i < ARRAY_SIZE(places); i++) {
+        snprintf(path, sizeof(path), "%s/%s/%s", dir, places[i], name);
+        if (access(path, F_OK) == 0)
+            break;
+    }
+    *slot = strdup(path);
+    return *slot ? 0 : berm_fail(err, BERM_E_SYSTEM, ENOMEM, "settings");
+}
+
 static int default_paths(struct config *config, struct berm_error *err)
 {
     char self[4096];
@@ -254,21 +272,9 @@ static int default_paths(struct config *config, struct berm_error *err)
     self[n] = '\0';
     slash = strrchr(self, '/');
     *slash = '\0';
-    for (int which = 0; which < 2; which++) {
-        char **slot = which ? &config->agent : &config->spawn;
-        const char *name = which ? "berm-agent" : "berm-spawn";
-
-        if (*slot)
-            continue;
-        if (asprintf(slot, "%s/%s", self, name) < 0)
-            return berm_fail(err, BERM_E_SYSTEM, ENOMEM, "settings");
-        if (access(*slot, F_OK) == 0)
-            continue;
-        free(*slot);
-        if (asprintf(slot, "%s/../libexec/berm/%s", self, name) < 0)
-            return berm_fail(err, BERM_E_SYSTEM, ENOMEM, "settings");
-    }
-    return 0;
+    if (find_program(self, "berm-spawn", "../spawn", &config->spawn, err) < 0)
+        return -1;
+    return find_program(self, "berm-agent", "../..", &config->agent, err);
 }
 
 static int check_pair(const char *name, uint64_t value, uint64_t most, struct berm_error *err)

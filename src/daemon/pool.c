@@ -215,28 +215,36 @@ static bool fill_image(struct pool *pool, const struct pool_image *wanted)
     return true;
 }
 
-static bool is_wanted(struct pool *pool, const struct pool_entry *entry)
+/* Which image an entry counts for; SIZE_MAX: none (its name has moved on, or is not kept warm any more). */
+static size_t image_of(struct pool *pool, const struct pool_entry *entry)
 {
     for (size_t i = 0; i < pool->image_count; i++) {
         const struct image_entry *image = image_cache_resolve(pool->daemon->images, pool->images[i].name, NULL);
 
-        if (pool->images[i].target && image && !memcmp(image->digest, entry->digest, 32))
-            return true;
+        if (image && !memcmp(image->digest, entry->digest, sizeof(entry->digest)))
+            return i;
     }
-    return false;
+    return SIZE_MAX;
 }
 
-/* Ends warm ones of images whose name has moved on. */
-static void drop_stale(struct pool *pool)
+/* Ends warm ones that nobody wants any more: of an image of before, or above a target that was made smaller. */
+static void drop_surplus(struct pool *pool)
 {
+    size_t kept[CONFIG_MAX_LISTEN] = { 0 }, total = 0;
     struct list *next;
 
     for (struct list *node = pool->ready.next; node != &pool->ready; node = next) {
         struct pool_entry *entry = container_of(node, struct pool_entry, node);
+        size_t image = image_of(pool, entry);
 
         next = node->next;
-        if (!is_wanted(pool, entry))
+        if (image == SIZE_MAX || kept[image] >= pool->images[image].target ||
+            total >= pool->daemon->config.pool_max) {
             destroy_entry(entry);
+            continue;
+        }
+        kept[image]++;
+        total++;
     }
 }
 
@@ -251,7 +259,7 @@ static void on_timer(struct loop_timer *timer)
         schedule(pool, BUSY_DELAY_MS);
         return;
     }
-    drop_stale(pool);
+    drop_surplus(pool);
     if (pool->ready_count >= daemon->config.pool_max ||
         daemon->registry.by_key.count >= daemon->config.max_sandboxes)
         return;

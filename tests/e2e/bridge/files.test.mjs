@@ -1,0 +1,127 @@
+/* Files through the bridge. */
+import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { after, before, describe } from 'node:test';
+
+import { Api, collect } from '../lib/api.mjs';
+import { Daemon, whyNoDaemon } from '../lib/daemon.mjs';
+import { test } from '../lib/test.mjs';
+
+describe('files', { skip: whyNoDaemon() }, () => {
+  let daemon;
+  let api;
+  let id;
+  const at = (path) => `/v1/sandbox/${id}/file/workspace/${path}`;
+
+  before(async () => {
+    daemon = await new Daemon().start();
+    api = new Api(daemon);
+    id = await api.newId();
+  });
+  after(async () => {
+    api.close();
+    await daemon.stop();
+  });
+
+  test('what is written is read back, byte for byte, at many sizes', async () => {
+    for (const size of [0, 1, 4095, 4096, 65535, 65537, 1 << 20, 5000000]) {
+      const bytes = randomBytes(size);
+      const written = await api.put(at('data.bin'), bytes);
+      assert.equal(written.status, 200, written.text);
+      assert.deepEqual(written.json, { ok: true });
+      const read = await api.get(at('data.bin'));
+      assert.equal(read.headers['content-type'], 'application/octet-stream');
+      assert.equal(Number(read.headers['content-length']), size);
+      assert.ok(read.bytes.equals(bytes), `size ${size}`);
+    }
+  });
+
+  test('parents are made and an existing file is replaced', async () => {
+    await api.put(at('deep/er/file.txt'), 'long content');
+    await api.put(at('deep/er/file.txt'), 'short');
+    assert.equal((await api.get(at('deep/er/file.txt'))).text, 'short');
+  });
+
+  test('names are decoded once: spaces, question marks, percent signs, other scripts', async () => {
+    const names = ['a b', 'q?x', 'h#x', 'p%41', 'é', '😀', "it's", '+', '&=;'];
+    for (const name of names) {
+      await api.put(at(encodeURIComponent(name)), name);
+      assert.equal((await api.get(at(encodeURIComponent(name)))).text, name);
+    }
+    const listed = (await api.exec(id, ['ls', '-1', '/workspace'])).out.split('\n');
+    for (const name of names) assert.ok(listed.includes(name), name);
+  });
+
+  test('what is not there, a directory and a device are errors', async () => {
+    const missing = await api.get(at('nope.txt'));
+    assert.equal(missing.status, 404);
+    assert.equal(missing.json.code, 'workspace_read_not_found');
+    assert.equal(missing.json.error, 'File not found: /workspace/nope.txt');
+    await api.exec(id, ['mkdir', '-p', '/workspace/dir']);
+    for (const path of ['dir', '']) assert.ok((await api.get(`/v1/sandbox/${id}/file/workspace/${path}`)).status >= 400);
+    await api.exec(id, ['ln', '-sf', '/dev/zero', '/workspace/zero']);
+    assert.ok((await api.get(at('zero'))).status >= 400);
+    const failed = await api.put(at('dir'), 'x');
+    assert.equal(failed.status, 502);
+    assert.equal(failed.json.code, 'workspace_archive_write_error');
+    assert.match(failed.json.error, /^write failed: /);
+  });
+
+  test('32 MiB go in, a byte more does not', async () => {
+    const most = Buffer.alloc(33554432, 'x');
+    assert.equal((await api.put(at('big'), most)).status, 200);
+    assert.equal((await api.get(at('big'))).bytes.length, most.length);
+    const more = await api.put(at('big'), Buffer.concat([most, Buffer.from('y')]), { agent: false });
+    assert.equal(more.status, 413);
+    assert.equal(more.json.code, 'payload_too_large');
+    assert.equal(more.json.error, 'payload too large: 33554433 bytes exceeds the 33554432-byte limit');
+    assert.equal((await api.get(at('big'))).bytes.length, most.length);
+  });
+
+  test('a chunked body is counted as it comes', async () => {
+    const small = api.open('PUT', at('chunked'), { agent: false });
+    small.write('ab');
+    small.end('cd');
+    assert.equal((await once(small, 'response'))[0].statusCode, 200);
+    assert.equal((await api.get(at('chunked'))).text, 'abcd');
+    const large = api.open('PUT', at('chunked'), { agent: false });
+    const responded = once(large, 'response');
+    for (let i = 0; i < 33; i++) large.write(Buffer.alloc(1 << 20));
+    large.end();
+    const answer = await collect((await responded)[0]);
+    assert.equal(answer.status, 413);
+    assert.equal(answer.json.code, 'payload_too_large');
+  });
+
+  test('a larger file than that can be read', async () => {
+    await api.exec(id, ['sh', '-c', 'head -c 100000000 /dev/zero > /workspace/large']);
+    const read = await api.get(at('large'));
+    assert.equal(read.bytes.length, 100000000);
+    await api.exec(id, ['rm', '/workspace/large']);
+  });
+
+  test('a client that leaves in the middle of a write harms nobody', async () => {
+    const request = api.open('PUT', at('cut'), { agent: false, headers: { 'content-length': '1000000' } });
+    request.write('only a little');
+    await api.get(at('chunked'));
+    request.destroy();
+    assert.equal((await api.exec(id, ['echo', 'fine'])).out, 'fine\n');
+  });
+
+  test('links may point anywhere inside the sandbox, and nowhere else', async () => {
+    await api.exec(id, ['ln', '-sf', '/etc/hostname', '/workspace/link']);
+    const inside = (await api.exec(id, ['cat', '/etc/hostname'])).out;
+    const read = await api.get(at('link'));
+    assert.equal(read.status === 200 ? read.text : inside, inside);
+  });
+
+  test('a full disk is an error, not a crash', async () => {
+    const tight = await api.newId();
+    await api.put(`/v1/sandbox/${tight}`, { limits: { diskBytes: 8 << 20 } });
+    const failed = await api.put(`/v1/sandbox/${tight}/file/workspace/x`, randomBytes(16 << 20));
+    assert.equal(failed.status, 502);
+    assert.equal(failed.json.code, 'workspace_archive_write_error');
+    assert.equal((await api.exec(tight, ['echo', 'alive'])).out, 'alive\n');
+  });
+});
