@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 
 #include "mounts.h"
+#include "step.h"
 
 #define DIR_FLAGS (O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
 
@@ -132,6 +133,8 @@ static int open_v1(const char *mountpoint, const char *parent, const char *id)
  */
 static int open_v2_root(const char *mountpoint)
 {
+    if (host_pretends_to_lack(HOST_CGROUP_V2))
+        return -1;
     return mountpoint ? open(mountpoint, DIR_FLAGS) : mount_new("cgroup2", NULL, 0);
 }
 

@@ -2,18 +2,16 @@
 
 #include "base/fault.h"
 #include "base/sys.h"
-#include "loopdev.h"
+#include "mounts.h"
+#include "step.h"
 
 #include <endian.h>
 #include <fcntl.h>
 #include <linux/btrfs.h>
 #include <linux/btrfs_tree.h>
-#include <linux/magic.h>
 #include <spawn.h>
 #include <sys/ioctl.h>
-#include <sys/mount.h>
 #include <sys/stat.h>
-#include <sys/statfs.h>
 #include <sys/statvfs.h>
 #include <sys/wait.h>
 
@@ -21,24 +19,11 @@
 #define BTRFS_QUOTA_CTL_ENABLE_SIMPLE_QUOTA 4
 #endif
 
-#define POOL_MIN      (UINT64_C(2) << 30)
-#define UNMOUNT_TRIES 100
-#define MOUNT_OPTIONS "nodatasum,ssd,discard=async"
+#define POOL_MIN (UINT64_C(2) << 30)
 
 extern char **environ;
 
 /* --- the pool --- */
-
-static int is_mounted(int data_fd)
-{
-    struct statfs fs;
-    struct stat inside, outside;
-    _cleanup_close_ int fd = openat(data_fd, DISK_MOUNT_NAME, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-
-    if (fd < 0 || fstatfs(fd, &fs) < 0 || fstat(fd, &inside) < 0 || fstat(data_fd, &outside) < 0)
-        return 0;
-    return (unsigned long)fs.f_type == BTRFS_SUPER_MAGIC && inside.st_dev != outside.st_dev;
-}
 
 static uint64_t choose_size(int data_fd, uint64_t asked)
 {
@@ -136,7 +121,7 @@ static int enable_quota(int disk_fd, bool *ret_simple, struct berm_error *err)
 {
     struct btrfs_ioctl_quota_ctl_args args = { .cmd = BTRFS_QUOTA_CTL_ENABLE_SIMPLE_QUOTA };
 
-    if (ioctl(disk_fd, BTRFS_IOC_QUOTA_CTL, &args) == 0) {
+    if (!host_pretends_to_lack(HOST_SIMPLE_QUOTA) && ioctl(disk_fd, BTRFS_IOC_QUOTA_CTL, &args) == 0) {
         *ret_simple = true;
         return 0;
     }
@@ -147,60 +132,51 @@ static int enable_quota(int disk_fd, bool *ret_simple, struct berm_error *err)
     return 0;
 }
 
-static int mount_pool(int data_fd, uint64_t pool_bytes, struct berm_error *err)
+int disk_pool_mount(const struct disk_pool *pool)
+{
+    const struct mount_option options[] = {
+        { "source", pool->loop.path }, { "nodatasum", NULL }, { "ssd", NULL },
+        { "discard", "async" },        { NULL, NULL },
+    };
+
+    return mount_new("btrfs", options, MOUNT_ATTR_NOATIME | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOSUID);
+}
+
+static int set_up(struct disk_pool *pool, int image_fd, uint64_t pool_bytes, struct berm_error *err)
+{
+    _cleanup_close_ int root = -EBADF;
+
+    pool->mount_fd = disk_pool_mount(pool);
+    if (pool->mount_fd < 0)
+        return berm_fail(err, BERM_E_SYSTEM, errno, "mount the disk pool");
+    FAULT_POINT("spawn.disk.mounted");
+    root = openat(pool->mount_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (root < 0 || fchmod(root, 0700) < 0)
+        return berm_fail(err, BERM_E_SYSTEM, errno, "open the disk pool");
+    if (grow(image_fd, &pool->loop, root, pool_bytes, err) < 0)
+        return -1;
+    return enable_quota(root, &pool->simple_quota, err);
+}
+
+int disk_pool_open(int data_fd, uint64_t pool_bytes, struct disk_pool *ret, struct berm_error *err)
 {
     _cleanup_close_ int image = open_image(data_fd, pool_bytes, err);
-    struct loopdev loop = { .fd = -EBADF };
-    _cleanup_close_ int disk = -EBADF;
-    char target[64];
-    int rc = -1;
 
-    if (image < 0 || loopdev_attach(image, &loop, err) < 0)
+    *ret = (struct disk_pool){ .loop.fd = -EBADF, .mount_fd = -EBADF };
+    if (image < 0 || loopdev_attach(image, &ret->loop, err) < 0)
         return -1;
     FAULT_POINT("spawn.disk.attached");
-    snprintf(target, sizeof(target), "/proc/self/fd/%d/" DISK_MOUNT_NAME, data_fd);
-    if (mount(loop.path, target, "btrfs", MS_NOATIME | MS_NODEV | MS_NOSUID, MOUNT_OPTIONS) < 0)
-        berm_fail(err, BERM_E_SYSTEM, errno, "mount the disk pool");
-    else if ((disk = openat(data_fd, DISK_MOUNT_NAME, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0)
-        berm_fail(err, BERM_E_SYSTEM, errno, "open the disk pool");
-    else
-        rc = grow(image, &loop, disk, pool_bytes, err);
-    close_fd(&loop.fd);
-    return rc;
-}
-
-int disk_open(int data_fd, uint64_t pool_bytes, bool *ret_simple_quota, struct berm_error *err)
-{
-    _cleanup_close_ int disk = -EBADF;
-
-    if (mkdirat(data_fd, DISK_MOUNT_NAME, 0700) < 0 && errno != EEXIST)
-        return berm_fail(err, BERM_E_SYSTEM, errno, "make the disk directory");
-    if (!is_mounted(data_fd) && mount_pool(data_fd, pool_bytes, err) < 0)
+    if (set_up(ret, image, pool_bytes, err) < 0) {
+        disk_pool_close(ret);
         return -1;
-    disk = openat(data_fd, DISK_MOUNT_NAME, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    FAULT_POINT("spawn.disk.mounted");
-    if (disk < 0 || fchmod(disk, 0700) < 0)
-        return berm_fail(err, BERM_E_SYSTEM, errno, "open the disk pool");
-    if (enable_quota(disk, ret_simple_quota, err) < 0)
-        return -1;
-    return TAKE_FD(disk);
-}
-
-/* The mounts of sandboxes that ended just now are dropped by the kernel's workers, which nothing announces. */
-int disk_close(int data_fd, struct berm_error *err)
-{
-    char target[64];
-
-    snprintf(target, sizeof(target), "/proc/self/fd/%d/" DISK_MOUNT_NAME, data_fd);
-    for (int i = 0; is_mounted(data_fd); i++) {
-        bool last = i == UNMOUNT_TRIES;
-        if (umount2(target, UMOUNT_NOFOLLOW | (last ? MNT_DETACH : 0)) == 0)
-            continue;
-        if (errno != EBUSY || last)
-            return berm_fail(err, BERM_E_SYSTEM, errno, "unmount the disk pool");
-        usleep(10000);
     }
     return 0;
+}
+
+void disk_pool_close(struct disk_pool *pool)
+{
+    close_fd(&pool->mount_fd);
+    close_fd(&pool->loop.fd);
 }
 
 /* --- subvolumes --- */

@@ -7,19 +7,28 @@
 #pragma once
 
 #include "base/error.h"
+#include "loopdev.h"
 
-#define DISK_MOUNT_NAME "disk"
-#define DISK_FILE_NAME  "disk.btrfs"
+#define DISK_FILE_NAME "disk.btrfs"
+
+struct disk_pool {
+    struct loopdev loop;
+    int mount_fd; /* mounted, but attached nowhere on the host */
+    bool simple_quota;
+};
 
 /*
- * Makes sure that <data>/disk is the mounted pool, in the mount namespace of the caller: finds it mounted, or
- * attaches and mounts the image, making it first if there is none. `pool_bytes` 0 chooses. Returns a descriptor of
- * its root.
+ * Attaches the pool's file, or finds it attached, making it first if there is none, and mounts it where nobody sees
+ * it: as long as a sandbox lives its overlay holds the file system, so that no mount is needed to find it again,
+ * and none can be held by a stranger's mount namespace. `pool_bytes` 0 chooses a size.
  */
-int disk_open(int data_fd, uint64_t pool_bytes, bool *ret_simple_quota, struct berm_error *err);
+int disk_pool_open(int data_fd, uint64_t pool_bytes, struct disk_pool *ret, struct berm_error *err);
 
-/* Unmounts <data>/disk if it is mounted; its loop device goes with it. */
-int disk_close(int data_fd, struct berm_error *err);
+/* Another detached mount of it. -1 with errno. */
+int disk_pool_mount(const struct disk_pool *pool);
+
+/* Lets go of it. With the last sandbox, or now, it is unmounted and its loop device detached. */
+void disk_pool_close(struct disk_pool *pool);
 
 /* Below `disk_fd`. EEXIST if there is one. */
 int disk_subvolume_create(int disk_fd, const char *name);

@@ -4,6 +4,7 @@
 #include "loopdev.h"
 #include "mounts.h"
 #include "stage.h"
+#include "step.h"
 
 #include <fcntl.h>
 #include <sys/file.h>
@@ -40,8 +41,12 @@ static int open_file(const struct image *image, struct stat *st, struct berm_err
 static int mount_from_file(int fd)
 {
     char source[32];
-    const struct mount_option options[] = { { "source", source }, { NULL, NULL } };
+    const struct mount_option options[] = { { "source", source }, { "ro", NULL }, { NULL, NULL } };
 
+    if (host_pretends_to_lack(HOST_FILE_IMAGES)) {
+        errno = ENOTBLK;
+        return -1;
+    }
     snprintf(source, sizeof(source), "/proc/self/fd/%d", fd);
     return mount_new("erofs", options, ATTRIBUTES);
 }
@@ -49,7 +54,7 @@ static int mount_from_file(int fd)
 static int mount_from_loop(int fd, struct berm_error *err)
 {
     struct loopdev loop;
-    struct mount_option options[] = { { "source", NULL }, { NULL, NULL } };
+    struct mount_option options[] = { { "source", NULL }, { "ro", NULL }, { NULL, NULL } };
     int mnt;
 
     if (loopdev_attach_read_only(fd, STAGE_LOOP, &loop, err) < 0)

@@ -1,5 +1,7 @@
 #include "landlock.h"
 
+#include "step.h"
+
 #include <linux/landlock.h>
 #include <sys/syscall.h>
 
@@ -20,7 +22,7 @@ unsigned landlock_abi(void)
 {
     long abi = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
 
-    return abi < 0 ? 0 : (unsigned)abi;
+    return abi < 0 || host_pretends_to_lack(HOST_LANDLOCK) ? 0 : (unsigned)abi;
 }
 
 /*

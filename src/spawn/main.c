@@ -91,12 +91,11 @@ static int prepare(struct keeper *k, struct berm_error *err)
 {
     const struct spawn_options *o = k->options;
     struct worker_setup *setup = &k->setup;
-    _cleanup_close_ int disk = -EBADF;
 
     if (open_data(k, err) < 0 || check_run_directory(k, err) < 0 || lock_data(k, err) < 0)
         return -1;
-    disk = disk_open(k->data_fd, o->disk_pool, &setup->simple_quota, err);
-    if (disk < 0 || cgroup_host_open(o->cgroup_parent, k->id, &setup->cgroups, err) < 0)
+    if (disk_pool_open(k->data_fd, o->disk_pool, &setup->disk, err) < 0 ||
+        cgroup_host_open(o->cgroup_parent, k->id, &setup->cgroups, err) < 0)
         return -1;
     setup->data = k->data;
     return range_claim(RANGE_CLAIM_DIR, k->data, o->max_sandboxes, &setup->ranges, err);
@@ -123,12 +122,13 @@ static void give_back(struct keeper *k)
 {
     struct berm_error err;
 
+    disk_pool_close(&k->setup.disk);
     if (any_sandbox(k))
         return;
     cgroup_host_close(&k->setup.cgroups);
     cgroup_host_remove(k->options->cgroup_parent, k->id);
     FAULT_POINT("spawn.keeper.giving_back");
-    if (disk_close(k->data_fd, &err) < 0 || range_unclaim(RANGE_CLAIM_DIR, k->data, &err) < 0)
+    if (range_unclaim(RANGE_CLAIM_DIR, k->data, &err) < 0)
         log_error("give_back_failed", "reason", err.message);
 }
 

@@ -267,8 +267,8 @@ void rootfs_probe(void)
     _cleanup_close_ int outer = mount_new("tmpfs", NULL, 0);
     _cleanup_close_ int inner = mount_new("tmpfs", NULL, 0);
 
-    builds_detached =
-        outer >= 0 && inner >= 0 && mkdirat(outer, "d", 0700) == 0 && mount_attach(inner, outer, "d") == 0;
+    builds_detached = !host_pretends_to_lack(HOST_DETACHED_TREES) && outer >= 0 && inner >= 0 &&
+                      mkdirat(outer, "d", 0700) == 0 && mount_attach(inner, outer, "d") == 0;
 }
 
 /* --- in the child --- */

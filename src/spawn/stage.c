@@ -116,10 +116,11 @@ static int enter_namespaces(int *ret_netns, struct berm_error *err)
     return 0;
 }
 
-int stage_enter(const char *data, const char *images, const char *agent, struct stage *ret, struct berm_error *err)
+int stage_enter(const char *data, const struct disk_pool *pool, const char *images, const char *agent,
+                struct stage *ret, struct berm_error *err)
 {
     _cleanup_close_ int disk_mount = -EBADF;
-    char run[PATH_MAX + 8], disk[PATH_MAX + 8];
+    char run[PATH_MAX + 8];
 
     *ret = (struct stage){ -EBADF, -EBADF, -EBADF, -EBADF, -EBADF };
     if (enter_namespaces(&ret->home_netns_fd, err) < 0)
@@ -127,13 +128,14 @@ int stage_enter(const char *data, const char *images, const char *agent, struct 
     if (agent && (ret->agent_fd = copy_agent(agent, err)) < 0)
         return -1;
     snprintf(run, sizeof(run), "%s/run", data);
-    snprintf(disk, sizeof(disk), "%s/" DISK_MOUNT_NAME, data);
     if ((ret->run_fd = take_directory(run, 0, err)) < 0)
         return -1;
     if (images && (ret->images_fd = take_directory(images, MOUNT_ATTR_RDONLY, err)) < 0)
         return -1;
-    disk_mount = take_directory(disk, 0, err);
-    if (disk_mount < 0 || make_root(disk_mount, err) < 0)
+    disk_mount = disk_pool_mount(pool);
+    if (disk_mount < 0)
+        return berm_fail(err, BERM_E_SYSTEM, errno, "mount the disk pool");
+    if (make_root(disk_mount, err) < 0)
         return -1;
     ret->disk_fd = open(STAGE_DISK, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (ret->disk_fd < 0)

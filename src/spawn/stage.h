@@ -15,6 +15,7 @@
 #pragma once
 
 #include "base/error.h"
+#include "disk.h"
 
 #define STAGE_DISK  "/disk"
 #define STAGE_LOWER "/lower"
@@ -35,10 +36,11 @@ struct stage {
 
 /*
  * Moves the calling process there, into an empty network namespace too. `data` is the data directory by its
- * canonical path, with the pool mounted in it; `images` and `agent` are NULL for a worker that only cleans up.
- * Afterwards nothing of the host's file systems can be reached but through the descriptors of *ret.
+ * canonical path; `images` and `agent` are NULL for a worker that only cleans up. Afterwards nothing of the host's
+ * file systems can be reached but through the descriptors of *ret.
  */
-int stage_enter(const char *data, const char *images, const char *agent, struct stage *ret, struct berm_error *err);
+int stage_enter(const char *data, const struct disk_pool *pool, const char *images, const char *agent,
+                struct stage *ret, struct berm_error *err);
 
 /* The templates, each in its own file. They attach what they make at a path of the stage. */
 int devices_make_template(struct berm_error *err);

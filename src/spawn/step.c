@@ -18,11 +18,31 @@ int step_fail(struct berm_error *err, enum step step)
 
 #ifdef SPAWN_FAULTS
 static unsigned fail_at = STEP_COUNT;
+static unsigned lacking;
+
+static const char *const feature_names[] = {
+    [HOST_DETACHED_TREES] = "detached-trees", [HOST_FILE_IMAGES] = "file-images",
+    [HOST_CGROUP_V2] = "cgroup-v2",           [HOST_LANDLOCK] = "landlock",
+    [HOST_SIMPLE_QUOTA] = "simple-quota",
+};
+
+static bool set_lacking(const char *name)
+{
+    for (unsigned i = 0; i < ARRAY_SIZE(feature_names); i++) {
+        if (strcmp(name, feature_names[i]) == 0) {
+            lacking |= 1u << i;
+            return true;
+        }
+    }
+    return false;
+}
 
 bool step_fault_option(const char *name, const char *value)
 {
     uint64_t n;
 
+    if (strcmp(name, "--without") == 0)
+        return set_lacking(value);
     if (strcmp(name, "--fail-at") != 0 || str_to_u64(str_from(value), &n) < 0 || n >= STEP_COUNT)
         return false;
     fail_at = (unsigned)n;
@@ -35,5 +55,10 @@ bool step_fault(enum step step)
         return false;
     errno = EIO;
     return true;
+}
+
+bool host_pretends_to_lack(enum host_feature feature)
+{
+    return lacking >> feature & 1;
 }
 #endif

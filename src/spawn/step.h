@@ -58,14 +58,23 @@ const char *step_name(enum step step);
 /* Fails with `errno` and the step's name as the message. Returns -1. */
 int step_fail(struct berm_error *err, enum step step);
 
+/* What the host may lack; --without makes it look so in test builds, so that the other ways are tested too. */
+enum host_feature { HOST_DETACHED_TREES, HOST_FILE_IMAGES, HOST_CGROUP_V2, HOST_LANDLOCK, HOST_SIMPLE_QUOTA };
+
 #ifdef SPAWN_FAULTS
 /* True, with errno EIO, when --fail-at named this step. */
 bool step_fault(enum step step);
 bool step_fault_option(const char *name, const char *value);
+bool host_pretends_to_lack(enum host_feature feature);
 #else
 static inline bool step_fault(enum step step)
 {
     (void)step;
+    return false;
+}
+static inline bool host_pretends_to_lack(enum host_feature feature)
+{
+    (void)feature;
     return false;
 }
 static inline bool step_fault_option(const char *name, const char *value)

@@ -366,13 +366,14 @@ static int start(struct worker *w, const struct worker_setup *setup, struct berm
     w->ranges = setup->ranges;
     if (oci_open(o->oci_runtime, setup->data, &w->oci, err) < 0)
         return -1;
-    if (stage_enter(setup->data, serve ? o->images : NULL, serve ? o->agent : NULL, &w->stage, err) < 0)
+    if (stage_enter(setup->data, &setup->disk, serve ? o->images : NULL, serve ? o->agent : NULL, &w->stage, err) <
+        0)
         return -1;
     if (serve && w->oci.runtime && oci_install_agent(&w->oci, w->stage.agent_fd, err) < 0)
         return -1;
     w->images.images_fd = w->stage.images_fd;
     w->images.on_unmount = on_image_unmount;
-    set_features(w, setup->simple_quota);
+    set_features(w, setup->disk.simple_quota);
     set_policy(w);
     set_slot_maker(w);
     procfs_probe();

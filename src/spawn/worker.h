@@ -86,7 +86,7 @@ struct worker {
 struct worker_setup {
     int socket_fd;    /* -EBADF: end everything and exit */
     const char *data; /* canonical path */
-    bool simple_quota;
+    struct disk_pool disk;
     struct cgroup_host cgroups;
     struct range_pool ranges;
 };

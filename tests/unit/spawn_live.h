@@ -137,11 +137,25 @@ static inline int count_run_files(const char *suffix)
     return count_entries(path, "", suffix);
 }
 
+static inline pid_t worker_pid(void)
+{
+    char path[64], text[64];
+    uint64_t pid;
+    ssize_t n;
+
+    snprintf(path, sizeof(path), "/proc/%d/task/%d/children", (int)live.keeper, (int)live.keeper);
+    n = read_small_file(AT_FDCWD, path, text, sizeof(text));
+    if (n <= 0 || str_to_u64((struct str){ text, strcspn(text, " ") }, &pid) < 0)
+        return 0;
+    return (pid_t)pid;
+}
+
+/* The pool is mounted where only the worker sees it. */
 static inline int count_subvolumes(void)
 {
     char path[320];
 
-    snprintf(path, sizeof(path), "%s/disk", live.data);
+    snprintf(path, sizeof(path), "/proc/%d/root/disk", (int)worker_pid());
     return count_entries(path, "s", "");
 }
 
@@ -171,19 +185,6 @@ static inline int count_claims(void)
     return count;
 }
 
-static inline pid_t worker_pid(void)
-{
-    char path[64], text[64];
-    uint64_t pid;
-    ssize_t n;
-
-    snprintf(path, sizeof(path), "/proc/%d/task/%d/children", (int)live.keeper, (int)live.keeper);
-    n = read_small_file(AT_FDCWD, path, text, sizeof(text));
-    if (n <= 0 || str_to_u64((struct str){ text, strcspn(text, " ") }, &pid) < 0)
-        return 0;
-    return (pid_t)pid;
-}
-
 static inline int count_worker_fds(void)
 {
     char path[64];
@@ -192,12 +193,18 @@ static inline int count_worker_fds(void)
     return count_entries(path, "", "");
 }
 
-static inline int count_worker_mounts(void)
+/* Lines of its mount table with this text. */
+static inline int count_worker_mounts_of(const char *part)
 {
     char path[64];
 
     snprintf(path, sizeof(path), "/proc/%d/mountinfo", (int)worker_pid());
-    return count_lines(path, "");
+    return count_lines(path, part);
+}
+
+static inline int count_worker_mounts(void)
+{
+    return count_worker_mounts_of("");
 }
 
 /* Nothing of any sandbox is left, while the spawner runs. */

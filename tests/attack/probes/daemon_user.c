@@ -83,7 +83,6 @@ static void run_daemon_user(int argc, char **argv)
     outcome(open_path("%s", argv[2], O_RDONLY), "a file of root's");
     outcome(open_path("%s", "/etc/shadow", O_RDONLY), "/etc/shadow");
     outcome(open_path("%s/disk.btrfs", argv[1], O_RDONLY), "the image of the disk");
-    outcome(open_path("%s/disk", argv[1], O_RDONLY | O_DIRECTORY), "the sandboxes' disk");
     outcome(open_path("/proc/%s/mem", argv[0], O_RDONLY), "a sandbox's memory");
     outcome(open_path("/proc/%s/root/", argv[0], O_RDONLY), "a sandbox's root");
     outcome(open_path("/proc/%s/environ", argv[0], O_RDONLY), "a sandbox's environment");
