@@ -67,6 +67,12 @@ static int touch(const struct fixture *f, int data, const char *name)
     return fd;
 }
 
+/* A sandbox that is still there. */
+static void leave_sandbox(const struct fixture *f, int data)
+{
+    close(touch(f, data, "0123456789abcdef.meta"));
+}
+
 static struct range_pool claim(const struct fixture *f, int data, uint32_t count)
 {
     struct range_pool pool;
@@ -138,8 +144,11 @@ static void a_daemon_that_comes_back_gets_the_same_blocks(void **state)
 {
     const struct fixture *f = *state;
     struct range_pool before = claim(f, 0, 1);
-    _cleanup_close_ int sandbox = touch(f, 0, "0123456789abcdef.meta");
-    struct range_pool other = claim(f, 1, 1), after = claim(f, 0, 1);
+    struct range_pool other, after;
+
+    leave_sandbox(f, 0);
+    other = claim(f, 1, 1);
+    after = claim(f, 0, 1);
 
     assert_int_equal(before.claimed, after.claimed);
     assert_int_equal(after.claimed & other.claimed, 0);
@@ -157,9 +166,9 @@ static void unclaiming_gives_only_own_blocks_back(void **state)
 {
     const struct fixture *f = *state;
     struct range_pool a = claim(f, 0, 1), b, c;
-    _cleanup_close_ int sandbox_a = touch(f, 0, "a.meta");
-    _cleanup_close_ int sandbox_b = touch(f, 1, "b.meta");
 
+    leave_sandbox(f, 0);
+    leave_sandbox(f, 1);
     b = claim(f, 1, 1);
     assert_int_equal(range_unclaim(f->claims, f->data[0], NULL), 0);
     c = claim(f, 2, 2 * RANGE_BLOCK);
@@ -172,8 +181,8 @@ static void more_sandboxes_than_the_host_has_ids_for_are_refused(void **state)
     const struct fixture *f = *state;
     struct range_pool pool;
     struct berm_error err;
-    _cleanup_close_ int sandbox = touch(f, 0, "a.meta");
 
+    leave_sandbox(f, 0);
     claim(f, 0, 60 * RANGE_BLOCK);
     assert_int_equal(range_claim(f->claims, f->data[1], 4 * RANGE_BLOCK, &pool, &err), -1);
     assert_int_equal(err.errnum, EDQUOT);
