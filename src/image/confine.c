@@ -6,7 +6,6 @@
 #include <sched.h>
 #include <seccomp.h>
 #include <sys/mman.h>
-#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -115,8 +114,7 @@ int confine_unpacker(int root_fd, const int *keep, size_t count, const char **re
     const uint64_t capabilities = 1ull << CAP_CHOWN | 1ull << CAP_DAC_OVERRIDE | 1ull << CAP_FOWNER |
                                   1ull << CAP_FSETID | 1ull << CAP_SETFCAP;
     *ret_step = "namespaces of its own";
-    if (unshare(CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC) < 0 ||
-        mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+    if (unshare(CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC) < 0)
         return -1;
     *ret_step = "a root of its own";
     if (fchdir(root_fd) < 0 || chroot(".") < 0 || chdir("/") < 0)

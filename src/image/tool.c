@@ -51,6 +51,16 @@ static void add_bytes(struct lines *lines, const char *bytes, size_t n)
     }
 }
 
+/* Keeps what the tool mounts from reaching the namespace that we come from, and shows it its own processes. */
+static int contain_mounts(void)
+{
+    /* In a chroot "/" is no mount point and cannot be told (EINVAL); tools unmount what they mount there. */
+    if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 &&
+        (errno != EINVAL || mount(NULL, "/proc", NULL, MS_REC | MS_PRIVATE, NULL) < 0))
+        return -1;
+    return mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL);
+}
+
 /* In the child, until exec: nothing may be left to report to but the pipe. */
 static _Noreturn void run_child(const struct tool *tool, int output)
 {
@@ -60,8 +70,7 @@ static _Noreturn void run_child(const struct tool *tool, int output)
     if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || null < 0 || dup2(null, 0) < 0 || dup2(output, 1) < 0 ||
         dup2(output, 2) < 0 || sigprocmask(SIG_SETMASK, &none, NULL) < 0)
         _exit(EXIT_SETUP);
-    if (tool->contained && (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
-                            mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) < 0)) {
+    if (tool->contained && contain_mounts() < 0) {
         dprintf(2, "a mount namespace of its own: %s\n", strerror(errno));
         _exit(EXIT_SETUP);
     }

@@ -373,7 +373,8 @@ static int check_mounted(const char *digest, const char *const *expected)
     snprintf(file, sizeof(file), "%s/%s/rootfs.erofs", images, digest);
     snprintf(target, sizeof(target), "%s/mounted", scratch);
     if (mkdir(target, 0755) < 0 || unshare(CLONE_NEWNS) < 0 ||
-        mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 || mount(file, target, "erofs", MS_RDONLY, NULL) < 0)
+        (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 && errno != EINVAL /* in a chroot */) ||
+        mount(file, target, "erofs", MS_RDONLY, NULL) < 0)
         return errno == ENOTBLK ? 77 : 1;
     for (; *expected; expected++) {
         char path[128];

@@ -51,8 +51,9 @@ export class Store {
 /* The root file system of the machine's test image, as a tar file at `file`. */
 export function exportRootfs(file) {
   const source = path.join(imagesDir, 'names', image, 'rootfs.erofs');
-  const script = `mkdir "$2.mnt" && mount -t erofs -o loop,ro "$1" "$2.mnt" && tar --numeric-owner -C "$2.mnt" -cf "$2" .`;
-  const done = spawnSync('unshare', ['--mount', '--propagation', 'private', 'bash', '-ec', script, 'export', source, file]);
+  const script = `mkdir "$2.mnt"; mount -t erofs -o loop,ro "$1" "$2.mnt"
+    tar --numeric-owner -C "$2.mnt" -cf "$2" . && umount "$2.mnt"`;
+  const done = spawnSync('unshare', ['--mount', '--propagation', 'unchanged', 'bash', '-ec', script, 'export', source, file]);
   assert.equal(done.status, 0, done.stderr.toString());
   fs.rmdirSync(`${file}.mnt`);
 }
