@@ -63,18 +63,46 @@ static int make_directories(struct oci *oci, struct berm_error *err)
     return 0;
 }
 
-int oci_open(const char *runtime, const char *data, struct oci *ret, struct berm_error *err)
+/* For those who have to clean up without being told which runtime it was. */
+static int record_runtime(const struct oci *oci, struct berm_error *err)
 {
-    *ret = (struct oci){ .runtime = runtime, .dir_fd = -EBADF, .host_mounts_fd = -EBADF };
+    if (unlinkat(oci->dir_fd, "runtime", 0) < 0 && errno != ENOENT)
+        return berm_fail(err, BERM_E_SYSTEM, errno, "record the OCI runtime");
+    if (symlinkat(oci->runtime, oci->dir_fd, "runtime") < 0)
+        return berm_fail(err, BERM_E_SYSTEM, errno, "record the OCI runtime");
+    return 0;
+}
+
+/* None, if there is none or it is no longer what it was: then what it made is taken away as far as we know it. */
+static void recall_runtime(struct oci *oci)
+{
+    ssize_t n;
+
+    oci->dir_fd = open(oci->directory, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (oci->dir_fd < 0)
+        return;
+    n = readlinkat(oci->dir_fd, "runtime", oci->recorded, sizeof(oci->recorded) - 1);
+    if (n <= 0)
+        return;
+    oci->recorded[n] = '\0';
+    if (find_kind(oci->recorded, &oci->kind) == 0 && check_program(oci->recorded, NULL) == 0)
+        oci->runtime = oci->recorded;
+}
+
+int oci_open(const char *runtime, const char *data, const char *groups, struct oci *ret, struct berm_error *err)
+{
+    *ret = (struct oci){ .runtime = runtime, .groups = groups, .dir_fd = -EBADF, .host_mounts_fd = -EBADF };
+    while (*ret->groups == '/')
+        ret->groups++;
     snprintf(ret->directory, sizeof(ret->directory), "%s/oci", data);
-    if (!runtime) { /* what an earlier worker had may have to be taken away all the same */
-        ret->dir_fd = open(ret->directory, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-        return 0;
-    }
-    if (find_kind(runtime, &ret->kind) < 0)
+    if (!runtime)
+        recall_runtime(ret);
+    else if (find_kind(runtime, &ret->kind) < 0)
         return berm_fail_field(err, "--oci-runtime", "%s is neither crun nor runc", runtime);
-    if (check_program(runtime, err) < 0 || make_directories(ret, err) < 0)
+    else if (check_program(runtime, err) < 0 || make_directories(ret, err) < 0 || record_runtime(ret, err) < 0)
         return -1;
+    if (!ret->runtime)
+        return 0;
     ret->host_mounts_fd = open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC);
     if (ret->host_mounts_fd < 0 || prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0)
         return berm_fail(err, BERM_E_SYSTEM, errno, "prepare for the OCI runtime");
@@ -347,27 +375,40 @@ pid_t oci_started(const struct oci *oci, const char *name, int wait_status, stru
 
 /* --- the end --- */
 
-static _Noreturn void delete_main(const struct oci *oci, const char *name)
+static void run_delete(const struct oci *oci, const char *name)
 {
-    struct command c;
+    pid_t pid = fork();
 
+    if (pid == 0) {
+        struct command c;
+        begin_command(&c, oci, name);
+        add(&c, "delete");
+        add(&c, "--force");
+        add(&c, name);
+        exec_runtime(oci, &c);
+        _exit(1);
+    }
+    if (pid > 0)
+        RETRY_EINTR(waitpid(pid, NULL, 0));
+}
+
+static _Noreturn void delete_main(const struct oci *oci, const char *name, bool last)
+{
     unblock_signals();
     if (enter_host(oci) < 0 || arrange_descriptors("/dev/null", -EBADF) < 0)
         _exit(1);
-    begin_command(&c, oci, name);
-    add(&c, "delete");
-    add(&c, "--force");
-    add(&c, name);
-    exec_runtime(oci, &c);
-    _exit(1);
+    run_delete(oci, name);
+    if (oci->kind != OCI_CRUN)
+        oci_remove_groups(oci->groups, name, last);
+    _exit(0);
 }
 
-pid_t oci_delete(const struct oci *oci, const char *name)
+pid_t oci_delete(const struct oci *oci, const char *name, bool last)
 {
     pid_t pid = clone_runtime(-EBADF);
 
     if (pid == 0)
-        delete_main(oci, name);
+        delete_main(oci, name, last);
     return pid;
 }
 
@@ -399,13 +440,13 @@ int oci_remove_bundle(const struct oci *oci, const char *name)
     return remove_directory(oci->dir_fd, name);
 }
 
-void oci_sweep(const struct oci *oci, const char *name)
+void oci_sweep(const struct oci *oci, const char *name, bool last)
 {
     pid_t pid;
 
     if (oci->dir_fd < 0 || faccessat(oci->dir_fd, name, F_OK, AT_SYMLINK_NOFOLLOW) < 0)
         return;
-    pid = oci->runtime ? oci_delete(oci, name) : -1;
+    pid = oci->runtime ? oci_delete(oci, name, last) : -1;
     if (pid > 0)
         RETRY_EINTR(waitpid(pid, NULL, 0));
     oci_remove_bundle(oci, name);

@@ -32,7 +32,9 @@
 enum oci_kind { OCI_CRUN, OCI_RUNC };
 
 struct oci {
-    const char *runtime; /* absolute path; NULL: the back end is off */
+    const char *runtime; /* absolute path; NULL: there never was one here */
+    char recorded[256];  /* of an earlier worker */
+    const char *groups;  /* "berm/<id>": where our cgroups are in each hierarchy */
     enum oci_kind kind;
     char directory[4200]; /* <data>/oci, as the host has it */
     int dir_fd;           /* the same */
@@ -40,10 +42,11 @@ struct oci {
 };
 
 /*
- * Before the worker enters its stage. Makes the directories; marks the worker a subreaper. The kind is told by the
+ * Before the worker enters its stage. Makes the directories; marks the worker a subreaper. Without a
+ * `runtime`, the one of an earlier worker serves to take away what is left of it. The kind is told by the
  * program's name: crun or runc. Others (runsc, kata-runtime) cannot inherit the agent's socket and are refused.
  */
-int oci_open(const char *runtime, const char *data, struct oci *ret, struct berm_error *err);
+int oci_open(const char *runtime, const char *data, const char *groups, struct oci *ret, struct berm_error *err);
 
 /* Once the stage is there: writes the agent's copy. */
 int oci_install_agent(const struct oci *oci, int agent_fd, struct berm_error *err);
@@ -58,16 +61,21 @@ pid_t oci_start(const struct oci *oci, const struct child_plan *plan, int cgroup
  */
 pid_t oci_started(const struct oci *oci, const char *name, int wait_status, struct berm_error *err);
 
-/* Has the runtime forget the sandbox, whose processes are dead already: the pid of `<runtime> delete --force`, or
- * -1 with errno. When it has exited, oci_remove_bundle() does the rest. */
-pid_t oci_delete(const struct oci *oci, const char *name);
+/* Has the runtime forget the sandbox, whose processes are dead already: the pid of a child that runs `<runtime>
+ * delete
+ * --force` and removes the cgroups that the runtime has made (`last`: with their parents, as no sandbox is made any
+ * more), or -1 with errno. When it has exited, oci_remove_bundle() does the rest. */
+pid_t oci_delete(const struct oci *oci, const char *name, bool last);
 int oci_remove_bundle(const struct oci *oci, const char *name);
 
 /* Both at once, waiting; for what an earlier worker has left. Nothing of that name is fine. */
-void oci_sweep(const struct oci *oci, const char *name);
+void oci_sweep(const struct oci *oci, const char *name, bool last);
 
 /* Calls back with the name of every bundle that there is. */
 void oci_each(const struct oci *oci, void (*callback)(const char *name, void *data), void *data);
+
+/* oci_groups.c */
+void oci_remove_groups(const char *groups, const char *name, bool last);
 
 /* oci_config.c: config.json of the bundle. */
 int oci_config_write(int bundle_fd, const struct oci *oci, const struct child_plan *plan);

@@ -91,14 +91,30 @@ static int write_filter_program(FILE *out, const struct filter_program *filter)
     return 0;
 }
 
+/* Whether a call is allowed by its name alone where only the specification's terms are there. */
+static bool allowed_by_name(enum filter_verdict verdict)
+{
+    switch (verdict) {
+    case FILTER_EPERM:
+    case FILTER_ENOSYS:
+    case FILTER_CHECK_UNSHARE:
+    case FILTER_CHECK_SOCKET: /* these four have rules of their own */
+    case FILTER_CHECK_SOCKETPAIR:
+    case FILTER_CHECK_CLONE:
+    case FILTER_CHECK_PERSONALITY:
+        return false;
+    default:
+        return true;
+    }
+}
+
 /*
- * The same calls in the terms of the specification, which cannot say all that the program says: of the calls whose
- * arguments we look at, those whose check is a list of equal values are given so, and ioctl and prctl are allowed.
+ * The same calls in the terms of the specification, which cannot say all that the program says: checks that are a
+ * short list of equal values are given so, other calls whose arguments we look at are allowed.
  */
 static void write_filter_rules(FILE *out)
 {
     static const char checked[] =
-        "{\"names\":[\"ioctl\",\"prctl\",\"arch_prctl\",\"mknod\",\"mknodat\"],\"action\":\"SCMP_ACT_ALLOW\"},"
         "{\"names\":[\"socket\",\"socketpair\"],\"action\":\"SCMP_ACT_ALLOW\","
         "\"args\":[{\"index\":0,\"value\":1,\"op\":\"SCMP_CMP_EQ\"}]},"
         "{\"names\":[\"socket\"],\"action\":\"SCMP_ACT_ALLOW\",\"args\":[{\"index\":0,\"value\":2,\"op\":\"SCMP_"
@@ -118,7 +134,7 @@ static void write_filter_rules(FILE *out)
     fputs("\"seccomp\":{\"defaultAction\":\"SCMP_ACT_ERRNO\",\"defaultErrnoRet\":38,\"syscalls\":[{\"names\":[",
           out);
     for (size_t i = 0, written = 0; i < filter_sandbox_rule_count; i++)
-        if (filter_sandbox_rules[i].verdict == FILTER_ALLOW)
+        if (allowed_by_name(filter_sandbox_rules[i].verdict))
             fprintf(out, "%s\"%s\"", written++ ? "," : "", filter_sandbox_rules[i].name);
     fprintf(out, "],\"action\":\"SCMP_ACT_ALLOW\"},%s]},", checked);
 }

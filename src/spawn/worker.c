@@ -364,7 +364,7 @@ static int start(struct worker *w, const struct worker_setup *setup, struct berm
         return -1;
     w->cgroups = setup->cgroups;
     w->ranges = setup->ranges;
-    if (oci_open(o->oci_runtime, setup->data, &w->oci, err) < 0)
+    if (oci_open(o->oci_runtime, setup->data, w->cgroups.path, &w->oci, err) < 0)
         return -1;
     if (stage_enter(setup->data, &setup->disk, serve ? o->images : NULL, serve ? o->agent : NULL, &w->stage, err) <
         0)

@@ -108,12 +108,12 @@ for (const runtime of skip ? [] : runtimes) {
       const full = await api.exec(id, ['sh', '-c', 'head -c 64M /dev/zero > /workspace/full']);
       assert.match(full.err, /Disk quota exceeded|No space left/);
       await api.exec(id, ['rm', '/workspace/full']);
+      const eater = await api.exec(id, ['bash', '-c', 'a=$(head -c 128M /dev/zero | tr "\\0" x); echo ${#a}']);
+      assert.notEqual(eater.code, 0);
       const forks = await api.exec(id, ['sh', '-c', 'for i in $(seq 64); do sleep 30 > /dev/null 2>&1 & done']);
       assert.match(forks.err, /Cannot fork/);
       const { json } = await api.get(`/v1/sandbox/${id}?usage=true`);
       assert.ok(json.usage.pids <= 32, `${json.usage.pids} processes`);
-      const eater = await api.exec(id, ['bash', '-c', 'a=$(head -c 128M /dev/zero | tr "\\0" x); echo ${#a}']);
-      assert.notEqual(eater.code, 0);
     });
 
     test('changed limits hold at once', async () => {
