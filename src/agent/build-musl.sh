@@ -8,7 +8,8 @@ build_root=$2
 stamp=$3
 musl=$build_root/musl
 
-if ! [ -f "$musl/build.ninja" ]; then
+# Set up anew when the options below may have changed.
+if ! [ "$musl/build.ninja" -nt "$0" ]; then
     rm -rf "$musl"
     # -Os and section garbage collection: size is memory here, for each sandbox has its own agent.
     CC=musl-gcc meson setup "$musl" "$source_root" \

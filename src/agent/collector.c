@@ -15,7 +15,7 @@ static char *reserve(struct sink *sink, int stream, size_t *room, bool final)
     struct collector *collector = container_of(sink, struct collector, sink);
     char *at = NULL;
 
-    (void)final;
+    (void) final;
     if (!collector->overflowed)
         at = output_reserve(&collector->outputs[stream], room);
     if (at)

@@ -10,7 +10,7 @@ struct collector {
     struct sink sink;
     struct output outputs[STREAM_COUNT];
     size_t limit;
-    bool overflowed; /* more than `limit`, or no memory for it */
+    bool overflowed;                                  /* more than `limit`, or no memory for it */
     void (*on_overflow)(struct collector *collector); /* may be NULL */
 };
 

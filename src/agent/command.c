@@ -1,6 +1,7 @@
 #include "command.h"
 
 #include "agent.h"
+#include "simple_command.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -72,50 +73,85 @@ static const char *file_command(struct arena *arena)
     return arena_printf(arena, "\\builtin eval \"$(</proc/self/fd/%d)\" %d<&-", PROCESS_EXTRA_FD, PROCESS_EXTRA_FD);
 }
 
-static struct process *spawn(struct request *rq, struct process_spec *spec, struct sink *sink,
-                             const struct process_events *events, void *data, struct process_error *err)
+/* What every kind of start has in common. False without memory. */
+static bool fill_spec(struct request *rq, const struct bash_spec *bash, struct process_spec *spec)
 {
-    struct process *process = process_spawn(rq->agent, spec, sink, events, data, err);
-
-    if (process || err->where != PROCESS_FAIL_EXEC || err->errnum != ENOENT)
-        return process;
-    spec->file = "bash"; /* not every image has it in /bin */
-    return process_spawn(rq->agent, spec, sink, events, data, err);
+    *spec = (struct process_spec)PROCESS_SPEC_INIT;
+    spec->envp = env_merge(&rq->arena, &rq->agent->env, bash->env);
+    spec->cwd = command_directory(rq, bash->cwd);
+    spec->fds[0] = bash->stdin_fd;
+    spec->fds[1] = spec->fds[2] = PROCESS_PIPE;
+    return spec->envp && spec->cwd;
 }
 
-struct process *command_spawn_bash(struct request *rq, const struct bash_spec *bash, struct sink *sink,
+struct process *command_spawn_argv(struct request *rq, char **argv, const struct bash_spec *bash, struct sink *sink,
                                    const struct process_events *events, void *data, struct process_error *err)
 {
-    struct process_spec spec = PROCESS_SPEC_INIT;
-    _cleanup_close_ int file = -EBADF;
-    const char *text;
-    char *argv[4];
+    struct process_spec spec;
 
     *err = (struct process_error){ PROCESS_FAIL_RESOURCES, ENOMEM };
-    if (bash->text.n <= ARGUMENT_MAX) {
-        text = arena_strdup(&rq->arena, bash->text);
-    } else {
-        file = make_command_file(bash->text);
-        if (file < 0) {
-            err->errnum = errno;
-            return NULL;
-        }
-        text = file_command(&rq->arena);
-    }
-    spec.envp = env_merge(&rq->arena, &rq->agent->env, bash->env);
-    spec.cwd = command_directory(rq, bash->cwd);
-    if (!text || !spec.envp || !spec.cwd)
+    if (!fill_spec(rq, bash, &spec))
         return NULL;
-    argv[0] = (char *)"/bin/bash";
-    argv[1] = (char *)"-c";
+    spec.argv = argv;
+    spec.file = simple_command_find(&rq->arena, argv[0], spec.envp);
+    if (!spec.file) {
+        *err = (struct process_error){ PROCESS_FAIL_EXEC, ENOENT };
+        return NULL;
+    }
+    spec.envp = simple_command_env(&rq->arena, spec.envp, spec.cwd, spec.file);
+    return spec.envp ? process_spawn(rq->agent, &spec, sink, events, data, err) : NULL;
+}
+
+/* NULL: it takes bash, or did not start; bash then says why in its own words. */
+static struct process *spawn_simple(struct request *rq, const struct bash_spec *bash, struct sink *sink,
+                                    const struct process_events *events, void *data)
+{
+    char **words = simple_command_split(&rq->arena, bash->text);
+    struct process_error err;
+    char **envp;
+
+    if (!words)
+        return NULL;
+    envp = env_merge(&rq->arena, &rq->agent->env, bash->env);
+    if (!envp || !simple_command_env_is_plain(envp))
+        return NULL;
+    return command_spawn_argv(rq, words, bash, sink, events, data, &err);
+}
+
+static struct process *spawn_bash(struct request *rq, const struct bash_spec *bash, struct sink *sink,
+                                  const struct process_events *events, void *data, struct process_error *err)
+{
+    _cleanup_close_ int file = -EBADF;
+    struct process_spec spec;
+    struct process *process;
+    const char *text;
+    char *argv[4] = { (char *)"/bin/bash", (char *)"-c", NULL, NULL };
+
+    *err = (struct process_error){ PROCESS_FAIL_RESOURCES, ENOMEM };
+    if (bash->text.n > ARGUMENT_MAX && (file = make_command_file(bash->text)) < 0) {
+        err->errnum = errno;
+        return NULL;
+    }
+    text = file >= 0 ? file_command(&rq->arena) : arena_strdup(&rq->arena, bash->text);
+    if (!text || !fill_spec(rq, bash, &spec))
+        return NULL;
     argv[2] = (char *)(uintptr_t)text;
-    argv[3] = NULL;
     spec.file = argv[0];
     spec.argv = argv;
-    spec.fds[0] = bash->stdin_fd;
-    spec.fds[1] = spec.fds[2] = PROCESS_PIPE;
     spec.extra_fd = file;
-    return spawn(rq, &spec, sink, events, data, err);
+    process = process_spawn(rq->agent, &spec, sink, events, data, err);
+    if (process || err->where != PROCESS_FAIL_EXEC || err->errnum != ENOENT)
+        return process;
+    spec.file = "bash"; /* not every image has it in /bin */
+    return process_spawn(rq->agent, &spec, sink, events, data, err);
+}
+
+struct process *command_spawn(struct request *rq, const struct bash_spec *bash, struct sink *sink,
+                              const struct process_events *events, void *data, struct process_error *err)
+{
+    struct process *process = spawn_simple(rq, bash, sink, events, data);
+
+    return process ? process : spawn_bash(rq, bash, sink, events, data, err);
 }
 
 const char *command_spawn_failure(struct request *rq, const struct process_error *err, const char *cwd)

@@ -12,7 +12,7 @@
  */
 int command_session_id(struct request *rq, const char **ret, struct berm_error *err);
 
-/* What a command without a session takes: `bash -c <text>`. */
+/* What a command without a session takes: `bash -c <text>`, or the same without bash where that comes out equal. */
 struct bash_spec {
     struct str text;
     const struct env *env; /* over the agent's; may be NULL */
@@ -21,7 +21,11 @@ struct bash_spec {
 };
 
 /* stdout and stderr go to the sink. NULL with *err. */
-struct process *command_spawn_bash(struct request *rq, const struct bash_spec *spec, struct sink *sink,
+struct process *command_spawn(struct request *rq, const struct bash_spec *spec, struct sink *sink,
+                              const struct process_events *events, void *data, struct process_error *err);
+
+/* The same for an argument vector whose program is executed as it is: PATH search, no shell. */
+struct process *command_spawn_argv(struct request *rq, char **argv, const struct bash_spec *spec, struct sink *sink,
                                    const struct process_events *events, void *data, struct process_error *err);
 
 /* The directory that `cwd` (may be NULL) means, in the request's arena; NULL without memory. */

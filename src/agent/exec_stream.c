@@ -210,31 +210,16 @@ out:
     return result;
 }
 
-/* argv as it is, if its program can be executed. */
-static struct process *spawn_argv(struct exec_stream *e, int stdin_fd, struct process_error *err)
-{
-    struct process_spec spec = PROCESS_SPEC_INIT;
-
-    *err = (struct process_error){ PROCESS_FAIL_RESOURCES, ENOMEM };
-    spec.argv = make_argv(e);
-    spec.envp = env_merge(&e->rq->arena, &e->rq->agent->env, &e->env);
-    spec.cwd = command_directory(e->rq, e->cwd);
-    if (!spec.argv || !spec.envp || !spec.cwd)
-        return NULL;
-    spec.file = spec.argv[0];
-    spec.fds[0] = stdin_fd;
-    spec.fds[1] = spec.fds[2] = PROCESS_PIPE;
-    return process_spawn(e->rq->agent, &spec, &e->sink, &process_events, e, err);
-}
-
 static struct process *spawn(struct exec_stream *e, struct process_error *err)
 {
-    int stdin_fd = e->with_stdin ? PROCESS_PIPE : PROCESS_NULL;
-    struct bash_spec bash = { .env = &e->env, .cwd = e->cwd, .stdin_fd = stdin_fd };
+    struct bash_spec bash = { .env = &e->env,
+                              .cwd = e->cwd,
+                              .stdin_fd = e->with_stdin ? PROCESS_PIPE : PROCESS_NULL };
+    char **argv = e->argv ? make_argv(e) : NULL;
     struct process *process;
 
-    if (e->argv) {
-        process = spawn_argv(e, stdin_fd, err);
+    if (argv) {
+        process = command_spawn_argv(e->rq, argv, &bash, &e->sink, &process_events, e, err);
         if (process || err->where != PROCESS_FAIL_EXEC || err->errnum == E2BIG || err->errnum == ENOMEM)
             return process;
         /* A shell's own command, or nothing that can be executed: bash knows the difference, and the exit code. */
@@ -242,7 +227,7 @@ static struct process *spawn(struct exec_stream *e, struct process_error *err)
     bash.text = exec_stream_text(e);
     if (!bash.text.p)
         return NULL;
-    return command_spawn_bash(e->rq, &bash, &e->sink, &process_events, e, err);
+    return command_spawn(e->rq, &bash, &e->sink, &process_events, e, err);
 }
 
 /* False: it could not be started and `e` is gone. */
@@ -283,8 +268,7 @@ static int decode_what(struct exec_stream *e, const struct json *body, struct be
 {
     const char *command = NULL;
 
-    if (json_field_array(body, "argv", &e->argv, err) < 0 ||
-        json_field_cstring(body, "command", &command, err) < 0)
+    if (json_field_array(body, "argv", &e->argv, err) < 0 || json_field_cstring(body, "command", &command, err) < 0)
         return -1;
     if (e->argv && command)
         return berm_fail_field(err, "argv", "and command exclude each other");

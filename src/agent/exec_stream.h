@@ -12,15 +12,15 @@
 #pragma once
 
 #include "env.h"
-#include "procfs.h"
 #include "process.h"
+#include "procfs.h"
 #include "request.h"
 #include "session.h"
 
 struct exec_stream {
     struct request *rq;
     struct sink sink;
-    bool blocked;      /* the client does not take more at the moment */
+    bool blocked;          /* the client does not take more at the moment */
     bool stderr_open_line; /* the last byte of stderr was no newline */
 
     /* The request. Strings are in its arena. */

@@ -150,7 +150,8 @@ static void run_in_session(struct session_op *op)
     struct shell *shell = session_shell(op->session, &err);
 
     if (!shell) {
-        struct context_item context[] = { CTX_STR("sessionId", e->session_id), CTX_STR("originalError", err.message) };
+        struct context_item context[] = { CTX_STR("sessionId", e->session_id),
+                                          CTX_STR("originalError", err.message) };
         reply_error(e->rq, AGENT_E_INTERNAL_ERROR, context, 2, "Cannot start session '%s': %s", e->session_id,
                     err.message);
         session_discard(op->session);
@@ -253,7 +254,7 @@ static void start_sessionless(struct execution *e)
     struct process_error err;
 
     e->collector.on_overflow = on_overflow;
-    e->process = command_spawn_bash(e->rq, &bash, &e->collector.sink, &events, e, &err);
+    e->process = command_spawn(e->rq, &bash, &e->collector.sink, &events, e, &err);
     if (!e->process) {
         reply_failed(e, command_spawn_failure(e->rq, &err, e->cwd));
         free_execution(e);

@@ -117,7 +117,8 @@ static int open_stream(struct fifo_pair *pair, int index)
     fd = open(pair->paths[index], O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOFOLLOW);
     if (fd < 0)
         return -1;
-    return stream_open(&pair->streams[index], pair->agent->loop, fd, index, NULL, on_stream_end);
+    stream_open(&pair->streams[index], pair->agent->loop, fd, index, NULL, on_stream_end);
+    return 0;
 }
 
 struct fifo_pair *fifo_pair_new(struct agent *agent)
@@ -142,10 +143,8 @@ bool fifo_pair_usable(const struct fifo_pair *pair)
 {
     struct stat st;
 
-    for (int i = 0; i < STREAM_COUNT; i++)
-        if (lstat(pair->paths[i], &st) < 0 || !S_ISFIFO(st.st_mode))
-            return false;
-    return true;
+    /* They are removed together, with their directory. */
+    return lstat(pair->paths[STREAM_STDOUT], &st) == 0 && S_ISFIFO(st.st_mode);
 }
 
 void fifo_pair_set_sink(struct fifo_pair *pair, struct sink *sink)
@@ -154,13 +153,23 @@ void fifo_pair_set_sink(struct fifo_pair *pair, struct sink *sink)
         pair->streams[i].sink = sink;
 }
 
+int fifo_pair_watch(struct fifo_pair *pair)
+{
+    for (int i = 0; i < STREAM_COUNT; i++)
+        if (stream_watch(&pair->streams[i]) < 0)
+            return -1;
+    return 0;
+}
+
 bool fifo_pair_finish(struct fifo_pair *pair)
 {
     bool ended = true;
 
-    for (int i = 0; i < STREAM_COUNT; i++)
+    for (int i = 0; i < STREAM_COUNT; i++) {
+        stream_unwatch(&pair->streams[i]);
         if (stream_pump(&pair->streams[i], DRAIN_MAX, true) != STREAM_ENDED)
             ended = false;
+    }
     return ended;
 }
 
@@ -172,12 +181,10 @@ void fifo_pair_drain(struct fifo_pair *pair)
     pair->draining = true;
     for (int i = 0; i < STREAM_COUNT; i++) {
         /* Asked directly: epoll does not report the end of a FIFO that no writer has ever opened. */
-        if (stream_pump(&pair->streams[i], DRAIN_MAX, true) == STREAM_ENDED) {
-            stream_close(&pair->streams[i]);
-        } else {
-            stream_rearm(&pair->streams[i]);
+        if (stream_pump(&pair->streams[i], DRAIN_MAX, true) == STREAM_ENDED || stream_watch(&pair->streams[i]) < 0)
+            stream_close(&pair->streams[i]); /* whoever writes to it then gets EPIPE */
+        else
             open = true;
-        }
     }
     if (!open)
         fifo_pair_free(pair);

@@ -41,9 +41,12 @@ struct fifo_pair *fifo_pair_new(struct agent *agent);
 /* Whether the names still lead to FIFOs, that is, whether a shell could open them. */
 bool fifo_pair_usable(const struct fifo_pair *pair);
 void fifo_pair_set_sink(struct fifo_pair *pair, struct sink *sink);
+/* Reads while the command runs. 0, or -1 with errno. */
+int fifo_pair_watch(struct fifo_pair *pair);
 /*
- * After a command: delivers what is in the pipes. True when no writer is left and the pair can serve the next one.
- * What writers that are left write while we look may come along; it is bounded by the size of a pipe.
+ * After a command: delivers what is in the pipes and stops watching. True when no writer is left and the pair can
+ * serve the next one. What writers that are left write while we look may come along; it is bounded by the size of a
+ * pipe.
  */
 bool fifo_pair_finish(struct fifo_pair *pair);
 /* Takes the pair over: it is freed when its last writer has gone. */

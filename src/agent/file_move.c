@@ -72,8 +72,9 @@ static void on_child_end(struct process *process, void *data)
     if (process_exit_code(process) == 0) {
         reply_moved(m->f);
     } else {
-        const char *reason = out->first ? arena_strdup(&m->f->rq->arena, (struct str){ out->first->bytes, out->first->len })
-                                        : "the copy was interrupted";
+        const char *reason =
+            out->first ? arena_strdup(&m->f->rq->arena, (struct str){ out->first->bytes, out->first->len })
+                       : "the copy was interrupted";
         reply_not_moved(m, reason ? reason : "out of memory");
     }
     finish(m);

@@ -9,10 +9,10 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
-#define READ_MAX       ((int64_t)32 * 1024 * 1024)
-#define TYPE_MAX       ((size_t)4096)
-#define FILE_TIME_MS   10000
-#define UNKNOWN_TYPE   "application/octet-stream"
+#define READ_MAX     ((int64_t)32 * 1024 * 1024)
+#define TYPE_MAX     ((size_t)4096)
+#define FILE_TIME_MS 10000
+#define UNKNOWN_TYPE "application/octet-stream"
 
 enum wanted { WANT_BY_TYPE, WANT_TEXT, WANT_BASE64 };
 
@@ -29,8 +29,8 @@ static void reply_too_large(struct file_request *f, int64_t size)
                                       CTX_INT("actualSize", size), CTX_INT("maxSize", READ_MAX) };
 
     reply_error(f->rq, AGENT_E_FILE_TOO_LARGE, context, 4,
-                "File '%s' is too large to be read at once: %lld bytes, the limit is %lld", f->path, (long long)size,
-                (long long)READ_MAX);
+                "File '%s' is too large to be read at once: %lld bytes, the limit is %lld", f->path,
+                (long long)size, (long long)READ_MAX);
 }
 
 static void strip_bom(struct output *content)

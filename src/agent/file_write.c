@@ -132,7 +132,8 @@ static void reply_not_deleted(struct file_request *f, int errnum)
     struct context_item context[] = { CTX_STR("path", f->path), CTX_STR("operation", f->operation),
                                       CTX_INT("exitCode", 1), CTX_STR("stderr", strerror(errnum)) };
 
-    reply_error(f->rq, AGENT_E_FILESYSTEM_ERROR, context, 4, "Failed to delete '%s': %s", f->path, strerror(errnum));
+    reply_error(f->rq, AGENT_E_FILESYSTEM_ERROR, context, 4, "Failed to delete '%s': %s", f->path,
+                strerror(errnum));
 }
 
 static void work_delete(struct file_request *f)

@@ -34,7 +34,8 @@ void file_start(struct request *rq, const char *operation, const char *path, con
                 void (*work)(struct file_request *f));
 void file_done(struct file_request *f);
 
-/* The descriptor that `path` starts from for the *at() calls, or -1 after having answered (then file_done() follows).
+/* The descriptor that `path` starts from for the *at() calls, or -1 after having answered (then file_done()
+ * follows).
  */
 int file_base(struct file_request *f, const char *path);
 

@@ -7,7 +7,8 @@
  * internal routes too. In any case the agent serves TCP port 3000, to the sandbox itself and whoever can reach it.
  *
  * As pid 1 the agent is protected by the kernel from signals of its own namespace that it does not handle, SIGKILL
- * included. SIGTERM and SIGINT it handles: from outside (si_pid 0) they end the sandbox, from inside they are ignored.
+ * included. SIGTERM and SIGINT it handles: from outside (si_pid 0) they end the sandbox, from inside they are
+ * ignored.
  */
 #include "agent.h"
 #include "base/log.h"
@@ -22,6 +23,7 @@
 #include <stdio.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/sysinfo.h>
 
 #define OUTPUT_LIMIT ((size_t)512 * 1024 * 1024)
@@ -75,7 +77,25 @@ static int open_standard_fds(void)
     return close(fd);
 }
 
+/* What the starter left open is not for the sandbox. Kernels before 5.9 lack the call, and Berm needs newer ones.
+ */
+static void close_inherited_fds(unsigned first)
+{
+    (void)syscall(SYS_close_range, first, ~0U, 0);
+}
+
 /* --- signals --- */
+
+/* Ignored signals are inherited through execve(2); user commands expect none. */
+static void reset_ignored_signals(void)
+{
+    struct sigaction action = { .sa_handler = SIG_DFL };
+
+    for (int signo = 1; signo < NSIG; signo++)
+        (void)sigaction(signo, &action, NULL); /* SIGKILL, SIGSTOP and the libc's own refuse */
+    action.sa_handler = SIG_IGN;
+    sigaction(SIGPIPE, &action, NULL);
+}
 
 static void stop_on(struct agent *agent, const struct signalfd_siginfo *info)
 {
@@ -99,10 +119,8 @@ static void on_signal(struct loop *loop, const struct signalfd_siginfo *info, vo
 
 static int watch_signals(struct agent *agent)
 {
-    struct sigaction ignore = { .sa_handler = SIG_IGN };
     sigset_t signals;
 
-    sigaction(SIGPIPE, &ignore, NULL);
     sigemptyset(&signals);
     sigaddset(&signals, SIGCHLD);
     sigaddset(&signals, SIGTERM);
@@ -212,6 +230,8 @@ int main(int argc, char **argv)
     log_setup("berm-agent", LOG_LEVEL_INFO, false);
     if (open_standard_fds() < 0)
         return 1;
+    close_inherited_fds(options.sandbox ? SPAWN_AGENT_FD + 1 : STDERR_FILENO + 1);
+    reset_ignored_signals();
     harden(&options);
     if (agent_init(&agent) < 0) {
         log_error("start_failed", "error", strerror(errno));

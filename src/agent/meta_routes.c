@@ -57,7 +57,8 @@ static int set_workdir(struct agent *agent, const char *workdir)
     return 0;
 }
 
-/* What bermd tells once, before anything else: the environment and working directory of everything started later. */
+/* What bermd tells once, before anything else: the environment and working directory of everything started later.
+ */
 void handle_configure(struct request *rq)
 {
     _cleanup_(env_free) struct env env = { 0 };

@@ -39,25 +39,12 @@ static bool ends_with(const char *text, const char *end)
 
 bool mime_is_text(const char *type)
 {
-    static const char *const application[] = { "ecmascript",
-                                               "javascript",
-                                               "json",
-                                               "json-seq",
-                                               "rtf",
-                                               "sql",
-                                               "toml",
-                                               "typescript",
-                                               "x-empty",
-                                               "x-httpd-php",
-                                               "x-javascript",
-                                               "x-sh",
-                                               "x-shellscript",
-                                               "x-typescript",
-                                               "x-yaml",
-                                               "xml",
-                                               "xml-dtd",
-                                               "xml-external-parsed-entity",
-                                               "yaml" };
+    static const char *const application[] = {
+        "ecmascript",    "javascript",   "json",    "json-seq",    "rtf",          "sql",
+        "toml",          "typescript",   "x-empty", "x-httpd-php", "x-javascript", "x-sh",
+        "x-shellscript", "x-typescript", "x-yaml",  "xml",         "xml-dtd",      "xml-external-parsed-entity",
+        "yaml"
+    };
 
     if (strncmp(type, "text/", 5) == 0 || ends_with(type, "+json") || ends_with(type, "+xml") ||
         strcmp(type, "inode/x-empty") == 0)

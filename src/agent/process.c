@@ -138,8 +138,9 @@ int process_exit_code(const struct process *process)
 void process_signal_group(const struct process *process, int signo)
 {
     /*
-     * Until the leader is reaped its group id is ours. Afterwards the number stays taken while the group has members;
-     * if there is a process of that number again, the group had died out and the number means somebody else.
+     * Until the leader is reaped its group id is ours. Afterwards the number stays taken while the group has
+     * members; if there is a process of that number again, the group had died out and the number means somebody
+     * else.
      */
     if (process->exited && kill(process->pid, 0) == 0)
         return;
@@ -201,7 +202,8 @@ void process_kill_all(struct agent *agent)
 static void flush_stdin(struct process *process)
 {
     while (process->stdin_queue.len > 0) {
-        ssize_t n = RETRY_EINTR(write(process->stdin_fd, buf_head(&process->stdin_queue), process->stdin_queue.len));
+        ssize_t n =
+            RETRY_EINTR(write(process->stdin_fd, buf_head(&process->stdin_queue), process->stdin_queue.len));
         if (n < 0 && errno == EAGAIN)
             return;
         if (n < 0) { /* EPIPE: it does not read any more; the rest of its stdin goes nowhere, as in a shell */
@@ -297,10 +299,13 @@ static int watch_ends(struct process *process, struct ends *ends, struct sink *s
 {
     struct loop *loop = process->agent->loop;
 
-    for (int i = 0; i < STREAM_COUNT; i++)
-        if (ends->ours[i + 1] >= 0 &&
-            stream_open(&process->out[i], loop, TAKE_FD(ends->ours[i + 1]), i, sink, on_stream_end) < 0)
+    for (int i = 0; i < STREAM_COUNT; i++) {
+        if (ends->ours[i + 1] < 0)
+            continue;
+        stream_open(&process->out[i], loop, TAKE_FD(ends->ours[i + 1]), i, sink, on_stream_end);
+        if (stream_watch(&process->out[i]) < 0)
             return -1;
+    }
     if (ends->ours[0] < 0)
         return 0;
     process->stdin_fd = TAKE_FD(ends->ours[0]);

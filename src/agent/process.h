@@ -3,13 +3,14 @@
  * shells, sessionless commands, file(1), the command of the supervisor mode).
  *
  * Theory of operation. The agent reaps centrally: on SIGCHLD it calls waitpid(-1) until nothing is left, hands the
- * status to the process of that pid and drops those of orphans that pid 1 inherited. So no status can be stolen, and
- * as long as a process has not been reaped its pid cannot mean another one; no pidfd is needed for our own children.
+ * status to the process of that pid and drops those of orphans that pid 1 inherited. So no status can be stolen,
+ * and as long as a process has not been reaped its pid cannot mean another one; no pidfd is needed for our own
+ * children.
  *
  * A process leads its own session and process group. It ends (on_end) when it has exited *and* every stream it was
  * given is at its end, that is, when nobody holds its stdout or stderr any more. A time limit sends SIGTERM to the
- * group, SIGKILL after a grace if anything is left, and after one more second gives up on streams that processes outside
- * the group keep open.
+ * group, SIGKILL after a grace if anything is left, and after one more second gives up on streams that processes
+ * outside the group keep open.
  *
  * Start: vfork semantics (CLONE_VM | CLONE_VFORK) on a stack of its own, the child making system calls only; a
  * failure up to execve(2) comes back through the shared memory with its errno.
@@ -34,20 +35,20 @@ enum { PROCESS_NULL = -1, /* /dev/null */ PROCESS_PIPE = -2 /* stdin: process_wr
 #define PROCESS_EXTRA_FD 250
 
 struct process_spec {
-    const char *file;  /* without '/': searched in the PATH of `envp` */
+    const char *file; /* without '/': searched in the PATH of `envp` */
     char *const *argv;
     char *const *envp;
-    const char *cwd;   /* NULL: see cwd_fd */
-    int cwd_fd;        /* -1: the agent's own directory */
-    int fds[3];        /* stdin, stdout, stderr */
-    int extra_fd;      /* put at PROCESS_EXTRA_FD; -1: none */
+    const char *cwd;       /* NULL: see cwd_fd */
+    int cwd_fd;            /* -1: the agent's own directory */
+    int fds[3];            /* stdin, stdout, stderr */
+    int extra_fd;          /* put at PROCESS_EXTRA_FD; -1: none */
     int (*run)(void *arg); /* instead of all that: a forked copy of the agent runs this and exits with its result */
     void *run_arg;
 };
 
-#define PROCESS_SPEC_INIT                                      \
-    {                                                          \
-        .cwd_fd = -1, .fds = { PROCESS_NULL, PROCESS_NULL, PROCESS_NULL }, .extra_fd = -1 \
+#define PROCESS_SPEC_INIT                                                                                          \
+    {                                                                                                              \
+        .cwd_fd = -1, .fds = { PROCESS_NULL, PROCESS_NULL, PROCESS_NULL }, .extra_fd = -1                          \
     }
 
 enum process_failure { PROCESS_FAIL_RESOURCES, PROCESS_FAIL_CWD, PROCESS_FAIL_EXEC };
@@ -72,7 +73,7 @@ struct process {
     bool timed_out;
     bool ended;
     bool limit_covers_streams; /* the time limit also ends the wait for streams after the exit; else it does not */
-    int wait_status; /* once exited */
+    int wait_status;           /* once exited */
     struct stream out[STREAM_COUNT];
     int stdin_fd;
     struct loop_io stdin_io;

@@ -2,8 +2,8 @@
  * process_start.c - from a process_spec to a pid.
  *
  * The child of clone(CLONE_VM | CLONE_VFORK) shares our memory while we are suspended: it must not return, allocate
- * or touch anything but its own stack and `struct start`. All signals stay blocked in it until just before execve, so
- * that no handler runs there.
+ * or touch anything but its own stack and `struct start`. All signals stay blocked in it until just before execve,
+ * so that no handler runs there.
  */
 #include "process_start.h"
 

@@ -4,8 +4,8 @@
 #include "process.h"
 
 /*
- * Starts what `spec` says with `fds` as stdin, stdout, stderr and, if not NULL, the limit of open files `nofile`. The new pid, or -1 with *err. All descriptors of the
- * agent are close-on-exec, so nothing else gets through.
+ * Starts what `spec` says with `fds` as stdin, stdout, stderr and, if not NULL, the limit of open files `nofile`.
+ * The new pid, or -1 with *err. All descriptors of the agent are close-on-exec, so nothing else gets through.
  */
 pid_t process_start(const struct process_spec *spec, const int fds[3], const struct rlimit *nofile,
                     struct process_error *err);

@@ -13,7 +13,8 @@ struct pid_list {
 void pid_list_free(struct pid_list *list);
 bool pid_list_has(const struct pid_list *list, pid_t pid);
 
-/* Appends the direct children of `pid` (of all its threads). 0, or -1 without memory; a process that is gone has none.
+/* Appends the direct children of `pid` (of all its threads). 0, or -1 without memory; a process that is gone has
+ * none.
  */
 int proc_children(pid_t pid, struct pid_list *list);
 

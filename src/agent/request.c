@@ -97,7 +97,8 @@ static void put_item_text(struct json_writer *w, const struct context_item *item
     }
 }
 
-static void put_suggestion(struct json_writer *w, const char *text, const struct context_item *context, size_t count)
+static void put_suggestion(struct json_writer *w, const char *text, const struct context_item *context,
+                           size_t count)
 {
     json_key(w, "suggestion");
     json_string_begin(w);
@@ -222,8 +223,8 @@ void reply_session_terminated(struct request *rq, const char *session_id, int ex
 {
     struct context_item context[] = { CTX_STR("sessionId", session_id), CTX_INT("exitCode", exit_code) };
 
-    reply_error(rq, AGENT_E_SESSION_TERMINATED, context, 2, "Session '%s' is terminated: its shell exited (exit code: %d)",
-                session_id, exit_code);
+    reply_error(rq, AGENT_E_SESSION_TERMINATED, context, 2,
+                "Session '%s' is terminated: its shell exited (exit code: %d)", session_id, exit_code);
 }
 
 /* --- decoding --- */

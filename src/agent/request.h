@@ -67,12 +67,26 @@ struct context_item {
     };
 };
 
-#define CTX_STR(k, v)  { .key = (k), .type = CONTEXT_STRING, .string = str_from(v) }
-#define CTX_INT(k, v)  { .key = (k), .type = CONTEXT_INT, .integer = (v) }
-#define CTX_NULL(k)    { .key = (k), .type = CONTEXT_NULL }
-#define CTX_JSON(k, v) { .key = (k), .type = CONTEXT_JSON, .json = (v) }
-#define CTX_INVALID(k, f, m, c) \
-    { .key = (k), .type = CONTEXT_INVALID, .invalid = { .field = (f), .message = (m), .code = (c) } }
+#define CTX_STR(k, v)                                                                                              \
+    {                                                                                                              \
+        .key = (k), .type = CONTEXT_STRING, .string = str_from(v)                                                  \
+    }
+#define CTX_INT(k, v)                                                                                              \
+    {                                                                                                              \
+        .key = (k), .type = CONTEXT_INT, .integer = (v)                                                            \
+    }
+#define CTX_NULL(k)                                                                                                \
+    {                                                                                                              \
+        .key = (k), .type = CONTEXT_NULL                                                                           \
+    }
+#define CTX_JSON(k, v)                                                                                             \
+    {                                                                                                              \
+        .key = (k), .type = CONTEXT_JSON, .json = (v)                                                              \
+    }
+#define CTX_INVALID(k, f, m, c)                                                                                    \
+    {                                                                                                              \
+        .key = (k), .type = CONTEXT_INVALID, .invalid = {.field = (f), .message = (m), .code = (c) }               \
+    }
 
 /* Answers with the error layout. `context` may be NULL with count 0. The message may be of any length. */
 void reply_error(struct request *rq, enum agent_code code, const struct context_item *context, size_t count,
@@ -91,7 +105,8 @@ enum agent_code agent_code_for_status(int status);
 
 /* --- decoding --- */
 
-/* Milliseconds: any JSON number; fractions are cut, negative ones are 0. *ret stays when absent. -1: a field error. */
+/* Milliseconds: any JSON number; fractions are cut, negative ones are 0. *ret stays when absent. -1: a field error.
+ */
 int request_field_ms(const struct json *body, const char *key, int64_t *ret, struct berm_error *err);
 /* A string without NUL; "" counts as absent. */
 int request_field_text(const struct json *body, const char *key, const char **ret, struct berm_error *err);

@@ -137,7 +137,8 @@ int session_establish(struct session *session, struct env *env, const char *cwd,
 {
     char *copy = NULL;
 
-    if (cwd && (cwd[0] == '/' ? (copy = strdup(cwd)) == NULL : asprintf(&copy, "%s/%s", session->agent->workdir, cwd) < 0))
+    if (cwd &&
+        (cwd[0] == '/' ? (copy = strdup(cwd)) == NULL : asprintf(&copy, "%s/%s", session->agent->workdir, cwd) < 0))
         return -1;
     reset(session);
     session->live = true;
@@ -217,8 +218,7 @@ struct shell *session_shell(struct session *session, struct berm_error *err)
         berm_fail(err, BERM_E_SYSTEM, ENOMEM, "cannot start the shell");
         return NULL;
     }
-    session->shell =
-        shell_start(session->agent, &env, start_directory(session), on_shell_exit, session, err);
+    session->shell = shell_start(session->agent, &env, start_directory(session), on_shell_exit, session, err);
     return session->shell;
 }
 
@@ -238,10 +238,7 @@ void session_stop(struct session *session, void (*on_stopped)(struct session_op 
 
 int session_open_cwd(struct session *session)
 {
-    char link[32];
-
-    if (!session->shell)
-        return open(start_directory(session), O_PATH | O_DIRECTORY | O_CLOEXEC);
-    snprintf(link, sizeof(link), "/proc/%d/cwd", (int)shell_pid(session->shell));
-    return open(link, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (session->shell)
+        return shell_open_cwd(session->shell);
+    return open(start_directory(session), O_PATH | O_DIRECTORY | O_CLOEXEC);
 }

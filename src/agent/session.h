@@ -2,9 +2,9 @@
  * session.h - sessions: a name, a lock, and a shell that keeps state between commands.
  *
  * Theory of operation. Everything that names a session is an operation (struct session_op) and takes its turn in
- * the session's queue: the one at the head holds the lock until it calls session_release(). The first operation that
- * names an unknown session creates it. The shell itself is started when the first command needs it, so a session
- * that only ever touches files costs no process.
+ * the session's queue: the one at the head holds the lock until it calls session_release(). The first operation
+ * that names an unknown session creates it. The shell itself is started when the first command needs it, so a
+ * session that only ever touches files costs no process.
  *
  *   NEW   the name is known because an operation waits, the session is not there (any more)
  *   LIVE  created; its shell runs, or has not been needed yet, or has died and nobody has noticed (`dead`)
@@ -40,8 +40,8 @@ struct session {
     char *id;
     bool live;
     bool dead;
-    int exit_code;      /* of the shell, once dead */
-    bool tell_next;     /* the next operation is told about the end that exit_code describes */
+    int exit_code;  /* of the shell, once dead */
+    bool tell_next; /* the next operation is told about the end that exit_code describes */
     struct env env;
     char *cwd;          /* where the shell starts; NULL: the agent's working directory */
     int64_t timeout_ms; /* of commands; < 0: none of its own */
@@ -68,7 +68,8 @@ bool session_listed(const struct session *session);
 
 /* --- for the holder --- */
 
-/* Makes a session that is not there; takes `env` over; `cwd` is copied, relative to the workdir. Out of memory: -1. */
+/* Makes a session that is not there; takes `env` over; `cwd` is copied, relative to the workdir. Out of memory: -1.
+ */
 int session_establish(struct session *session, struct env *env, const char *cwd, int64_t timeout_ms);
 /* Back to NEW. The shell must be gone. */
 void session_discard(struct session *session);

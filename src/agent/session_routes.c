@@ -210,6 +210,6 @@ void handle_session_delete(struct request *rq)
         return;
     sr->id = id;
     sr->op.run = run_delete;
-    sr->op.creates = true; /* it finds out itself whether there is anything */
+    sr->op.creates = true;                  /* it finds out itself whether there is anything */
     session_submit(rq->agent, id, &sr->op); /* cannot fail: the session is there */
 }

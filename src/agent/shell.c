@@ -4,23 +4,23 @@
 #include "shell_script.h"
 
 #include <fcntl.h>
-#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/stat.h>
 
-#define STOP_GRACE_MS   1000
-#define INLINE_MAX      ((size_t)4096) /* longer commands are put into a file: bash reads that in blocks */
-#define BACKLOG_MAX     ((size_t)256 * 1024 * 1024)
-#define CONTROL_LINE    128
-#define MARKER_LETTERS  5
+#define STOP_GRACE_MS  1000
+#define WATCH_AFTER_MS 1
+#define INLINE_MAX     ((size_t)4096) /* longer commands are put into a file: bash reads that in blocks */
+#define BACKLOG_MAX    ((size_t)256 * 1024 * 1024)
+#define CONTROL_LINE   128
+#define MARKER_LETTERS 5
 
 struct shell_slot {
     struct shell_slot *next;
     struct shell *shell;
-    struct shell_job *job;   /* NULL: abandoned, or the shell's own start */
-    struct fifo_pair *pair;  /* NULL for the start */
-    bool restores;           /* a second report will come */
+    struct shell_job *job;  /* NULL: abandoned, or the shell's own start */
+    struct fifo_pair *pair; /* NULL for the start */
+    bool restores;          /* a second report will come */
     int status;
     char file[FIFO_PATH_MAX]; /* that holds the command, or "" */
 };
@@ -42,9 +42,11 @@ struct shell {
     char marker[MARKER_LETTERS + 1];
 
     struct shell_slot *head, **tail;
-    struct fifo_pair *idle; /* ready for the next command */
-    char directory[FIFO_PATH_MAX]; /* of the script FIFO, until bash has opened it */
+    struct fifo_pair *idle;        /* ready for the next command */
+    char directory[FIFO_PATH_MAX]; /* of the script FIFO, until bash has begun to read it */
+    char *start_directory;         /* where it goes first; NULL once it is there */
 
+    struct loop_timer watch_timer; /* when to begin reading what the head of the queue writes */
     struct loop_timer stop_timer;
     struct loop_deferred free_later;
 };
@@ -60,17 +62,39 @@ static struct shell_slot *slot_new(struct shell *shell)
     return slot;
 }
 
+/*
+ * A builtin is over in a tenth of a millisecond and its output fits into the pipes: being woken up for every piece
+ * and every end of it would cost more than the command. So the FIFOs are watched only if it takes longer.
+ */
+static void begin_head(struct shell *shell)
+{
+    if (shell->head && shell->head->pair)
+        loop_timer_start(shell->agent->loop, &shell->watch_timer, WATCH_AFTER_MS);
+}
+
+static void on_watch_timer(struct loop_timer *timer)
+{
+    struct shell *shell = container_of(timer, struct shell, watch_timer);
+
+    if (shell->head && shell->head->pair && fifo_pair_watch(shell->head->pair) < 0)
+        shell_kill(shell); /* it would block for ever on a full pipe; its end is reported */
+}
+
 static void slot_append(struct shell *shell, struct shell_slot *slot)
 {
     *shell->tail = slot;
     shell->tail = &slot->next;
+    if (shell->head == slot)
+        begin_head(shell);
 }
 
 static void slot_take_head(struct shell *shell)
 {
+    loop_timer_stop(shell->agent->loop, &shell->watch_timer);
     shell->head = shell->head->next;
     if (!shell->head)
         shell->tail = &shell->head;
+    begin_head(shell);
 }
 
 static void slot_free(struct shell_slot *slot)
@@ -165,35 +189,18 @@ static size_t count_newlines_at_end(struct str text)
     return n;
 }
 
-static int read_directory(const struct shell *shell, char *out, size_t out_size)
-{
-    char link[32];
-    ssize_t n;
-
-    snprintf(link, sizeof(link), "/proc/%d/cwd", (int)shell->process->pid);
-    n = readlink(link, out, out_size - 1);
-    if (n < 0)
-        return -1;
-    out[n] = '\0';
-    return 0;
-}
-
 static int write_script(struct shell *shell, struct shell_slot *slot, const struct shell_command *command)
 {
-    char directory[PATH_MAX] = "/";
     struct shell_script script = {
         .command = command->text,
         .out_path = slot->pair->paths[STREAM_STDOUT],
         .err_path = slot->pair->paths[STREAM_STDERR],
         .marker = shell->marker,
         .cwd = command->cwd,
-        .directory = directory,
         .env = command->env,
     };
     size_t before = shell->backlog.len;
 
-    if (command->cwd && read_directory(shell, directory, sizeof(directory)) < 0)
-        memcpy(directory, "/", 2);
     if (command->text.n > INLINE_MAX)
         store_command(shell, slot, command->text);
     if (slot->file[0]) {
@@ -208,7 +215,8 @@ static int write_script(struct shell *shell, struct shell_slot *slot, const stru
     return flush_backlog(shell);
 }
 
-int shell_run(struct shell *shell, struct shell_job *job, const struct shell_command *command, struct berm_error *err)
+int shell_run(struct shell *shell, struct shell_job *job, const struct shell_command *command,
+              struct berm_error *err)
 {
     struct shell_slot *slot = slot_new(shell);
 
@@ -264,6 +272,7 @@ static void end_start(struct shell *shell)
     unlink(path);
     rmdir(shell->directory);
     shell->directory[0] = '\0';
+    free_ptr(&shell->start_directory);
 }
 
 static void end_job(struct shell *shell, bool entered)
@@ -345,7 +354,8 @@ static void on_control(struct loop_io *io, uint32_t events)
     if (events & EPOLLIN)
         read_control(shell);
     else
-        loop_io_remove(shell->agent->loop, io); /* closed by the user's code; the reaper tells when the shell ends */
+        loop_io_remove(shell->agent->loop,
+                       io); /* closed by the user's code; the reaper tells when the shell ends */
 }
 
 /* --- the end --- */
@@ -373,6 +383,7 @@ static void release_all(struct shell *shell)
     loop_io_remove(shell->agent->loop, &shell->control_io);
     close_fd(&shell->control_fd);
     loop_timer_stop(shell->agent->loop, &shell->stop_timer);
+    loop_timer_stop(shell->agent->loop, &shell->watch_timer);
     if (shell->idle)
         fifo_pair_free(TAKE_PTR(shell->idle));
 }
@@ -433,6 +444,16 @@ void shell_stop(struct shell *shell)
 pid_t shell_pid(const struct shell *shell)
 {
     return shell->process ? shell->process->pid : -1;
+}
+
+int shell_open_cwd(const struct shell *shell)
+{
+    char link[32];
+
+    if (shell->start_directory)
+        return open(shell->start_directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    snprintf(link, sizeof(link), "/proc/%d/cwd", (int)shell_pid(shell));
+    return open(link, O_PATH | O_DIRECTORY | O_CLOEXEC);
 }
 
 /* --- the start --- */
@@ -503,6 +524,9 @@ static int prepare(struct shell *shell, const char *directory, struct berm_error
     if (!slot)
         return berm_fail(err, BERM_E_SYSTEM, ENOMEM, "cannot start the shell");
     slot_append(shell, slot);
+    shell->start_directory = strdup(directory);
+    if (!shell->start_directory)
+        return berm_fail(err, BERM_E_SYSTEM, ENOMEM, "cannot start the shell");
     if (shell_script_write_start(&shell->backlog, directory, shell->marker) < 0 || flush_backlog(shell) < 0)
         return berm_fail(err, BERM_E_SYSTEM, errno, "cannot write to the shell's script FIFO");
     return 0;
@@ -531,6 +555,7 @@ struct shell *shell_start(struct agent *agent, const struct env *env, const char
     shell->script_fd = shell->control_fd = -EBADF;
     shell->tail = &shell->head;
     shell->free_later.callback = free_shell;
+    loop_timer_init(&shell->watch_timer, on_watch_timer);
     loop_timer_init(&shell->stop_timer, on_stop_timer);
     buf_init(&shell->backlog, BACKLOG_MAX);
     make_marker(shell->marker);

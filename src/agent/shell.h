@@ -4,9 +4,9 @@
  * Theory of operation. bash reads its script from a FIFO ("bash", so that its messages begin with that word), its
  * stdin is /dev/null, its stdout the control pipe on which it reports (shell_script.h), its stderr /dev/null. A job
  * is one command; jobs run in the order in which they were given. Each has a slot with a FIFO pair for its output.
- * A report ends the job at the head of the queue: by then everything its foreground wrote is in the FIFOs. A job can
- * be abandoned: the command runs on, its output is dropped, its slot stays until its report comes.
- * The end of the shell is noticed by the reaper; it ends all jobs.
+ * A report ends the job at the head of the queue: by then everything its foreground wrote is in the FIFOs. A job
+ * can be abandoned: the command runs on, its output is dropped, its slot stays until its report comes. The end of
+ * the shell is noticed by the reaper; it ends all jobs.
  */
 #pragma once
 
@@ -43,7 +43,8 @@ struct shell *shell_start(struct agent *agent, const struct env *env, const char
                           shell_exit_callback on_exit, void *data, struct berm_error *err);
 
 /* 0, or -1 with *err: then nothing was given to the shell. */
-int shell_run(struct shell *shell, struct shell_job *job, const struct shell_command *command, struct berm_error *err);
+int shell_run(struct shell *shell, struct shell_job *job, const struct shell_command *command,
+              struct berm_error *err);
 /* No callback of the job comes any more; its sink is not used any more. */
 void shell_abandon(struct shell_job *job);
 /* The sink can take more. */
@@ -54,3 +55,5 @@ void shell_stop(struct shell *shell);
 void shell_kill(struct shell *shell); /* at once */
 
 pid_t shell_pid(const struct shell *shell);
+/* A descriptor (O_PATH) of the directory it is in, or -1 with errno. */
+int shell_open_cwd(const struct shell *shell);

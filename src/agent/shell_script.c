@@ -81,26 +81,29 @@ static int put_run(struct buf *out, const struct shell_script *script)
                       script->marker);
 }
 
-/*
- * A variable is unset first, so that arrays and integers become plain strings. "||:" because errexit may be on and a
- * read-only variable refuses: then it keeps its value, and bash says so nowhere.
- */
+/* A read-only variable keeps its value: trying to change it would end a shell that runs with errexit. */
+static int put_if_writable(struct buf *out, struct str name)
+{
+    return buf_printf(out, "if [[ ${%.*s[@]+${%.*s@a}} != *r* ]];then \\builtin unset -v %.*s\n", (int)name.n,
+                      name.p, (int)name.n, name.p, (int)name.n, name.p);
+}
+
+/* Unset first, so that arrays and integers become plain strings. */
 static int put_exports(struct buf *out, const struct env *env)
 {
     for (size_t i = 0; env && i < env->count; i++) {
         struct str name = env_item_name(env->items[i]);
         const char *value = env->items[i] + name.n + 1;
-        if (buf_printf(out, "\\builtin unset -v %.*s||:;\\builtin export %.*s=", (int)name.n, name.p, (int)name.n,
-                       name.p) < 0 ||
-            shell_quote(out, str_from(value)) < 0 || buf_append_str(out, STR("||:\n")) < 0)
+        if (put_if_writable(out, name) < 0 || buf_printf(out, "\\builtin export %.*s=", (int)name.n, name.p) < 0 ||
+            shell_quote(out, str_from(value)) < 0 || buf_append_str(out, STR("\nfi||:\n")) < 0)
             return -1;
     }
     return 0;
 }
 
 /*
- * Moves the literal text so far into the outer eval's argument. What is appended to `out` until the next call stands
- * between the quotes and is expanded by bash before anything of it runs.
+ * Moves the literal text so far into the outer eval's argument. What is appended to `out` until the next call
+ * stands between the quotes and is expanded by bash before anything of it runs.
  */
 static int flush_literal(struct buf *out, struct buf *literal)
 {
@@ -115,24 +118,21 @@ static int put_restore_env(struct buf *out, struct buf *literal, const struct en
     for (size_t i = 0; env && i < env->count; i++) {
         struct str name = env_item_name(env->items[i]);
         int n = (int)name.n;
-        if (buf_printf(literal, "\\builtin unset -v %.*s||:\n", n, name.p) < 0 || flush_literal(out, literal) < 0)
+        if (put_if_writable(literal, name) < 0 || flush_literal(out, literal) < 0)
             return -1;
         /* Nothing where it is not set, also under `set -u`. */
         if (buf_printf(out, "\"${%.*s[@]+${%.*s[@]@A}}\"", n, name.p, n, name.p) < 0 ||
-            buf_append(literal, "\n", 1) < 0)
+            buf_append_str(literal, STR("\nfi||:\n")) < 0)
             return -1;
     }
     return 0;
 }
 
-/* PWD keeps the name by which the user came there; if it has been tampered with, the kernel's name decides. */
-static int put_restore_cwd(struct buf *out, struct buf *literal, const struct shell_script *script)
+/* DIRSTACK is where bash knows to be, by the name it came there; PWD says the same until somebody assigns to it. */
+static int put_restore_cwd(struct buf *out, struct buf *literal)
 {
     if (buf_append_str(literal, STR("\\builtin cd -- ''")) < 0 || flush_literal(out, literal) < 0 ||
-        buf_append_str(out, STR("\"${PWD+${PWD@Q}}\"")) < 0 || buf_append_str(literal, STR("||:\n[[ . -ef ")) < 0 ||
-        shell_quote(literal, str_from(script->directory)) < 0 ||
-        buf_append_str(literal, STR(" ]]||\\builtin cd -- ")) < 0 ||
-        shell_quote(literal, str_from(script->directory)) < 0)
+        buf_append_str(out, STR("\"${DIRSTACK+${DIRSTACK@Q}}\"")) < 0)
         return -1;
     return buf_append_str(literal, STR("||:\n"));
 }
@@ -168,7 +168,7 @@ static int put_restoring(struct buf *out, struct buf *literal, const struct shel
     if (put_exports(literal, script->env) < 0 || put_run(literal, script) < 0 ||
         put_restore_env(out, literal, script->env) < 0)
         return -1;
-    if (script->cwd && put_restore_cwd(out, literal, script) < 0)
+    if (script->cwd && put_restore_cwd(out, literal) < 0)
         return -1;
     if (buf_printf(literal, "\\builtin echo %s.\n", script->marker) < 0)
         return -1;
@@ -194,8 +194,8 @@ int shell_script_write_start(struct buf *out, const char *directory, const char 
 {
     if (buf_append_str(out, STR("\\builtin cd -- ")) < 0 || shell_quote(out, str_from(directory)) < 0)
         return -1;
-    return buf_printf(out, "||\\builtin cd /;\\builtin unset -v OLDPWD;\\builtin export OLDPWD;\\builtin echo %s0\n",
-                      marker);
+    return buf_printf(
+        out, "||\\builtin cd /;\\builtin unset -v OLDPWD;\\builtin export OLDPWD;\\builtin echo %s0\n", marker);
 }
 
 enum shell_report shell_report_parse(struct str line, const char *marker, int *ret_status)

@@ -7,8 +7,10 @@
  * the redirections of eval `exec >file` is undone when it returns; because of `\builtin` neither a function nor an
  * alias of the user's comes between. Nothing is stored in the shell: neither variable nor function nor trap.
  *
- * A directory or variables for one command are put back afterwards from text that an outer eval has expanded before:
- * "${PWD@Q}" and "${NAME[@]@A}" become the literal commands that restore what was there, arrays and attributes too.
+ * A directory or variables for one command are put back afterwards from text that an outer eval has expanded
+ * before:
+ * "${DIRSTACK@Q}" and "${NAME[@]@A}" become the literal commands that restore what was there, arrays and attributes
+ * too.
  *
  * Reports: "<marker><n>" the command ended with n; "<marker>." everything is restored (only if a directory or
  * variables were given); "<marker>!" the directory could not be entered and nothing ran.
@@ -26,7 +28,6 @@ struct shell_script {
     const char *err_path;
     const char *marker;    /* lower-case letters */
     const char *cwd;       /* for this command only; NULL: where the shell is */
-    const char *directory; /* with `cwd`: where the shell is now, absolute */
     const struct env *env; /* for this command only; NULL or empty: none. Names are identifiers */
 };
 
@@ -42,8 +43,8 @@ int shell_script_write_start(struct buf *out, const char *directory, const char 
 enum shell_report { SHELL_REPORT_NONE, SHELL_REPORT_STATUS, SHELL_REPORT_RESTORED, SHELL_REPORT_NO_DIRECTORY };
 
 /*
- * What a line of the control pipe (without its newline) says. A DEBUG trap of the user's may have written before the
- * marker, so the last one in the line counts; lines without one are no reports.
+ * What a line of the control pipe (without its newline) says. A DEBUG trap of the user's may have written before
+ * the marker, so the last one in the line counts; lines without one are no reports.
  */
 enum shell_report shell_report_parse(struct str line, const char *marker, int *ret_status);
 

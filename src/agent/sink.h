@@ -10,8 +10,8 @@ enum { STREAM_STDOUT, STREAM_STDERR, STREAM_COUNT };
 
 struct sink {
     /*
-     * Room to read into, *room bytes. NULL: not now, and the sink's owner will resume the reader later. With `final`
-     * the reader has only what is left in a pipe and nobody will resume it: room must be given.
+     * Room to read into, *room bytes. NULL: not now, and the sink's owner will resume the reader later. With
+     * `final` the reader has only what is left in a pipe and nobody will resume it: room must be given.
      */
     char *(*reserve)(struct sink *sink, int stream, size_t *room, bool final);
     /* `n` > 0 bytes were read into the room. */

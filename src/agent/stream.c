@@ -74,27 +74,33 @@ static void on_io(struct loop_io *io, uint32_t events)
 void stream_rearm(struct stream *stream)
 {
     /* EPOLLPRI never happens on a pipe: toggling it changes the registration and nothing else. */
-    if (stream->fd >= 0)
+    if (loop_io_active(&stream->io))
         (void)loop_io_modify(stream->loop, &stream->io, stream->io.events ^ EPOLLPRI);
 }
 
-int stream_open(struct stream *stream, struct loop *loop, int fd, int index, struct sink *sink,
-                void (*on_end_of_file)(struct stream *))
+void stream_open(struct stream *stream, struct loop *loop, int fd, int index, struct sink *sink,
+                 void (*on_end_of_file)(struct stream *))
 {
-    *stream = (struct stream){
-        .loop = loop, .fd = fd, .index = index, .sink = sink, .on_end_of_file = on_end_of_file
-    };
-    if (loop_io_add(loop, &stream->io, fd, EPOLLIN | EPOLLET, on_io) < 0) {
-        close_fd(&stream->fd);
-        return -1;
-    }
-    return 0;
+    *stream =
+        (struct stream){ .loop = loop, .fd = fd, .index = index, .sink = sink, .on_end_of_file = on_end_of_file };
+}
+
+int stream_watch(struct stream *stream)
+{
+    if (stream->fd < 0 || loop_io_active(&stream->io))
+        return 0;
+    return loop_io_add(stream->loop, &stream->io, stream->fd, EPOLLIN | EPOLLET, on_io);
+}
+
+void stream_unwatch(struct stream *stream)
+{
+    loop_io_remove(stream->loop, &stream->io);
 }
 
 void stream_close(struct stream *stream)
 {
     if (stream->fd < 0)
         return;
-    loop_io_remove(stream->loop, &stream->io);
+    stream_unwatch(stream);
     close_fd(&stream->fd);
 }

@@ -22,8 +22,8 @@ struct text_reply {
     struct buf out;
     struct text_member members[2];
     unsigned count;
-    unsigned current;      /* the member that is being written */
-    bool open;             /* inside its string */
+    unsigned current;       /* the member that is being written */
+    bool open;              /* inside its string */
     unsigned char carry[3]; /* bytes that do not make a base64 group yet */
     unsigned carried;
 };
@@ -32,5 +32,6 @@ struct text_reply {
 struct text_reply *text_reply_new(void);
 /* Takes the text over. */
 void text_reply_add(struct text_reply *reply, const char *key, enum text_encoding encoding, struct output *text);
-/* Sends and frees, also when the client is gone. `reply` NULL answers that memory is out. Uses rq->data and hooks. */
+/* Sends and frees, also when the client is gone. `reply` NULL answers that memory is out. Uses rq->data and hooks.
+ */
 void text_reply_send(struct request *rq, struct text_reply *reply);

@@ -5,8 +5,8 @@
 #include <limits.h>
 #include <stdio.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
 #include <sys/sendfile.h>
+#include <sys/stat.h>
 #include <sys/xattr.h>
 
 /* A file with more than one name that has been copied: its copy's path below the root of the copy. */

@@ -1,0 +1,135 @@
+// Runs one berm-agent for a test file and speaks HTTP to it, over TCP and over its unix socket.
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import http from 'node:http';
+import net from 'node:net';
+import { tmpdir } from 'node:os';
+import { dirname, join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const here = dirname(fileURLToPath(import.meta.url));
+const binary = resolve(process.env.BERM_AGENT ?? join(here, '../../../build/berm-agent'));
+
+export const SESSIONLESS = '__DISABLE_SESSION__';
+export const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
+
+async function freePort() {
+  const server = net.createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address();
+  server.close();
+  await once(server, 'close');
+  return port;
+}
+
+// A listening unix socket has to be descriptor 3 before the agent starts; node would accept on one of its own.
+const listenAndExec = `
+import os, socket, sys
+s = socket.socket(socket.AF_UNIX); s.bind(sys.argv[1]); s.listen(128)
+fd = os.dup(s.fileno()) if s.fileno() == 3 else s.fileno()
+os.dup2(fd, 3, inheritable=True)
+os.execv(sys.argv[2], sys.argv[2:])
+`;
+
+export class Agent {
+  static async start({ env = {}, args = [], command = [] } = {}) {
+    const agent = new Agent();
+    agent.directory = await mkdtemp(join(tmpdir(), 'berm-agent-test-'));
+    agent.socketPath = join(agent.directory, 'agent.sock');
+    agent.port = await freePort();
+    agent.stderr = '';
+    const root = await mkdtemp(join(agent.directory, 'root-'));
+    agent.child = spawn('python3', ['-c', listenAndExec, agent.socketPath, join(here, 'start-agent.sh'), root, binary,
+      '--sandbox', '--listen-port', String(agent.port), ...args, ...command], {
+      stdio: ['ignore', 'inherit', 'pipe'],
+      env: { ...process.env, ASAN_OPTIONS: 'detect_leaks=0', AGENT_ENV: Object.entries(env).map(([k, v]) => `${k}=${v}`).join(' ') },
+    });
+    agent.child.stderr.on('data', (data) => { agent.stderr += data; });
+    agent.exited = once(agent.child, 'exit');
+    agent.keepAlive = new http.Agent({ keepAlive: true, maxSockets: 64 });
+    for (let i = 0; ; i++) {
+      try {
+        await agent.get('/');
+        return agent;
+      } catch (error) {
+        if (agent.child.exitCode !== null || i > 500) throw new Error(`agent did not start: ${agent.stderr} ${error}`);
+        await sleep(10);
+      }
+    }
+  }
+
+  // The pid of the agent as the host sees it: the child of unshare(1).
+  async hostPid() {
+    const text = await readFile(`/proc/${this.child.pid}/task/${this.child.pid}/children`, 'utf8');
+    return Number(text.trim().split(' ')[0]);
+  }
+
+  async stop() {
+    this.keepAlive.destroy();
+    if (this.child.exitCode === null && this.child.signalCode === null) {
+      this.child.kill('SIGKILL');
+      await this.exited;
+    }
+    await rm(this.directory, { recursive: true, force: true });
+    if (/AddressSanitizer|runtime error/.test(this.stderr)) throw new Error(this.stderr);
+  }
+
+  // { status, headers, text, json }. `body` is sent as it is if it is a string or buffer, else as JSON.
+  request(method, path, body, { unix = false, headers = {}, onResponse, signal } = {}) {
+    const payload = body === undefined || typeof body === 'string' || Buffer.isBuffer(body) ? body : JSON.stringify(body);
+    return new Promise((done, fail) => {
+      const request = http.request({
+        method, path, signal,
+        headers: payload === undefined ? headers : { 'Content-Length': Buffer.byteLength(payload), ...headers },
+        ...(unix ? { socketPath: this.socketPath } : { host: '127.0.0.1', port: this.port }),
+        agent: unix ? undefined : this.keepAlive,
+      }, async (response) => {
+        if (onResponse) return done(response);
+        try {
+          const pieces = [];
+          for await (const piece of response) pieces.push(piece);
+          const bytes = Buffer.concat(pieces);
+          const text = bytes.toString('utf8');
+          let json;
+          try { json = JSON.parse(text); } catch { /* not JSON */ }
+          done({ status: response.statusCode, headers: response.headers, bytes, text, json });
+        } catch (error) { fail(error); }
+      });
+      request.on('error', fail);
+      request.end(payload);
+    });
+  }
+
+  get(path, options) { return this.request('GET', path, undefined, options); }
+  post(path, body, options) { return this.request('POST', path, body, options); }
+
+  // Runs a command and returns the reply's JSON with `status`.
+  async run(command, { session = 'default', ...more } = {}) {
+    const reply = await this.post('/api/execute', { command, sessionId: session, ...more });
+    return { status: reply.status, ...reply.json };
+  }
+
+  // /berm/v1/exec: { status, json } or { status, stdout, stderr, exitCode, events }.
+  async exec(document, { stdin, ...options } = {}) {
+    const withStdin = stdin !== undefined;
+    const body = withStdin ? Buffer.concat([Buffer.from(JSON.stringify(document) + '\n'), Buffer.from(stdin)]) : document;
+    const reply = await this.post('/berm/v1/exec', body, {
+      unix: true, ...options, headers: withStdin ? { 'Content-Type': 'application/x-berm-exec' } : {},
+    });
+    if (reply.status !== 200) return reply;
+    return { status: 200, headers: reply.headers, ...parseEvents(reply.text) };
+  }
+}
+
+export function parseEvents(text) {
+  const events = text.split('\n\n').filter(Boolean).map((block) => {
+    const [event, data, ...rest] = block.split('\n');
+    if (!event.startsWith('event: ') || !data.startsWith('data: ') || rest.length) throw new Error(`bad event: ${block}`);
+    return { event: event.slice(7), data: data.slice(6) };
+  });
+  const bytes = (name) => Buffer.concat(events.filter((e) => e.event === name).map((e) => Buffer.from(e.data, 'base64')));
+  const last = events.at(-1);
+  return { events, stdout: bytes('stdout'), stderr: bytes('stderr'),
+    exitCode: last?.event === 'exit' ? JSON.parse(last.data).exit_code : undefined };
+}

@@ -1,0 +1,121 @@
+// The agent as pid 1: orphans, signals, its own protection, the command line.
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { readFile } from 'node:fs/promises';
+import { resolve } from 'node:path';
+import { after, before, test } from 'node:test';
+import { Agent, SESSIONLESS, sleep } from './helper.mjs';
+
+let agent;
+before(async () => { agent = await Agent.start(); });
+after(() => agent.stop());
+const sh = async (command, more) => (await agent.run(command, { session: SESSIONLESS, ...more })).stdout;
+
+test('orphans are reaped', async () => {
+  await sh('for i in $(seq 50); do (sleep 0.1 &) ; done; (setsid sleep 0.1 >/dev/null &)');
+  await sleep(500);
+  assert.equal(await sh("ps -eo stat= | grep -c Z"), '0\n');
+});
+
+test('nothing inside can kill, stop or trace the agent', async () => {
+  for (const signal of ['TERM', 'INT', 'KILL', 'STOP', 'HUP', 'USR1', 'SEGV', 'CHLD', 'PIPE'])
+    await sh(`kill -${signal} 1`);
+  assert.equal(await sh('head -c 1 /proc/1/mem 2>&1 | wc -c; echo done').then((s) => s.includes('done')), true);
+  assert.equal(await sh('ls -l /proc/1/exe >/dev/null 2>&1; echo alive'), 'alive\n');
+  assert.equal((await agent.get('/api/ping')).status, 200);
+});
+
+test('children start with default signals, an empty mask and their own limits', async () => {
+  for (const command of ['grep -E "^Sig(Blk|Ign)" /proc/self/status', 'grep -E "^Sig(Blk|Ign)" /proc/self/status # in bash'])
+    assert.equal(await sh(command), 'SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\n');
+  const own = (await readFile('/proc/self/limits', 'utf8')).match(/Max open files\s+(\d+)/)[1];
+  assert.equal(await sh('ulimit -n'), `${own}\n`);
+});
+
+test('a process is the leader of its own session and group', async () => {
+  const [pid, pgid, sid] = (await sh('ps -o pid=,pgid=,sid= -p $$')).trim().split(/\s+/);
+  assert.deepEqual([pgid, sid], [pid, pid]);
+});
+
+test('a failing start of a process is a typed error, and the agent lives on', async () => {
+  const limited = await agent.run('ulimit -n', { session: SESSIONLESS });
+  assert.equal(limited.status, 200);
+  const many = await Promise.all([...Array(200)].map((_, i) => agent.run('echo $$', { session: `many-${i}` })));
+  assert.ok(many.every((r) => r.status === 200 || r.code === 'INTERNAL_ERROR'), JSON.stringify(many.find((r) => r.status !== 200)));
+  await Promise.all(many.map((_, i) => agent.post('/api/session/delete', { sessionId: `many-${i}` })));
+  assert.equal((await agent.run('echo on')).stdout, 'on');
+});
+
+test('descriptors and files do not pile up', async () => {
+  const count = () => sh('ls /proc/1/fd | wc -l; ls -A /tmp/.berm* | wc -l').then((s) => s.trim().split('\n').map(Number));
+  const work = async () => {
+    for (let i = 0; i < 20; i++) {
+      await agent.run('sleep 0 & /bin/true', { session: 'pile' });
+      await agent.run('exit 1', { session: `pile-${i}` });
+      await agent.run(`: ${'x'.repeat(5000)}`, { session: 'pile' });
+      await sh('echo x; (exit 2)');
+      await agent.post('/api/read', { path: '/etc/passwd' });
+      await agent.exec({ argv: ['cat'] }, { stdin: 'x' });
+    }
+    await agent.post('/api/session/delete', { sessionId: 'pile' });
+    await sleep(100);
+  };
+  await work();
+  const before = await count();
+  await work();
+  await work();
+  const [fds, files] = await count();
+  assert.ok(fds <= before[0] + 2, `${before} -> ${fds}`);
+  assert.ok(files <= before[1], `${before} -> ${files}`);
+});
+
+test('SIGTERM from outside ends everything with status 0', async () => {
+  const other = await Agent.start();
+  await other.run('sleep 1000 & echo');
+  process.kill(await other.hostPid(), 'SIGTERM');
+  const [code] = await other.exited;
+  assert.equal(code, 0);
+  await other.stop();
+});
+
+test('the memory of an idle agent stays below 1 MiB', { skip: Boolean(process.env.ASAN_OPTIONS) }, async () => {
+  const other = await Agent.start();
+  try {
+    const status = await readFile(`/proc/${await other.hostPid()}/status`, 'utf8');
+    const rss = Number(status.match(/VmRSS:\s+(\d+)/)[1]);
+    assert.ok(rss < 1024, `${rss} kB`);
+  } finally { await other.stop(); }
+});
+
+test('a command on the command line runs beside the server', async () => {
+  const other = await Agent.start({ command: ['sh', '-c', 'echo $SANDBOX_STARTED >/tmp/started; exit 0'] });
+  try {
+    await sleep(200);
+    assert.equal((await other.run('cat /tmp/started; echo $SANDBOX_STARTED')).stdout, 'true\ntrue');
+  } finally { await other.stop(); }
+});
+
+for (const [command, code] of [[['sh', '-c', 'sleep 0.5; exit 7'], 7], [['sh', '-c', 'sleep 0.5; kill -9 $$'], 137]]) {
+  test(`the end of "${command.at(-1)}" is the agent's, with ${code}`, async () => {
+    const other = await Agent.start({ command });
+    const [status] = await other.exited;
+    assert.equal(status, code);
+    await other.stop();
+  });
+}
+
+test('wrong options are told on stderr with status 2', () => {
+  const binary = resolve(process.env.BERM_AGENT ?? 'build/berm-agent');
+  for (const args of [['--nope'], ['--listen-port'], ['--listen-port', 'x'], ['--listen-port', '70000']]) {
+    const run = spawnSync(binary, args, { encoding: 'utf8' });
+    assert.equal(run.status, 2);
+    assert.match(run.stderr, /^berm-agent: .*\nusage:/);
+  }
+});
+
+test('a port that is taken ends the start with status 1', () => {
+  const binary = resolve(process.env.BERM_AGENT ?? 'build/berm-agent');
+  const run = spawnSync(binary, ['--listen-port', String(agent.port)], { encoding: 'utf8', timeout: 5000 });
+  assert.equal(run.status, 1);
+  assert.match(run.stderr, /start_failed/);
+});
