@@ -358,13 +358,14 @@ static int confine(bool filtered, struct berm_error *err)
 static int start(struct worker *w, const struct worker_setup *setup, struct berm_error *err)
 {
     const struct spawn_options *o = w->options;
-    bool serve = setup->socket_fd >= 0, filtered = !o->oci_runtime;
+    bool serve = setup->socket_fd >= 0, filtered;
 
-    if (filter_compile(filtered ? FILTER_CHILD : FILTER_WHOLE, &w->filter, err) < 0 || start_loop(w, err) < 0)
-        return -1;
     w->cgroups = setup->cgroups;
     w->ranges = setup->ranges;
     if (oci_open(o->oci_runtime, setup->data, w->cgroups.path, &w->oci, err) < 0)
+        return -1;
+    filtered = !w->oci.runtime;
+    if (filter_compile(filtered ? FILTER_CHILD : FILTER_WHOLE, &w->filter, err) < 0 || start_loop(w, err) < 0)
         return -1;
     if (stage_enter(setup->data, &setup->disk, serve ? o->images : NULL, serve ? o->agent : NULL, &w->stage, err) <
         0)
