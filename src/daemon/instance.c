@@ -53,7 +53,7 @@ void instance_destroy(struct daemon *daemon, uint64_t key)
 
 void instance_start_error(const struct berm_error *cause, struct berm_error *err)
 {
-    if (cause->code == BERM_E_SYSTEM && cause->errnum == EUSERS)
+    if (cause->code == BERM_E_SYSTEM && cause->errnum == EDQUOT) /* berm-spawn's own ceiling */
         berm_fail(err, BERM_E_CAPACITY_EXCEEDED, 0, "cannot start the sandbox: %s", cause->message);
     else if (cause->code == BERM_E_SYSTEM)
         berm_fail(err, BERM_E_POOL_ERROR, 0, "pool error: failed to start the sandbox: %s", cause->message);

@@ -17,9 +17,11 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
-#define FALLBACK_ID      62737 /* when the system has no user of the configured name */
-#define SPAWNER_LEAVE_MS 5000
-#define SPAWN_ARGS_MAX   40
+#define FALLBACK_ID           62737 /* when the system has no user of the configured name */
+#define SPAWNER_LEAVE_MS      5000
+#define SPAWN_ARGS_MAX        40
+#define CLEANING_SLACK        256
+#define SPAWNER_SANDBOXES_MAX 16384
 
 /* --- directories and the lock --- */
 
@@ -144,7 +146,8 @@ static void serve_arguments(const struct config *config, const struct launch *la
     add_number(a, "--max-disk", config->max_disk);
     add_number(a, "--max-cpu-millis", config->max_cpu);
     add_number(a, "--max-pids", config->max_pids);
-    add_number(a, "--max-sandboxes", config->max_sandboxes);
+    /* berm-spawn counts those that it is still cleaning up, too. */
+    add_number(a, "--max-sandboxes", MIN(config->max_sandboxes + CLEANING_SLACK, (uint64_t)SPAWNER_SANDBOXES_MAX));
     if (!strncmp(config->runtime, "oci:", 4))
         add_text(a, "--oci-runtime", config->runtime + 4);
 }

@@ -304,9 +304,11 @@ void pool_claim_failed(struct pool *pool, struct pool_claim *claim)
 
 bool pool_give_way(struct pool *pool)
 {
-    if (list_empty(&pool->ready))
+    struct list *from = list_empty(&pool->ready) ? &pool->starting : &pool->ready;
+
+    if (list_empty(from))
         return false;
-    destroy_entry(container_of(pool->ready.next, struct pool_entry, node));
+    destroy_entry(container_of(from->next, struct pool_entry, node));
     return true;
 }
 

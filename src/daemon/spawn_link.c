@@ -187,8 +187,10 @@ static void take_reply(struct spawn_link *link, struct spawn_reply *reply)
     slot = find_slot(link, reply->serial);
     if (!slot)
         return;
-    if (reply->error)
-        berm_fail(&err, BERM_E_SYSTEM, reply->error, "%s", reply->message[0] ? reply->message : "berm-spawn");
+    if (reply->error) { /* its message has the errno's text already */
+        berm_fail(&err, BERM_E_SYSTEM, 0, "%s", reply->message[0] ? reply->message : "berm-spawn");
+        err.errnum = reply->error;
+    }
     complete(link, slot, reply, &err);
 }
 

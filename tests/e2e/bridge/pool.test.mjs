@@ -82,7 +82,10 @@ describe('the warm pool', { skip: whyNoDaemon() }, () => {
     api = new Api(daemon);
     for (const id of (await api.get('/v1/sandboxes')).json.sandboxes.map((sandbox) => sandbox.id)) await api.delete(`/v1/sandbox/${id}`);
     await until('the pool is full', async () => (await stats()).warm === 1 && (await stats()).assigned === 0);
-    for (const id of 'abcdef') assert.equal((await api.exec(id, ['true'])).code, 0);
+    for (const id of 'abcdef') {
+      const used = await api.exec(id, ['true']);
+      assert.equal(used.code, 0, used.text);
+    }
     const refused = await api.exec('g', ['true']);
     assert.equal(refused.status, 503);
     assert.equal(refused.json.code, 'capacity_exceeded');
