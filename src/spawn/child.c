@@ -50,6 +50,14 @@ static void unblock_signals(void)
     sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
+/* What the operator gave the daemon is not for sandboxes; what they took from it stays. */
+static int reset_priorities(bool reset_oom_score)
+{
+    if (reset_oom_score && write_small_file(AT_FDCWD, "/proc/self/oom_score_adj", "0") < 0)
+        return -1;
+    return getpriority(PRIO_PROCESS, 0) < 0 ? setpriority(PRIO_PROCESS, 0, 0) : 0;
+}
+
 static void enter_root(const struct child_plan *plan, int status_fd)
 {
     int proc;
@@ -120,6 +128,7 @@ static _Noreturn void child_main(const struct child_plan *plan, int status_fd)
     int ruleset = -EBADF;
 
     unblock_signals();
+    DO(PRIORITY, reset_priorities(plan->reset_oom_score));
     DO(JOIN_CGROUP, cgroup_join_v1(plan->cgroups, plan->name));
     DO(JOIN_NETNS, setns(plan->netns_fd, CLONE_NEWNET));
     DO(CGROUPNS, unshare(CLONE_NEWCGROUP));

@@ -23,6 +23,7 @@ struct child_plan {
     int tree_fd;
     uint32_t uid_base;
     uint32_t nofile;
+    bool reset_oom_score;
     unsigned landlock_abi; /* 0: the kernel has none */
 };
 

@@ -57,34 +57,34 @@ static int lock_data(struct keeper *k, struct berm_error *err)
     return berm_fail(err, BERM_E_CONFLICT, errno, "another berm-spawn serves %s", k->data);
 }
 
-/* The run directory is root's; the daemon may pass through it to the sockets, which are its own. */
+/* Whoever could write here could plant a file system for us to mount, or records of sandboxes for us to believe. */
+static int check_owner(int fd, const char *path, struct stat *ret, struct berm_error *err)
+{
+    if (fd < 0 || fstat(fd, ret) < 0)
+        return berm_fail(err, BERM_E_SYSTEM, errno, "open %s", path);
+    if (ret->st_uid != 0 || ret->st_mode & (S_IWGRP | S_IWOTH))
+        return berm_fail(err, BERM_E_SYSTEM, EPERM, "%s must be root's alone to write", path);
+    return 0;
+}
+
+/* The daemon may pass through the run directory to the sockets, which are its own. */
 static int open_data(struct keeper *k, struct berm_error *err)
 {
+    _cleanup_close_ int run = -EBADF;
     struct stat st;
 
     if (mkdir(k->options->data, 0755) < 0 && errno != EEXIST)
         return berm_fail(err, BERM_E_SYSTEM, errno, "make %s", k->options->data);
     if (!realpath(k->options->data, k->data))
         return berm_fail(err, BERM_E_SYSTEM, errno, "resolve %s", k->options->data);
-    k->data_fd = open(k->data, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (k->data_fd < 0 || fstat(k->data_fd, &st) < 0)
-        return berm_fail(err, BERM_E_SYSTEM, errno, "open %s", k->data);
+    k->data_fd = open(k->data, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (check_owner(k->data_fd, k->data, &st, err) < 0)
+        return -1;
+    snprintf(k->id, sizeof(k->id), "%x-%llx", (unsigned)st.st_dev, (unsigned long long)st.st_ino);
     if (mkdirat(k->data_fd, "run", 0711) < 0 && errno != EEXIST)
         return berm_fail(err, BERM_E_SYSTEM, errno, "make the run directory");
-    snprintf(k->id, sizeof(k->id), "%x-%llx", (unsigned)st.st_dev, (unsigned long long)st.st_ino);
-    return 0;
-}
-
-/* Whoever may write here could plant meta files. */
-static int check_run_directory(const struct keeper *k, struct berm_error *err)
-{
-    struct stat st;
-
-    if (fstatat(k->data_fd, "run", &st, AT_SYMLINK_NOFOLLOW) < 0)
-        return berm_fail(err, BERM_E_SYSTEM, errno, "stat the run directory");
-    if (!S_ISDIR(st.st_mode) || st.st_uid != 0 || st.st_mode & (S_IWGRP | S_IWOTH))
-        return berm_fail(err, BERM_E_SYSTEM, EPERM, "the run directory must be root's alone to write");
-    return 0;
+    run = openat(k->data_fd, "run", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    return check_owner(run, "the run directory", &st, err);
 }
 
 static int prepare(struct keeper *k, struct berm_error *err)
@@ -92,7 +92,7 @@ static int prepare(struct keeper *k, struct berm_error *err)
     const struct spawn_options *o = k->options;
     struct worker_setup *setup = &k->setup;
 
-    if (open_data(k, err) < 0 || check_run_directory(k, err) < 0 || lock_data(k, err) < 0)
+    if (open_data(k, err) < 0 || lock_data(k, err) < 0)
         return -1;
     if (disk_pool_open(k->data_fd, o->disk_pool, &setup->disk, err) < 0 ||
         cgroup_host_open(o->cgroup_parent, k->id, &setup->cgroups, err) < 0)
@@ -181,14 +181,10 @@ static int keep(struct keeper *k)
 
 /* --- the process --- */
 
-/*
- * Descriptors 0 to 3 get taken, for a sandbox's child puts its own there; the socket moves out of the way. Signals
- * for the daemon's process group are not for us, and no disposition of the daemon's may reach the sandboxes.
- */
-static int settle(struct spawn_options *o, struct berm_error *err)
+/* Signals for the daemon's process group are not for us, and no disposition of its may reach the sandboxes. */
+static void settle_signals(void)
 {
     sigset_t blocked;
-    int fd;
 
     for (int signo = 1; signo < NSIG; signo++)
         signal(signo, SIG_DFL);
@@ -198,14 +194,25 @@ static int settle(struct spawn_options *o, struct berm_error *err)
     sigaddset(&blocked, SIGHUP);
     sigaddset(&blocked, SIGQUIT);
     sigprocmask(SIG_SETMASK, &blocked, NULL);
-    umask(022);
-    if (o->socket_fd >= 0) {
-        fd = fcntl(o->socket_fd, F_DUPFD_CLOEXEC, SPAWN_AGENT_FD + 1);
-        if (fd < 0)
+}
+
+/*
+ * Descriptors 0 to 3 get taken, for a sandbox's child puts its own there, the socket follows, and whatever else we
+ * were started with goes.
+ */
+static int settle_descriptors(struct spawn_options *o, struct berm_error *err)
+{
+    const int socket_fd = SPAWN_AGENT_FD + 1;
+    int fd;
+
+    if (o->mode == SPAWN_MODE_SERVE) {
+        if (o->socket_fd != socket_fd && dup2(o->socket_fd, socket_fd) < 0)
             return berm_fail(err, BERM_E_SYSTEM, errno, "take the socket to the daemon");
-        close(o->socket_fd);
-        o->socket_fd = fd;
+        o->socket_fd = socket_fd;
+        fcntl(socket_fd, F_SETFD, FD_CLOEXEC);
+        close_range((unsigned)socket_fd + 1, ~0U, 0);
     }
+    close(SPAWN_AGENT_FD);
     do {
         fd = open("/dev/null", O_RDWR | O_CLOEXEC);
         if (fd < 0)
@@ -233,7 +240,9 @@ int main(int argc, char **argv)
     if (options.mode == SPAWN_MODE_PRINT_FILTER)
         return filter_print(stdout) < 0;
     k.options = &options;
-    if (settle(&options, &err) < 0 || prepare(&k, &err) < 0) {
+    settle_signals();
+    umask(022);
+    if (settle_descriptors(&options, &err) < 0 || prepare(&k, &err) < 0) {
         log_error("start_failed", "reason", err.message);
         return 1;
     }

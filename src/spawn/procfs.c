@@ -24,7 +24,7 @@ static struct mask masks[] = {
     { "sys", MASK_READ_ONLY },
     { "irq", MASK_COVER },
     { "bus", MASK_COVER },
-    { "fs", MASK_READ_ONLY },
+    { "fs", MASK_COVER },
     { "sysrq-trigger", MASK_READ_ONLY },
     { "acpi", MASK_COVER },
     { "asound", MASK_COVER },

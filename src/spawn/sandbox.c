@@ -401,6 +401,7 @@ static int start_child(struct sandbox *s, const struct slot *slot, const char *n
         .tree_fd = slot->tree_fd,
         .uid_base = range_uid_base(s->index),
         .nofile = s->limits.nofile,
+        .reset_oom_score = w->oom_protected,
         .landlock_abi = w->landlock_abi,
     };
     _cleanup_close_ int cgroup = cgroup_open_v2(&w->cgroups, name);

@@ -19,6 +19,7 @@
     X(IDENTITY, "write host name files")                                                                           \
     X(META, "write meta file")                                                                                     \
     X(DESCRIPTORS, "arrange descriptors")                                                                          \
+    X(PRIORITY, "reset priorities")                                                                                \
     X(JOIN_CGROUP, "join cgroups")                                                                                 \
     X(JOIN_NETNS, "join network namespace")                                                                        \
     X(CGROUPNS, "unshare cgroup namespace")                                                                        \

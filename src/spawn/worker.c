@@ -7,10 +7,12 @@
 #include "rootfs.h"
 
 #include <fcntl.h>
+#include <linux/keyctl.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #define IMAGE_IDLE_MS 60000
@@ -348,11 +350,22 @@ static int confine(bool filtered, struct berm_error *err)
 
     if (filtered && filter_compile(FILTER_WORKER, &filter, err) < 0)
         return -1;
+    /* The keyrings of whoever started us stay behind. */
+    if (syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL) < 0 && errno != ENOSYS)
+        return berm_fail(err, BERM_E_SYSTEM, errno, "join a new session keyring");
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
         return berm_fail(err, BERM_E_SYSTEM, errno, "confine the worker");
     if (caps_drop_to_worker() < 0 || (filtered && filter_install(&filter) < 0))
         return berm_fail(err, BERM_E_SYSTEM, errno, "confine the worker");
     return 0;
+}
+
+/* A score below 0 is the operator's protection for the daemon, which no sandbox must inherit. */
+static bool protected_from_oom(void)
+{
+    char score[16];
+
+    return read_small_file(AT_FDCWD, "/proc/self/oom_score_adj", score, sizeof(score)) > 0 && score[0] == '-';
 }
 
 static int start(struct worker *w, const struct worker_setup *setup, struct berm_error *err)
@@ -377,6 +390,7 @@ static int start(struct worker *w, const struct worker_setup *setup, struct berm
     set_features(w, setup->disk.simple_quota);
     set_policy(w);
     set_slot_maker(w);
+    w->oom_protected = protected_from_oom();
     procfs_probe();
     rootfs_probe();
     if (read_boot_id(w, err) < 0 || adopt_all(w, err) < 0 || confine(filtered, err) < 0)

@@ -71,6 +71,7 @@ struct worker {
     struct filter_program filter;
     uint32_t features;
     unsigned landlock_abi;
+    bool oom_protected;
     char boot_id[40];
     struct sandbox *by_key[TABLE_SIZE];
     struct sandbox *by_pid[TABLE_SIZE];
