@@ -80,15 +80,16 @@ static void copy_xattrs(int from, int to)
     }
 }
 
-/* Owner before mode: a change of owner clears the set-user-id bit. */
+/* Owner before mode: a change of owner clears the set-user-id bit. Best effort as well. */
 static void copy_attributes(int dir, const char *name, const struct stat *st)
 {
     const struct timespec times[2] = { st->st_atim, st->st_mtim };
+    int rc = fchownat(dir, name, st->st_uid, st->st_gid, AT_SYMLINK_NOFOLLOW);
 
-    (void)fchownat(dir, name, st->st_uid, st->st_gid, AT_SYMLINK_NOFOLLOW);
     if (!S_ISLNK(st->st_mode))
-        (void)fchmodat(dir, name, st->st_mode & 07777, 0);
-    (void)utimensat(dir, name, times, AT_SYMLINK_NOFOLLOW);
+        rc |= fchmodat(dir, name, st->st_mode & 07777, 0);
+    rc |= utimensat(dir, name, times, AT_SYMLINK_NOFOLLOW);
+    (void)rc;
 }
 
 /* --- copying --- */
