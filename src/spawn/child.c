@@ -134,10 +134,11 @@ static _Noreturn void child_main(const struct child_plan *plan, int status_fd)
     DO(CGROUPNS, unshare(CLONE_NEWCGROUP));
     DO(HOSTNAME, sethostname(plan->hostname, strlen(plan->hostname)));
     enter_root(plan, status_fd);
-    DO(RLIMITS, set_resource_limits(plan->nofile));
     if (plan->landlock_abi >= LANDLOCK_ABI_MIN)
         DO(LANDLOCK, ruleset = landlock_ruleset_new(plan->landlock_abi, plan->tree_fd));
     DO(DESCRIPTORS, arrange_descriptors(plan->listen_fd));
+    /* Not before: the table is a copy of the worker's, which may be fuller than the sandbox's limit. */
+    DO(RLIMITS, set_resource_limits(plan->nofile));
     drop_privileges(plan, ruleset, status_fd);
     DO(EXEC, exec_agent(plan->stage->agent_fd, plan->hostname));
     _exit(1);

@@ -24,7 +24,7 @@ export function registerDaemon(world) {
     const sandbox = await world.shared();
     const secret = path.join(world.scratch, 'root-only');
     fs.writeFileSync(secret, 'secret', { mode: 0o600 });
-    const args = ['X-daemon-user', String(sandbox.hostPid), world.data, secret];
+    const args = ['X-daemon-user', String(sandbox.hostPid), world.disk, path.join(world.data, 'disk.btrfs'), secret];
     const self = status(world.daemonPid);
     const asDaemon = ['--reuid', self.Uid[0], '--regid', self.Gid[0], '--clear-groups', '--inh-caps=-all', '--bounding-set=-all',
       '--no-new-privs', world.probePath, ...args];

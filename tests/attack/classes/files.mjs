@@ -79,22 +79,29 @@ function hostileImage(world, place, kind) {
 
 const snapshot = (directory) => [...walk(directory)].map(({ path: name, stat }) => `${name} ${stat.mode} ${stat.uid} ${stat.size} ${stat.mtimeMs} ${stat.ctimeMs}`);
 
+async function useHostile(world, image) {
+  const sandbox = await world.sandbox({ image, probe: '/probe', mayFail: true });
+  if (sandbox.error) {
+    assert.ok(sandbox.error.code, `an error without a code: ${JSON.stringify(sandbox.error)}`);
+    return 'refused';
+  }
+  try {
+    for (const args of [['B1-inherited'], ['B1-cwd'], ['A4-chroot', world.canary]]) {
+      const inside = await sandbox.probe(args);
+      assert.equal(inside.status, 1, inside.text);
+    }
+  } finally {
+    await sandbox.destroy();
+  }
+  return 'started';
+}
+
 /* One hostile image: it may be refused, or start and be harmless. Gives 'refused' or 'started'. */
 async function tryImage(world, place, kind) {
   const image = await world.importImage(hostileImage(world, place, kind));
   if (image.error) return 'refused';
   try {
-    const sandbox = await world.sandbox({ image: image.name, probe: '/probe', mayFail: true });
-    if (sandbox.error) {
-      assert.ok(sandbox.error.code, `an error without a code: ${JSON.stringify(sandbox.error)}`);
-      return 'refused';
-    }
-    for (const args of [['B1-inherited'], ['B1-cwd'], ['A4-chroot', world.canary]]) {
-      const inside = await sandbox.probe(args);
-      assert.equal(inside.status, 1, inside.text);
-    }
-    await sandbox.destroy();
-    return 'started';
+    return await useHostile(world, image.name);
   } finally {
     await world.removeImage(image.name);
   }
@@ -139,7 +146,7 @@ function registerInodes(world) {
     const sandbox = await world.sandbox();
     await sandbox.exec(['mkdir', '/workspace/left-by-probe']);
     await sandbox.probe(['B4-leave', '/workspace/left-by-probe']);
-    const left = [...walk(path.join(world.data, 'disk'))].filter(({ path: name }) => path.dirname(name).endsWith('/left-by-probe'));
+    const left = [...walk(world.disk)].filter(({ path: name }) => path.dirname(name).endsWith('/left-by-probe'));
     assert.ok(left.length >= 6, 'the files were not found on the host');
     const seen = await control(world.probePath, ['B4-inspect', ...left.map((file) => file.path)], { namespaces: false });
     const own = path.join(world.scratch, 'left');
@@ -147,7 +154,7 @@ function registerInodes(world) {
     await control(world.probePath, ['B4-leave', own]);
     const outside = await control(world.probePath, ['B4-inspect', ...left.map((file) => path.join(own, path.basename(file.path)))]);
     report.add(judge('B4-inspect', seen, outside));
-    assert.equal(fs.statSync(path.join(world.data, 'disk')).mode & 0o077, 0, 'others may enter the disk of the sandboxes');
+    assert.equal(fs.statSync(world.disk).mode & 0o077, 0, 'others may enter the disk of the sandboxes');
   });
 
   test('B4-euid: set-id programs give nothing', async () => {
@@ -186,7 +193,7 @@ function registerProc(world) {
 
   test('B5-leaks: no host process, mount, name, environment or kernel address shows', async () => {
     const sandbox = await world.shared();
-    const args = ['B5-leaks', world.data, String(world.daemonPid), os.hostname(), 'BERM_ATTACK_CANARY'];
+    const args = ['B5-leaks', '/sys/fs/cgroup', String(world.daemonPid), os.hostname(), 'BERM_ATTACK_CANARY'];
     const inside = await sandbox.probe(args);
     const outside = await control(world.probePath, args, { namespaces: false, env: { BERM_ATTACK_CANARY: 'x' } });
     report.add(judge('B5-leaks', inside, outside, {

@@ -2,7 +2,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { control } from '../lib/control.mjs';
-import { processesNamed, until } from '../lib/host.mjs';
+import { until } from '../../e2e/lib/daemon.mjs';
+import { processesNamed } from '../lib/host.mjs';
 import * as report from '../lib/report.mjs';
 import { judge } from '../lib/verdict.mjs';
 
@@ -46,7 +47,7 @@ function registerProcesses(world) {
     assert.equal((await sandbox.probe(['C8-find', mark])).status, 0, 'the daemons died with their command');
     assert.equal(processesNamed(mark).length, 8);
     await sandbox.destroy();
-    await until(() => processesNamed(mark).length === 0, 'the daemons to die with their sandbox');
+    await until('the daemons to die with their sandbox', () => processesNamed(mark).length === 0);
     report.add({ id: 'C8-daemon', items: 8, proven: 8, layers: ['cgroup kill, pid namespace'] });
   });
 }

@@ -1,7 +1,6 @@
 /* Looking at the host from the outside: which process is a sandbox's first, what is mounted, what runs. */
 import fs from 'node:fs';
 import path from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
 
 const numeric = (name) => /^\d+$/.test(name);
 export const processes = () => fs.readdirSync('/proc').filter(numeric).map(Number);
@@ -28,22 +27,11 @@ const parent = (pid) => Number(status(pid).PPid?.[0] ?? 0);
 
 /* The agents of a daemon's sandboxes: pid 1 of a pid namespace, made by the worker of the spawner that it started. */
 export const initsBelow = (daemon) =>
-  processes().filter((pid) => status(pid).NSpid?.length === 2 && status(pid).NSpid[1] === '1' && parent(parent(parent(pid))) === daemon);
+  processes().filter((pid) => status(pid).NSpid?.slice(1).join() === '1' && parent(parent(parent(pid))) === daemon);
 
 export const mountTable = () => readText('/proc/self/mountinfo').split('\n').map((line) => line.split(' ')[4]).filter(Boolean).sort();
 
 export const processesNamed = (text) => processes().filter((pid) => readText(`/proc/${pid}/cmdline`).includes(text));
-
-/* Polls until `condition` gives something true. */
-export async function until(condition, what, deadlineMs = 10_000) {
-  const end = Date.now() + deadlineMs;
-  for (;;) {
-    const value = await condition();
-    if (value) return value;
-    if (Date.now() > end) throw new Error(`timed out waiting for ${what}`);
-    await delay(20);
-  }
-}
 
 /* Every file below a directory, without following links: {path, stat}. */
 export function* walk(directory) {

@@ -1,7 +1,7 @@
 /*
  * daemon_user.c - what a taken-over bermd could do with nothing but its own rights: run on the host with its uid,
- * without capabilities. `X-daemon-user PID DATA FILE`: a sandbox's pid 1, the data directory, a file that only root
- * may read.
+ * without capabilities. `X-daemon-user PID DISK IMAGE FILE`: a sandbox's pid 1, where the worker has
+ * the sandboxes' disk, the file that it is in, a file that only root may read.
  */
 #include "probe.h"
 
@@ -78,11 +78,12 @@ static long attempt_raw_socket(void *arg)
 static void run_daemon_user(int argc, char **argv)
 {
     long pid = (long)number_argument(argc, argv, 0, "a sandbox's pid");
-    if (argc < 3)
-        broken("arguments: PID DATA FILE");
-    outcome(open_path("%s", argv[2], O_RDONLY), "a file of root's");
+    if (argc < 4)
+        broken("arguments: PID DISK IMAGE FILE");
+    outcome(open_path("%s", argv[3], O_RDONLY), "a file of root's");
     outcome(open_path("%s", "/etc/shadow", O_RDONLY), "/etc/shadow");
-    outcome(open_path("%s/disk.btrfs", argv[1], O_RDONLY), "the image of the disk");
+    outcome(open_path("%s", argv[2], O_RDONLY), "the image of the disk");
+    outcome(open_path("%s", argv[1], O_RDONLY | O_DIRECTORY), "the sandboxes' disk");
     outcome(open_path("/proc/%s/mem", argv[0], O_RDONLY), "a sandbox's memory");
     outcome(open_path("/proc/%s/root/", argv[0], O_RDONLY), "a sandbox's root");
     outcome(open_path("/proc/%s/environ", argv[0], O_RDONLY), "a sandbox's environment");
@@ -102,6 +103,6 @@ static void run_daemon_user(int argc, char **argv)
 }
 
 const struct probe probes_daemon_user[] = {
-    { "X-daemon-user", "the rights of a taken-over bermd: PID DATA FILE", run_daemon_user },
+    { "X-daemon-user", "the rights of a taken-over bermd: PID DISK IMAGE FILE", run_daemon_user },
     { 0 },
 };
