@@ -7,7 +7,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 
 import { stat, until } from './lib/host.mjs';
-import { pairs, spawnerPoints } from './lib/points.mjs';
+import { pairs, pointsOf, spawnerPoints } from './lib/points.mjs';
 import { whyNot } from './lib/programs.mjs';
 import { scenarios } from './lib/scenarios.mjs';
 import { withWorld } from './lib/world.mjs';
@@ -22,8 +22,13 @@ function assertTyped({ acknowledged, value, error }) {
 }
 
 const restarts = (world) => world.log.split('event=spawn.restarted').length - 1;
-const workerOf = (world) => world.host.servers().spawners.find((pid) => world.host.servers().spawners.includes(stat(pid).parent));
-const keeperOf = (world) => stat(workerOf(world)).parent;
+
+/* The worker is the keeper's child. */
+function spawnerOf(world) {
+  const { spawners } = world.host.servers();
+  const worker = spawners.find((pid) => spawners.includes(stat(pid)?.parent));
+  return { worker, keeper: worker && stat(worker).parent };
+}
 
 async function walk(scenario, point, world) {
   await world.serve();
@@ -56,11 +61,12 @@ async function hold(scenario, point, world, strike) {
   await world.check();
 }
 
-const withWorker = ([scenario]) => ['create', 'destroy', 'end', 'settings'].includes(scenario);
+const atWork = ['create', 'destroy', 'end', 'settings'];
+const atStart = ['start', 'prepare', 'giveBack'];
 const wholeOptions = (scenario) => ({ slots: scenario === 'create' ? 0 : 2 });
 
 describe('berm-spawn is killed', { skip: whyNot() }, () => {
-  for (const [name, point] of pairs(spawnerPoints).filter(withWorker)) {
+  for (const [name, point] of pairs(spawnerPoints).filter(([scenario]) => atWork.includes(scenario))) {
     const scenario = { ...scenarios[name], options: wholeOptions(name) };
     test(`its worker dies at ${point} (${name}): the daemon answers, and all is in order without a restart`, () =>
       withWorld(scenario.options, (world) => walk(scenario, point, world)));
@@ -79,4 +85,127 @@ describe('berm-spawn is killed', { skip: whyNot() }, () => {
           setTimeout(() => process.kill(worker, 'SIGCONT'), 100);
         })));
   }
+
+  test('every scenario of the list is one of these', () =>
+    assert.deepEqual(pairs(spawnerPoints).filter(([scenario]) => ![...atWork, ...atStart].includes(scenario)), []));
+
+  for (const point of pointsOf(spawnerPoints, 'start'))
+    test(`its worker dies at ${point}, as soon as it has taken over from another: the next one takes over`, () =>
+      withWorld({}, async (world) => {
+        await world.serve();
+        await world.addBystander();
+        await world.end('SIGTERM');
+        await world.serve(point);
+        assert.equal(world.log.split('event=worker_died').length - 1, 1);
+        await world.check();
+      }));
+
+  for (const point of pointsOf(spawnerPoints, 'prepare'))
+    test(`its keeper dies at ${point} on its first start: bermd ends, and the next start is as good as the first`, () =>
+      withWorld({}, async (world) => {
+        world.launch(point);
+        assert.equal(await world.ended, 1);
+        await world.restart();
+        await world.addBystander();
+        await world.check();
+      }));
+
+  for (const point of pointsOf(spawnerPoints, 'prepare').filter((name) => name !== 'spawn.disk.made'))
+    test(`its keeper dies at ${point} while sandboxes run: they run on`, () =>
+      withWorld({}, async (world) => {
+        await world.serve();
+        await world.addBystander();
+        await world.end('SIGKILL');
+        world.launch(point);
+        assert.equal(await world.ended, 1);
+        world.bystander.alive();
+        await world.restart();
+      }));
+
+  for (const point of pointsOf(spawnerPoints, 'giveBack'))
+    test(`its keeper dies at ${point}: the next one gives back the rest`, () =>
+      withWorld({}, async (world) => {
+        await world.serve(point);
+        await world.end('SIGTERM');
+        await until(() => world.host.servers().spawners.length === 0, 'the keeper to die');
+        assert.notEqual(world.host.claims().length, 0);
+        await world.restart();
+        await world.end('SIGTERM');
+        await world.assertGone();
+      }));
+});
+
+describe('berm-spawn is killed at any time', { skip: whyNot() }, () => {
+  test('a command streams on while the worker dies and comes back', () =>
+    withWorld({ pool: 1 }, async (world) => {
+      await world.serve();
+      await world.addBystander();
+      let pieces = 0;
+      const command = world.client.run('bystander', 'for i in {1..20}; do echo $i; sleep 0.02; done', { onOutput: () => pieces++ });
+      await until(() => pieces > 2, 'the first output');
+      process.kill(spawnerOf(world).worker, 'SIGKILL');
+      const { code, out } = await command;
+      assert.deepEqual([code, out], [0, Array.from({ length: 20 }, (_, i) => `${i + 1}\n`).join('')]);
+      await world.check();
+      assert.equal(restarts(world), 1);
+    }));
+
+  test('the keeper dies: bermd ends with an error, sandboxes live on', () =>
+    withWorld({ pool: 1 }, async (world) => {
+      await world.serve();
+      await world.addBystander();
+      await world.settle();
+      process.kill(spawnerOf(world).keeper, 'SIGKILL');
+      assert.equal(await world.ended, 1);
+      world.bystander.alive();
+      await world.restart();
+    }));
+
+  test('a worker that dies again and again is given up, and with it bermd; sandboxes live on', () =>
+    withWorld({}, async (world) => {
+      await world.serve();
+      await world.addBystander();
+      const killed = new Set();
+      while (world.running() && killed.size < 20) {
+        const { worker } = spawnerOf(world);
+        if (worker && !killed.has(worker)) process.kill(worker, 'SIGKILL');
+        if (worker) killed.add(worker);
+        await until(() => !world.running() || ![undefined, worker].includes(spawnerOf(world).worker), 'another worker');
+      }
+      assert.equal(await world.ended, 1);
+      assert.ok(killed.size < 20, 'a worker that cannot live is started for ever');
+      world.bystander.alive();
+      await world.restart();
+    }));
+});
+
+describe('a sandbox ends', { skip: whyNot() }, () => {
+  test('under a worker that did not start it: it is told how', () =>
+    withWorld({}, async (world) => {
+      await world.serve();
+      const first = await scenarios.end.prepare(world);
+      await world.end('SIGTERM');
+      await world.serve();
+      process.kill(first, 'SIGKILL');
+      await until(async () => (await world.client.describe('fresh')).state === 'stopped', 'the end to be told');
+      await scenarios.end.check(world);
+    }));
+
+  test('while nobody watches: it counts as lost, and starts afresh', () =>
+    withWorld({}, async (world) => {
+      await world.serve();
+      await world.addBystander();
+      const first = await scenarios.end.prepare(world);
+      await world.end('SIGKILL');
+      await until(() => world.host.servers().spawners.length === 0, 'the spawner to leave');
+      process.kill(first, 'SIGKILL');
+      await until(() => (stat(first)?.state ?? 'Z') === 'Z', 'the sandbox to end');
+      await world.restart();
+      await until(async () => (await world.client.describe('fresh')).state === 'stopped', 'the end to be told');
+      const { endReason } = await world.client.describe('fresh');
+      assert.ok(['lost', 'signaled'].includes(endReason), endReason);
+      assert.equal((await world.client.run('fresh', 'echo $FRESH')).out, 'yes\n');
+      assert.equal((await world.client.describe('fresh')).generation, 2);
+      await world.check();
+    }));
 });

@@ -1,6 +1,8 @@
 /* A sandbox that nobody touches while things go wrong around it: what it was and did must go on. */
 import assert from 'node:assert/strict';
 import crypto from 'node:crypto';
+import { setTimeout as delay } from 'node:timers/promises';
+import { isDeepStrictEqual } from 'node:util';
 
 import { identity, readText, stat, until } from './host.mjs';
 
@@ -26,7 +28,7 @@ export class Bystander {
     const session = await client.call('POST', `/v1/sandbox/${id}/container/api/execute`, JSON.stringify({ sessionId: 'shell', command: `SECRET=${this.#secret}` }), { 'Content-Type': 'application/json' });
     assert.equal(session.json?.success, true, session.bytes.toString());
     this.#description = await client.describe(id);
-    this.#processes = await until(() => this.#lasting(), 'the bystander to tick');
+    this.#processes = await until(() => this.#settled(), 'the bystander to tick');
   }
 
   #description;
@@ -38,6 +40,13 @@ export class Bystander {
     const found = processes.find(({ pid }) => readText(`/proc/${pid}/cmdline`).includes(marker));
     const lasting = processes.filter(({ pid, group }) => group === found?.group && stat(pid)?.parent !== found.pid);
     return found && lasting.map(({ pid }) => identity(pid)).sort();
+  }
+
+  /* The same ones twice: what made the ticker is gone. */
+  async #settled() {
+    const before = this.#lasting();
+    await delay(30);
+    return isDeepStrictEqual(before, this.#lasting()) && before;
   }
 
   alive() {

@@ -13,9 +13,17 @@ export function readText(file) {
 
 function list(directory) {
   try {
-    return fs.readdirSync(directory, { withFileTypes: true });
+    return fs.readdirSync(directory ?? '', { withFileTypes: true });
   } catch {
     return [];
+  }
+}
+
+function link(file) {
+  try {
+    return fs.readlinkSync(file);
+  } catch {
+    return '';
   }
 }
 
@@ -55,23 +63,7 @@ function cgroupMounts() {
     .map((line) => line.split(' ')[4]);
 }
 
-const namespaceOf = (pid) => {
-  try {
-    return fs.readlinkSync(`/proc/${pid}/ns/net`);
-  } catch {
-    return undefined;
-  }
-};
-
-export function descriptors(pid) {
-  return list(`/proc/${pid}/fd`).map((entry) => {
-    try {
-      return fs.readlinkSync(`/proc/${pid}/fd/${entry.name}`);
-    } catch {
-      return 'gone';
-    }
-  });
-}
+export const descriptors = (pid) => list(`/proc/${pid}/fd`).map((entry) => link(`/proc/${pid}/fd/${entry.name}`));
 
 /* Everything below is about one data directory, which exists. */
 export class Host {
@@ -121,8 +113,16 @@ export class Host {
     return { memoryBytes: first('memory.limit_in_bytes', 'memory.max'), pids: first('pids.max') };
   }
 
+  /* The pool is mounted where only the worker sees it. */
+  /* The disk pool as the worker sees it; on the host it is mounted nowhere. */
+  disk() {
+    const { spawners } = this.servers();
+    const worker = spawners.find((pid) => spawners.includes(stat(pid)?.parent));
+    return worker && `/proc/${worker}/root/disk`;
+  }
+
   subvolumes() {
-    return list(path.join(this.data, 'disk')).map((entry) => entry.name).sort();
+    return list(this.disk()).map((entry) => entry.name).sort();
   }
 
   runFiles() {
@@ -150,7 +150,7 @@ export class Host {
 
   /* Network namespaces that processes of sandboxes are in, and that berm-spawn holds for sandboxes to come. */
   namespaces() {
-    const inside = new Set(this.processes().map(({ pid }) => namespaceOf(pid)).filter(Boolean));
+    const inside = new Set(this.processes().map(({ pid }) => link(`/proc/${pid}/ns/net`)).filter(Boolean));
     const held = this.servers().spawners.flatMap(descriptors).filter((link) => link.startsWith('net:['));
     return { inside: [...inside], held: [...new Set(held)] };
   }
@@ -165,7 +165,6 @@ export class Host {
       groups: this.groups(),
       mounts: this.mounts(),
       loopDevices: this.loopDevices(),
-      subvolumes: this.subvolumes(),
       claims: this.claims(),
     };
   }

@@ -65,5 +65,7 @@ export const spawnerPoints = {
   'spawn.slot.subvolume': ['create'],
 };
 
+export const pointsOf = (points, scenario) => Object.keys(points).filter((point) => points[point].includes(scenario));
+
 /* [[scenario, point], …] */
 export const pairs = (points) => Object.entries(points).flatMap(([point, scenarios]) => scenarios.map((scenario) => [scenario, point]));

@@ -3,7 +3,7 @@
  * invariants: what was acknowledged is true, what ran goes on, and nothing is there that nobody claims.
  */
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import fs from 'node:fs';
 import net from 'node:net';
@@ -133,7 +133,7 @@ export class World {
       ['processes without a first one', groups.filter((group) => !firsts.includes(group)).length, 0],
       ['network namespaces of sandboxes', namespaces.inside.length, live],
       ['network namespaces held', namespaces.held.length, options.slots + 1],
-      ['mounts', host.mounts().join(' '), path.join(this.data, 'disk')],
+      ['mounts', host.mounts().join(' '), ''],
       ['loop devices', host.loopDevices().length, 1],
       ['subvolumes', host.subvolumes().length, live + options.slots],
       ...host.groups().map(([directory, names]) => [directory, names.join(' '), host.subvolumes().join(' ')]),
@@ -168,8 +168,9 @@ export class World {
     await this.check();
   }
 
-  stopAll() {
-    const child = spawn(programs.bermd, ['--stop-all', ...this.#places()], { stdio: ['ignore', 'ignore', 'inherit'] });
+  stopAll({ stderr = 'inherit', faults = '' } = {}) {
+    const env = { ...process.env, BERM_FAULT_AT: faults };
+    const child = spawn(programs.bermd, ['--stop-all', ...this.#places()], { env, stdio: ['ignore', 'ignore', stderr] });
     return once(child, 'exit').then(([code]) => code);
   }
 
@@ -183,8 +184,22 @@ export class World {
 
   async assertGone() {
     const remains = () => Object.entries(this.host.remains()).filter(([, things]) => things.length);
-    await until(() => remains().length === 0, 'everything to be gone', 2000).catch(() => {});
+    await until(() => remains().length === 0, 'everything to be gone', settleMs).catch(() => {});
     assert.deepEqual(remains(), [], 'something is left');
+    assert.deepEqual(this.#storedSubvolumes(), [], 'subvolumes are left in the disk pool');
+  }
+
+  /* What is in the file of the disk pool when nobody has it mounted. */
+  #storedSubvolumes() {
+    const file = path.join(this.data, 'disk.btrfs');
+    const directory = path.join(this.top, 'pool');
+    if (!fs.existsSync(file)) return [];
+    fs.mkdirSync(directory);
+    execFileSync('mount', ['-o', 'loop,ro', file, directory]);
+    const names = fs.readdirSync(directory);
+    execFileSync('umount', [directory]);
+    fs.rmdirSync(directory);
+    return names;
   }
 
   /* After a failed test: by force, so that the next one starts clean. Only processes of this data directory. */

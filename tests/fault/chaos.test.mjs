@@ -1,0 +1,140 @@
+/*
+ * Clients at work while bermd, the keeper or the worker is killed at a random moment, again and again. Each client
+ * remembers what it was told, and nothing else: that must be true afterwards. BERM_SEED repeats a run's choices.
+ */
+import assert from 'node:assert/strict';
+import crypto from 'node:crypto';
+import { describe, test } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
+
+import { stat } from './lib/host.mjs';
+import { whyNot } from './lib/programs.mjs';
+import { withWorld } from './lib/world.mjs';
+
+const seed = Number(process.env.BERM_SEED ?? crypto.randomInt(2 ** 31));
+const clients = 4;
+const kills = 12;
+const refusals = ['spawner_unavailable', 'pool_error', 'sandbox_died', 'exec_transport_error'];
+
+/* mulberry32: small, and the same everywhere. */
+function generator(state) {
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let t = Math.imul(state ^ (state >>> 15), state | 1);
+    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
+    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
+
+/*
+ * One client with its own sandbox. What it knows of it: `exists` and the content of `file`, undefined where the last
+ * call was not answered, so that both ways are right.
+ */
+class Worker {
+  knows = { exists: false, file: null };
+  acknowledged = 0;
+
+  constructor(client, id, random) {
+    Object.assign(this, { client, id, random });
+  }
+
+  /* Another answer than these must at least say what happened. */
+  #expect({ status, json }, ...statuses) {
+    if (statuses.includes(status)) return;
+    assert.ok(status === 502 && refusals.includes(json?.code), `answered ${status}: ${JSON.stringify(json)}`);
+    throw new Error(json.code);
+  }
+
+  async #create() {
+    this.knows.exists = undefined;
+    this.#expect(await this.client.put(`/v1/sandbox/${this.id}`, {}), 200, 201);
+    this.knows.exists = true;
+  }
+
+  async #write() {
+    const bytes = crypto.randomBytes(1 + Math.floor(this.random() * 200_000));
+    Object.assign(this.knows, { exists: this.knows.exists || undefined, file: undefined });
+    this.#expect(await this.client.write(this.id, '/workspace/file', bytes), 200);
+    Object.assign(this.knows, { exists: true, file: bytes });
+  }
+
+  async #run() {
+    this.knows.exists ||= undefined; /* it makes the sandbox if there is none */
+    const { code, out } = await this.client.run(this.id, 'cat file 2>/dev/null | wc -c', { cwd: '/workspace' });
+    if (code === 0 && this.knows.file) assert.equal(Number(out), this.knows.file.length);
+    if (code === 0) this.knows.exists = true;
+  }
+
+  async #remove() {
+    Object.assign(this.knows, { exists: undefined, file: undefined });
+    this.#expect(await this.client.remove(this.id), 204);
+    Object.assign(this.knows, { exists: false, file: null });
+  }
+
+  /* Until `stopped`. A call that fails says nothing; one that is answered wrongly fails the test. */
+  async work(stopped) {
+    while (!stopped()) {
+      const dice = this.random();
+      const step = dice < 0.2 ? () => this.#create() : dice < 0.6 ? () => this.#write() : dice < 0.85 ? () => this.#run() : () => this.#remove();
+      try {
+        await step();
+        this.acknowledged++;
+      } catch (error) {
+        if (error instanceof assert.AssertionError) throw error;
+        await delay(10);
+      }
+    }
+  }
+
+  async check() {
+    const { exists, file } = this.knows;
+    const row = (await this.client.sandboxes()).find(({ id }) => id === this.id);
+    if (exists !== undefined) assert.equal(row !== undefined, exists, `${this.id}: ${JSON.stringify(row)}`);
+    if (!file) return;
+    assert.equal(row.state, 'running', JSON.stringify(row));
+    assert.ok((await this.client.read(this.id, '/workspace/file')).equals(file), `${this.id}: the file is not what was acknowledged`);
+  }
+}
+
+/* The daemon, its spawner's keeper, or the worker; the first two end bermd. */
+async function strike(world, victim) {
+  const { spawners } = world.host.servers();
+  const worker = spawners.find((pid) => spawners.includes(stat(pid)?.parent));
+  if (victim === 'bermd') return world.end('SIGKILL');
+  process.kill(victim === 'keeper' ? stat(worker).parent : worker, 'SIGKILL');
+  return victim === 'keeper' ? world.ended : undefined;
+}
+
+/* The worker never more than three times in a row, for after five quick deaths the keeper gives up. */
+function chooseVictims(random) {
+  const victims = [];
+  while (victims.length < kills) {
+    const victim = ['bermd', 'bermd', 'keeper', 'worker', 'worker'][Math.floor(random() * 5)];
+    if (victims.slice(-3).filter((v) => v === victim && v === 'worker').length < 3) victims.push(victim);
+  }
+  return victims;
+}
+
+describe('chaos', { skip: whyNot() }, () => {
+  test(`${kills} kills at random moments (BERM_SEED=${seed}): whatever was acknowledged is true`, () =>
+    withWorld({ pool: 2, slots: 4 }, async (world) => {
+      const random = generator(seed);
+      const workers = Array.from({ length: clients }, (_, i) => new Worker(world.client, `chaos${'abcdefgh'[i]}`, generator(seed + i + 1)));
+      await world.serve();
+      await world.addBystander();
+      for (const victim of chooseVictims(random)) {
+        let stopped = false;
+        const work = Promise.all(workers.map((worker) => worker.work(() => stopped)));
+        await delay(20 + random() * 200);
+        await strike(world, victim);
+        stopped = true;
+        await work;
+        world.bystander.alive();
+        if (!world.running()) await world.serve();
+        for (const worker of workers) await worker.check();
+        await world.settle();
+      }
+      await world.check();
+      for (const worker of workers) assert.ok(worker.acknowledged > kills, 'the clients got no work done');
+    }));
+});
