@@ -43,7 +43,7 @@ void worker_reply_error(struct worker *w, uint32_t op, uint64_t serial, uint64_t
 
 void worker_schedule(struct worker *w, uint64_t after_ms)
 {
-    if (!loop_timer_armed(&w->work))
+    if (!loop_timer_armed(&w->work) || w->work.due_ms > loop_now_ms(w->loop) + after_ms)
         loop_timer_start(w->loop, &w->work, after_ms);
 }
 

@@ -99,7 +99,7 @@ int worker_run(const struct spawn_options *options, const struct worker_setup *s
 void worker_reply(struct worker *w, struct spawn_reply *reply, uint32_t op, uint64_t serial, uint64_t key);
 void worker_reply_error(struct worker *w, uint32_t op, uint64_t serial, uint64_t key, const struct berm_error *err);
 
-/* There is idle work. */
+/* There is idle work, to be begun not later than that. */
 void worker_schedule(struct worker *w, uint64_t after_ms);
 
 /* table.c */
