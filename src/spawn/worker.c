@@ -65,11 +65,19 @@ static void stop_if_drained(struct worker *w)
 
 static void prepare_slots(struct worker *w)
 {
+    uint64_t now_ms = loop_now_ms(w->loop);
     struct berm_error err;
-    int rc = slot_prepare(&w->slots, &err);
+    int rc;
 
-    if (rc < 0)
+    if (now_ms < w->slots_not_before_ms) {
+        worker_schedule(w, w->slots_not_before_ms - now_ms);
+        return;
+    }
+    rc = slot_prepare(&w->slots, &err);
+    if (rc < 0) {
         log_warn("slot_failed", "reason", err.message);
+        w->slots_not_before_ms = now_ms + BACK_OFF_MS;
+    }
     if (rc != 0)
         worker_schedule(w, rc < 0 ? BACK_OFF_MS : 0);
 }
