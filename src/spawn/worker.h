@@ -77,7 +77,8 @@ struct worker {
     struct sandbox *by_pid[TABLE_SIZE];
     uint32_t count;
     struct sandbox *cleaning;
-    struct loop_timer work;     /* idle work: cleaning, then slots */
+    struct loop_timer work; /* idle work: cleaning, then slots */
+    uint64_t slots_not_before_ms;
     struct loop_timer trim;     /* of idle images */
     struct loop_timer deadline; /* of the drain */
     bool draining;              /* the daemon is gone: finish what was begun, then exit */
