@@ -43,7 +43,9 @@ struct daemon {
     struct list adoption_waits; /* struct sandbox_wait */
     struct loop_timer adoption_timer;
 
-    unsigned starts_pending; /* sandboxes that a request waits for */
+    unsigned starts_pending;  /* sandboxes that a request waits for */
+    unsigned requests_active; /* that use or wait for a sandbox */
+    uint64_t last_request_ms; /* when the latest of them began */
     struct loop_timer touch_timer;
     bool draining;
     size_t high_water; /* of an answer, before the agent is paused */

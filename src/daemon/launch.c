@@ -175,6 +175,8 @@ int launch_spawner(const struct config *config, struct launch *launch, struct be
     struct arguments arguments = { 0 };
     int pair[2];
 
+    if (make_parents(config->images, err) < 0 || make_dir(AT_FDCWD, config->images, 0755, 0, 0, err) < 0)
+        return -1;
     if (config->spawn_fd != UINT64_MAX) {
         launch->spawn_fd = (int)config->spawn_fd;
         if (fcntl(launch->spawn_fd, F_SETFD, FD_CLOEXEC) < 0)

@@ -9,6 +9,7 @@
 #include "base/sys.h"
 #include "daemon/adopt.h"
 #include "daemon/api/api.h"
+#include "daemon/confine.h"
 #include "daemon/launch.h"
 #include "daemon/lifecycle.h"
 #include "daemon/pool.h"
@@ -58,12 +59,20 @@ static int start_as_root(struct program *program, struct berm_error *err)
 {
     struct daemon *daemon = &program->daemon;
 
+    int ruleset;
+
     raise_fd_limit();
     if (open_listeners(program, err) < 0 || launch_prepare(&daemon->config, &program->launch, err) < 0 ||
         auth_load_file(&daemon->auth, daemon->config.keys_file, err) < 0 ||
         launch_spawner(&daemon->config, &program->launch, err) < 0)
         return -1;
-    return launch_drop_privileges(&program->launch, err);
+    ruleset = confine_prepare(&daemon->config, err);
+    if (ruleset == -1 || launch_drop_privileges(&program->launch, err) < 0)
+        return -1;
+    if (ruleset >= 0)
+        return confine_enter(ruleset, err);
+    log_warn("confine.no_landlock", "consequence", "the daemon's user is its only confinement");
+    return 0;
 }
 
 /* --- unprivileged --- */

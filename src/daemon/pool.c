@@ -5,8 +5,9 @@
 #include "daemon/agent_configure.h"
 #include "daemon/lifecycle.h"
 
-#define REFILL_DELAY_MS 2 /* lets the request that claimed one finish first */
-#define BUSY_DELAY_MS   5
+#define REFILL_DELAY_MS 2
+#define BUSY_RECENT_MS  20  /* requests that began within this time go first */
+#define BUSY_MOST_MS    100 /* but the pool does not wait longer than this */
 #define PAUSE_MIN_MS    250
 #define PAUSE_MAX_MS    30000
 
@@ -32,7 +33,8 @@ struct pool {
     struct list ready, starting;
     size_t ready_count, starting_count;
     bool paused;
-    uint32_t pause_ms; /* after a failure; 0: none */
+    uint32_t pause_ms;         /* after a failure; 0: none */
+    uint64_t waiting_since_ms; /* 0: not held up by requests */
     struct loop_timer timer;
 };
 
@@ -248,6 +250,22 @@ static void drop_surplus(struct pool *pool)
     }
 }
 
+/* A start takes a CPU for a millisecond or two: it would only slow down those who use what they have just claimed.
+ */
+static bool give_way_to_requests(struct pool *pool)
+{
+    struct daemon *daemon = pool->daemon;
+    uint64_t now = loop_now_ms(daemon->loop);
+    bool busy = daemon->requests_active > 0 && now - daemon->last_request_ms < BUSY_RECENT_MS;
+
+    if (pool->waiting_since_ms == 0)
+        pool->waiting_since_ms = now;
+    if (daemon->starts_pending > 0 || (busy && now - pool->waiting_since_ms < BUSY_MOST_MS))
+        return true;
+    pool->waiting_since_ms = 0;
+    return false;
+}
+
 static void on_timer(struct loop_timer *timer)
 {
     struct pool *pool = container_of(timer, struct pool, timer);
@@ -255,8 +273,8 @@ static void on_timer(struct loop_timer *timer)
 
     if (pool->paused || daemon->draining || !daemon->adopted || pool->starting_count > 0)
         return;
-    if (daemon->starts_pending > 0) {
-        schedule(pool, BUSY_DELAY_MS);
+    if (give_way_to_requests(pool)) {
+        schedule(pool, REFILL_DELAY_MS);
         return;
     }
     drop_surplus(pool);

@@ -2,8 +2,9 @@
  * pool.h - warm sandboxes: whole, started instances without an owner, per image, claimed at the first use of an id.
  *
  * A warm one has the default limits and its image's environment. It is refilled off the request path: never while a
- * request waits for a start, one at a time, after a failure with growing pauses. Warm instances are in the store
- * like others and survive a restart of the daemon. Everything works without them too.
+ * request waits for a start, after those that have just begun, one at a time, after a failure with growing pauses.
+ * Warm instances are in the store like others and survive a restart of the daemon. Everything works without them
+ * too.
  */
 #pragma once
 

@@ -58,6 +58,7 @@ struct request {
 
     struct sandbox_wait wait;
     bool waiting;
+    bool counted;                          /* in daemon->requests_active */
     void (*next)(struct request *request); /* when what it waits for has come */
     void (*on_body)(struct request *request, struct str piece);
     void (*on_body_end)(struct request *request);

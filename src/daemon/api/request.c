@@ -54,6 +54,8 @@ static void on_close(struct http_exchange *exchange, bool complete, void *data)
     if (request->cleanup)
         request->cleanup(request);
     proxy_close(request);
+    if (request->counted)
+        request->daemon->requests_active--;
     if (request->waiting)
         lifecycle_cancel(request->daemon, &request->wait);
     request->waiting = false;
@@ -241,11 +243,16 @@ static void on_sandbox(struct sandbox_wait *wait, struct sandbox *sandbox, const
 
 static void wait_for_sandbox(struct request *request, void (*next)(struct request *request))
 {
+    struct daemon *daemon = request->daemon;
+
+    daemon->requests_active += !request->counted;
+    daemon->last_request_ms = loop_now_ms(daemon->loop);
+    request->counted = true;
     request->next = next;
     request->waiting = true;
     request->wait.id = request->sandbox_id.p;
     request->wait.done = on_sandbox;
-    lifecycle_use(request->daemon, &request->wait);
+    lifecycle_use(daemon, &request->wait);
 }
 
 void request_need_sandbox(struct request *request, void (*next)(struct request *request))
