@@ -5,7 +5,7 @@
 #include <fcntl.h>
 #include <sys/socket.h>
 
-#define MOURN_MS             250
+#define MOURN_MS             2000 /* pid 1 is gone only when all its processes are, which may hold much to free */
 #define CONNECTIONS_IDLE_MAX 4
 
 struct agent_link {
