@@ -43,7 +43,7 @@ export class Agent {
     agent.child = spawn('python3', ['-c', listenAndExec, agent.socketPath, join(here, 'start-agent.sh'), root, binary,
       '--sandbox', '--listen-port', String(agent.port), ...args, ...command], {
       stdio: ['ignore', 'inherit', 'pipe'],
-      env: { ...process.env, ASAN_OPTIONS: 'detect_leaks=0', AGENT_ENV: Object.entries(env).map(([k, v]) => `${k}=${v}`).join(' ') },
+      env: { ...process.env, AGENT_ENV: Object.entries(env).map(([k, v]) => `${k}=${v}`).join(' ') },
     });
     agent.child.stderr.on('data', (data) => { agent.stderr += data; });
     agent.exited = once(agent.child, 'exit');
@@ -65,14 +65,18 @@ export class Agent {
     return Number(text.trim().split(' ')[0]);
   }
 
+  // Ends it as a container runtime would, so that what it does at its end is tested too (leak checks among it).
   async stop() {
     this.keepAlive.destroy();
     if (this.child.exitCode === null && this.child.signalCode === null) {
-      this.child.kill('SIGKILL');
-      await this.exited;
+      const timer = setTimeout(() => this.child.kill('SIGKILL'), 20000);
+      process.kill(await this.hostPid(), 'SIGTERM');
+      const [code] = await this.exited;
+      clearTimeout(timer);
+      if (code !== 0) throw new Error(`the agent ended with ${code}: ${this.stderr}`);
     }
     await rm(this.directory, { recursive: true, force: true });
-    if (/AddressSanitizer|runtime error/.test(this.stderr)) throw new Error(this.stderr);
+    if (/Sanitizer|runtime error/.test(this.stderr)) throw new Error(this.stderr);
   }
 
   // { status, headers, text, json }. `body` is sent as it is if it is a string or buffer, else as JSON.
