@@ -3,8 +3,6 @@
 #include "daemon/api/paths.h"
 #include "daemon/api/proxy.h"
 
-#define PUT_MAX (32u << 20)
-
 struct file {
     const char *path;   /* absolute, below /workspace */
     const char *target; /* of the call to the agent */
@@ -114,8 +112,9 @@ static void refuse_size(struct request *request, uint64_t size)
 
     file->refused = true;
     proxy_close(request);
-    request_fail_with(request, BERM_E_PAYLOAD_TOO_LARGE, "payload too large: %llu bytes exceeds the %u-byte limit",
-                      (unsigned long long)size, PUT_MAX);
+    request_fail_with(request, BERM_E_PAYLOAD_TOO_LARGE,
+                      "payload too large: %llu bytes exceeds the %llu-byte limit", (unsigned long long)size,
+                      (unsigned long long)request->daemon->config.max_file_put);
 }
 
 /* A chunked body shows its size only as it comes; then the file keeps what was written up to there. */
@@ -126,7 +125,7 @@ static void put_piece(struct request *request, struct str piece)
     file->received += piece.n;
     if (file->refused)
         return;
-    if (file->received > PUT_MAX)
+    if (file->received > request->daemon->config.max_file_put)
         refuse_size(request, file->received);
     else
         proxy_write(request, piece);
@@ -165,7 +164,8 @@ void api_file_put(struct request *request)
 {
     if (take_file(request) < 0)
         return;
-    if (request->head->framing == H1_CONTENT_LENGTH && request->head->content_length > PUT_MAX) {
+    if (request->head->framing == H1_CONTENT_LENGTH &&
+        request->head->content_length > request->daemon->config.max_file_put) {
         refuse_size(request, request->head->content_length);
         return;
     }
