@@ -113,7 +113,8 @@ export class Daemon {
 
   /* Ends the daemon and all sandboxes, checks that nothing is left, and removes the directory. */
   async stop() {
-    if (this.child?.exitCode === null && this.child.signalCode === null) await this.end();
+    if (this.child?.exitCode === null && this.child.signalCode === null)
+      assert.deepEqual(await this.end(), [0, null], this.lines.slice(-40).join('\n'));
     const cleaned = await this.stopAll();
     assert.equal(cleaned.code, 0, cleaned.text);
     await this.assertNothingLeft();
