@@ -11,13 +11,16 @@ export function readText(file) {
   }
 }
 
+/* Names only: for their types node would have to look at entries of /proc that may have gone, and fail. */
 function list(directory) {
   try {
-    return fs.readdirSync(directory ?? '', { withFileTypes: true });
+    return fs.readdirSync(directory);
   } catch {
     return [];
   }
 }
+
+const isDirectory = (file) => fs.statSync(file, { throwIfNoEntry: false })?.isDirectory() ?? false;
 
 function link(file) {
   try {
@@ -27,7 +30,7 @@ function link(file) {
   }
 }
 
-const allPids = () => list('/proc').map((entry) => entry.name).filter((name) => /^\d+$/.test(name)).map(Number);
+const allPids = () => fs.readdirSync('/proc').filter((name) => /^\d+$/.test(name)).map(Number);
 
 /* {name, state, parent, start} of a process, or undefined. Its name is in parentheses and may hold any character. */
 export function stat(pid) {
@@ -63,7 +66,7 @@ function cgroupMounts() {
     .map((line) => line.split(' ')[4]);
 }
 
-export const descriptors = (pid) => list(`/proc/${pid}/fd`).map((entry) => link(`/proc/${pid}/fd/${entry.name}`));
+export const descriptors = (pid) => list(`/proc/${pid}/fd`).map((name) => link(`/proc/${pid}/fd/${name}`));
 
 /* Everything below is about one data directory, which exists. */
 export class Host {
@@ -103,7 +106,7 @@ export class Host {
     return cgroupMounts()
       .map((mount) => path.join(mount, this.group))
       .filter((directory) => fs.existsSync(directory))
-      .map((directory) => [directory, list(directory).filter((entry) => entry.isDirectory()).map((entry) => entry.name).sort()]);
+      .map((directory) => [directory, list(directory).filter((name) => isDirectory(path.join(directory, name))).sort()]);
   }
 
   /* What the kernel holds a sandbox to: {memoryBytes, pids}. */
@@ -122,11 +125,12 @@ export class Host {
   }
 
   subvolumes() {
-    return list(this.disk()).map((entry) => entry.name).sort();
+    const disk = this.disk();
+    return disk ? list(disk).sort() : [];
   }
 
   runFiles() {
-    const names = list(path.join(this.data, 'run')).map((entry) => entry.name);
+    const names = list(path.join(this.data, 'run'));
     const match = (pattern) => names.filter((name) => pattern.test(name));
     const files = { metas: match(/^[0-9a-f]{16}\.meta$/), sockets: match(/^[0-9a-f]{16}\.sock$/), slots: match(/^\.s\d+\.sock$/) };
     const known = ['spawn.lock', ...Object.values(files).flat()];
@@ -139,13 +143,11 @@ export class Host {
   }
 
   loopDevices() {
-    return list('/sys/block')
-      .map((entry) => entry.name)
-      .filter((name) => readText(`/sys/block/${name}/loop/backing_file`).startsWith(this.data));
+    return list('/sys/block').filter((name) => readText(`/sys/block/${name}/loop/backing_file`).startsWith(`${this.data}/`));
   }
 
   claims() {
-    return list('/run/berm').map((entry) => entry.name).filter((name) => readText(`/run/berm/${name}`) === this.data);
+    return list('/run/berm').filter((name) => readText(`/run/berm/${name}`) === this.data);
   }
 
   /* Network namespaces that processes of sandboxes are in, and that berm-spawn holds for sandboxes to come. */
