@@ -1,5 +1,6 @@
 /* X: a taken-over bermd gains nothing by being bermd. */
 import assert from 'node:assert/strict';
+import { imagesDir } from '../../e2e/lib/daemon.mjs';
 import fs from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
@@ -8,9 +9,18 @@ import { status } from '../lib/host.mjs';
 import * as report from '../lib/report.mjs';
 import { judge, parse } from '../lib/verdict.mjs';
 
+const REQUEST_CHECK = { EINVAL: 'request check', ERANGE: 'request check', EPROTO: 'request check', EOPNOTSUPP: 'request check', ENOENT: 'request check' };
 const NO_CAPABILITY = '0'.repeat(16);
 
 export function registerDaemon(world) {
+  test('X-wire: what a taken-over bermd may say to the spawner is refused, and nothing it sends does harm', async () => {
+    const data = path.join(world.scratch, 'wire');
+    const uid = status(world.daemonPid).Uid[0];
+    const { status: code, text, errors } = await run(world.probePath, ['X-wire', world.spawnPath, data, imagesDir, world.agentPath, uid]);
+    report.add(judge('X-wire', parse(code, text + errors), 'judged by the answers', { layers: REQUEST_CHECK }));
+    fs.rmSync(data, { recursive: true });
+  });
+
   test('X: bermd runs as nobody, without a capability, and cannot gain any', () => {
     const self = status(world.daemonPid);
     for (const id of [...self.Uid, ...self.Gid]) assert.notEqual(id, '0');
