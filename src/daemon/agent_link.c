@@ -6,7 +6,7 @@
 #include <sys/socket.h>
 
 #define MOURN_MS             2000 /* pid 1 is gone only when all its processes are, which may hold much to free */
-#define CONNECTIONS_IDLE_MAX 4
+#define CONNECTIONS_IDLE_MAX 16
 
 struct agent_link {
     struct loop *loop;

@@ -34,6 +34,8 @@ struct proxy {
     const struct proxy_rules *rules;
     struct http_call *call;
     struct agent_mourner mourner;
+    struct loop_timer retry;
+    unsigned tries;
     struct berm_error broken;
     struct buf refusal; /* the body of an answer that is not passed on */
     int status;         /* of the agent's answer, 0 before it */

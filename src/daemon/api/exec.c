@@ -131,7 +131,7 @@ static int translate(struct request *request)
     if (keep && keep->type == JSON_BOOL && keep->boolean)
         json_pair_bool(&w, "keepOnDisconnect", true);
     json_object_end(&w);
-    if (json_writer_finish(&w) == 0)
+    if (json_writer_finish(&w) == 0 && (!exec->reads_stdin || buf_append(&exec->agent_body, "\n", 1) == 0))
         return 0;
     request_fail_with(request, BERM_E_PAYLOAD_TOO_LARGE, "the request is too large");
     return -1;
@@ -253,8 +253,6 @@ static void call_agent(struct request *request)
     struct exec *exec = request->state;
 
     FAULT_POINT("exec.start");
-    if (exec->reads_stdin)
-        buf_append(&exec->agent_body, "\n", 1);
     if (proxy_start(request, &rules, "POST", "/berm/v1/exec", exec->reads_stdin ? exec_type : json_type, 1,
                     upload_length(request)) < 0)
         return;

@@ -1,6 +1,8 @@
 #include "daemon/api/proxy.h"
 
 #define REFUSAL_MAX (64 * 1024)
+#define RETRY_MS    2
+#define RETRIES     5000
 
 /* --- the end --- */
 
@@ -91,6 +93,23 @@ static const struct http_call_callbacks call_callbacks = {
 
 /* --- the start --- */
 
+static void on_retry(struct loop_timer *timer)
+{
+    struct request *request = container_of(timer, struct request, proxy.retry);
+
+    request->next(request);
+}
+
+/* More connections at once than the agent's socket has room for: it accepts them faster than anybody notices. */
+static void try_again_later(struct request *request)
+{
+    struct proxy *proxy = &request->proxy;
+
+    if (!proxy->retry.callback)
+        loop_timer_init(&proxy->retry, on_retry);
+    loop_timer_start(request->daemon->loop, &proxy->retry, RETRY_MS);
+}
+
 int proxy_start(struct request *request, const struct proxy_rules *rules, const char *method, const char *target,
                 const struct http_field *fields, size_t count, uint64_t length)
 {
@@ -107,7 +126,10 @@ int proxy_start(struct request *request, const struct proxy_rules *rules, const 
             http_call_start(client, method, target, fields, count, length, &call_callbacks, request, &err);
     if (proxy->call)
         return 0;
-    request_fail(request, &err);
+    if (client && err.errnum == EAGAIN && proxy->tries++ < RETRIES)
+        try_again_later(request);
+    else
+        request_fail(request, &err);
     return -1;
 }
 
@@ -143,6 +165,8 @@ void proxy_close(struct request *request)
 {
     struct proxy *proxy = &request->proxy;
 
+    if (proxy->retry.callback)
+        loop_timer_stop(request->daemon->loop, &proxy->retry);
     if (proxy->call)
         http_call_cancel(proxy->call);
     proxy->call = NULL;

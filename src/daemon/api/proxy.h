@@ -24,7 +24,8 @@ struct proxy_rules {
 
 /*
  * Calls the agent of request->link; `length` as in http_call_start(). Body bytes go through proxy_write() and
- * proxy_end_body(), or come from the client after proxy_upload(). -1: the request has been failed.
+ * proxy_end_body(), or come from the client after proxy_upload(). -1: the request has been failed, or, when too
+ * many connect at once, request->next is called again in a moment; so that must not have done anything before.
  */
 int proxy_start(struct request *request, const struct proxy_rules *rules, const char *method, const char *target,
                 const struct http_field *fields, size_t count, uint64_t length);

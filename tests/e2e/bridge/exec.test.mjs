@@ -205,6 +205,14 @@ describe('exec', { skip: whyNoDaemon() }, () => {
     assert.deepEqual(responses.map((response) => response.out), Array.from({ length: 40 }, (_, i) => `${i}\n`));
   });
 
+  test('more at once than the agent has room for connections', async () => {
+    const wide = new Api(daemon);
+    wide.agent.maxSockets = 1000;
+    const responses = await Promise.all(Array.from({ length: 900 }, () => wide.get(`/v1/sandbox/${id}/file/workspace/nope`)));
+    wide.close();
+    assert.deepEqual([...new Set(responses.map((response) => response.status))], [404]);
+  });
+
   test('a client that does not read costs only itself', async () => {
     const request = api.open('POST', `/v1/sandbox/${id}/exec`, { agent: false });
     request.end(JSON.stringify({ argv: ['yes'] }));
