@@ -334,7 +334,10 @@ test('COMMAND_TIMEOUT_MS limits session commands', async () => {
 
 test('commands of one session run in order, those of others beside them', async () => {
   const session = fresh();
-  const order = await Promise.all([...Array(10).keys()].map((i) => agent.run(`sleep 0.0${9 - i}; echo ${i} >>/tmp/order`, { session })));
+  const order = await Promise.all([...Array(10).keys()].map(async (i) => {
+    await sleep(i * 20);
+    return agent.run(`sleep ${i ? 0 : 0.4}; echo ${i} >>/tmp/order`, { session });
+  }));
   assert.ok(order.every((r) => r.exitCode === 0));
   assert.equal((await agent.run('cat /tmp/order', { session })).stdout, '0\n1\n2\n3\n4\n5\n6\n7\n8\n9');
   const slow = agent.run('sleep 1', { session });
@@ -347,6 +350,7 @@ test('commands of one session run in order, those of others beside them', async 
 test('a file operation waits for the command before it', async () => {
   const session = fresh();
   const command = agent.run('sleep 0.3; echo from command >/tmp/ordered', { session });
+  await sleep(100);
   const write = agent.post('/api/write', { path: '/tmp/ordered', content: 'from write', sessionId: session });
   await Promise.all([command, write]);
   assert.equal((await agent.run('cat /tmp/ordered', { session })).stdout, 'from write');
