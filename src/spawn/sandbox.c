@@ -330,6 +330,7 @@ static void runtime_exited(struct sandbox *s, int wait_status)
         fail_create(s, &err);
         return;
     }
+    FAULT_POINT("spawn.create.meta_written");
     become_running(s);
 }
 

@@ -8,7 +8,7 @@ import { describe, test } from 'node:test';
 
 import { stat, until } from './lib/host.mjs';
 import { pairs, pointsOf, spawnerPoints } from './lib/points.mjs';
-import { whyNot } from './lib/programs.mjs';
+import { crun, whyNot } from './lib/programs.mjs';
 import { scenarios } from './lib/scenarios.mjs';
 import { withWorld } from './lib/world.mjs';
 
@@ -63,28 +63,34 @@ async function hold(scenario, point, world, strike) {
 
 const atWork = ['create', 'destroy', 'end', 'settings'];
 const atStart = ['start', 'prepare', 'giveBack'];
-const wholeOptions = (scenario) => ({ slots: scenario === 'create' ? 0 : 2 });
+/* A slot that was made ahead would not be made in the request. */
+const optionsOf = (scenario) => ({ slots: scenario === 'create' ? 0 : 2 });
 
 describe('berm-spawn is killed', { skip: whyNot() }, () => {
   for (const [name, point] of pairs(spawnerPoints).filter(([scenario]) => atWork.includes(scenario))) {
-    const scenario = { ...scenarios[name], options: wholeOptions(name) };
+    const scenario = scenarios[name];
+    const options = optionsOf(name);
     test(`its worker dies at ${point} (${name}): the daemon answers, and all is in order without a restart`, () =>
-      withWorld(scenario.options, (world) => walk(scenario, point, world)));
+      withWorld(options, (world) => walk(scenario, point, world)));
 
     test(`its keeper dies at ${point} (${name}): bermd ends, and all is in order after a restart`, () =>
-      withWorld(scenario.options, (world) =>
+      withWorld(options, (world) =>
         hold(scenario, point, world, async (worker) => {
           process.kill(stat(worker).parent, 'SIGKILL');
           assert.equal(await world.ended, 1);
         })));
 
     test(`bermd dies while its worker is at ${point} (${name}): the next one waits for it, and all is in order`, () =>
-      withWorld(scenario.options, (world) =>
+      withWorld(options, (world) =>
         hold(scenario, point, world, async (worker) => {
           await world.end('SIGKILL');
           setTimeout(() => process.kill(worker, 'SIGCONT'), 100);
         })));
   }
+
+  for (const [name, point] of pairs(spawnerPoints).filter(([scenario]) => ['create', 'destroy'].includes(scenario)))
+    test(`its worker dies at ${point} (${name}) with an OCI runtime: likewise`, { skip: crun ? false : 'crun is not installed' }, () =>
+      withWorld({ ...optionsOf(name), runtime: `oci:${crun}` }, (world) => walk(scenarios[name], point, world)));
 
   test('every scenario of the list is one of these', () =>
     assert.deepEqual(pairs(spawnerPoints).filter(([scenario]) => ![...atWork, ...atStart].includes(scenario)), []));

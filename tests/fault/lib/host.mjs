@@ -157,6 +157,12 @@ export class Host {
     return { inside: [...inside], held: [...new Set(held)] };
   }
 
+  /* What an OCI runtime and we for it have written down about sandboxes. */
+  bundles() {
+    const bundles = list(path.join(this.data, 'oci')).filter((name) => /^s\d+$/.test(name));
+    return [...bundles, ...list(path.join(this.data, 'oci/state'))];
+  }
+
   /* Everything that should be gone when nothing runs any more. */
   remains() {
     const { daemons, spawners } = this.servers();
@@ -168,6 +174,7 @@ export class Host {
       mounts: this.mounts(),
       loopDevices: this.loopDevices(),
       claims: this.claims(),
+      bundles: this.bundles(),
     };
   }
 }

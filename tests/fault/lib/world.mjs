@@ -28,7 +28,7 @@ async function freePort() {
 }
 
 export class World {
-  /* `options`: {pool, slots}, how many of each are kept ready. */
+  /* `options`: {pool, slots}, how many of each are kept ready, and {runtime}. */
   static async make(options = {}) {
     const world = new World();
     world.top = fs.mkdtempSync(path.join(os.tmpdir(), 'berm-fault-'));
@@ -37,7 +37,7 @@ export class World {
     world.logFile = path.join(world.top, 'bermd.log');
     fs.mkdirSync(world.data);
     fs.writeFileSync(path.join(world.top, 'keys'), `${adminKey}\n`);
-    world.options = { pool: 0, slots: 2, ...options };
+    world.options = { pool: 0, slots: 2, runtime: 'native', ...options };
     world.host = new Host(world.data);
     world.client = new Client(await freePort(), adminKey);
     return world;
@@ -48,9 +48,9 @@ export class World {
   }
 
   #arguments() {
-    const { pool, slots } = this.options;
+    const { pool, slots, runtime } = this.options;
     return ['--listen', `127.0.0.1:${this.client.port}`, '--auth-keys-file', path.join(this.top, 'keys'), '--sandbox-image', image,
-      '--sandbox-max-sandboxes', '64', '--pool-size', `${pool}`, '--pool-slots', `${slots}`, ...this.#places()];
+      '--sandbox-runtime', runtime, '--sandbox-max-sandboxes', '64', '--pool-size', `${pool}`, '--pool-slots', `${slots}`, ...this.#places()];
   }
 
   #places() {
