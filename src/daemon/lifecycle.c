@@ -584,7 +584,7 @@ void lifecycle_flush_touched(struct daemon *daemon)
         struct sandbox *sandbox = container_of(node, struct sandbox, dirty);
 
         if (sandbox->row.seq)
-            rc = store_touch(daemon->store, sandbox->row.seq, sandbox->row.last_used_ms, &err);
+            rc = store_touch(daemon->store, sandbox->row.id, sandbox->row.last_used_ms, &err);
     }
     if (store_touch_flush(daemon->store, &err) < 0 || rc < 0)
         log_error("store.failed", "error", err.message);

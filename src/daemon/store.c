@@ -9,6 +9,7 @@
  */
 #include "daemon/store.h"
 
+#include "base/loop.h"
 #include "daemon/store_schema.h"
 
 #include <pthread.h>
@@ -40,13 +41,13 @@ static const char *const statement_sql[STATEMENT_COUNT] = {
     [COMMIT] = "COMMIT",
     [ROLLBACK] = "ROLLBACK",
     [INSERT_SANDBOX] = "INSERT INTO sandboxes(key,generation,state,image,digest,memory,disk,cpu,pids,nofile,env,labels,"
-                       "sleep_after,keep_alive,created,started,last_used,end_reason,exit_status,event_count,id) "
-                       "VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20,?21)",
+                       "sleep_after,keep_alive,created,started,last_used,end_reason,exit_status,event_count,id,seq) "
+                       "VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20,?21,?22)",
     [UPDATE_SANDBOX] = "UPDATE sandboxes SET key=?1,generation=?2,state=?3,image=?4,digest=?5,memory=?6,disk=?7,cpu=?8,"
                        "pids=?9,nofile=?10,env=?11,labels=?12,sleep_after=?13,keep_alive=?14,created=?15,started=?16,"
-                       "last_used=?17,end_reason=?18,exit_status=?19,event_count=?20 WHERE seq=?22",
-    [DELETE_SANDBOX] = "DELETE FROM sandboxes WHERE seq=?1",
-    [TOUCH_SANDBOX] = "UPDATE sandboxes SET last_used=?2 WHERE seq=?1",
+                       "last_used=?17,end_reason=?18,exit_status=?19,event_count=?20 WHERE id=?21",
+    [DELETE_SANDBOX] = "DELETE FROM sandboxes WHERE id=?1",
+    [TOUCH_SANDBOX] = "UPDATE sandboxes SET last_used=?2 WHERE id=?1",
     [PUT_EVENT] = "INSERT OR REPLACE INTO events(sandbox,slot,number,time,event,detail) VALUES(?1,?2,?3,?4,?5,?6)",
     [DELETE_EVENTS] = "DELETE FROM events WHERE sandbox=?1",
     [PUT_POOL] = "INSERT INTO pool(key,digest) VALUES(?1,?2)",
@@ -60,6 +61,7 @@ struct store {
     sqlite3 *db;
     sqlite3_stmt *statements[STATEMENT_COUNT];
     bool in_touch;
+    int64_t last_seq;
     unsigned commits;
 
     sqlite3 *checkpoint_db; /* the thread's, after it has started */
@@ -131,30 +133,31 @@ static int open_connection(const char *path, sqlite3 **ret, struct berm_error *e
     return 0;
 }
 
-static int user_version(sqlite3 *db, int *ret)
+static int query_number(sqlite3 *db, const char *sql, int64_t *ret, struct berm_error *err)
 {
     sqlite3_stmt *statement;
-    int rc = -1;
+    int rc;
 
-    if (sqlite3_prepare_v2(db, "PRAGMA user_version", -1, &statement, NULL) != SQLITE_OK)
-        return -1;
-    if (sqlite3_step(statement) == SQLITE_ROW) {
-        *ret = sqlite3_column_int(statement, 0);
-        rc = 0;
-    }
+    if (sqlite3_prepare_v2(db, sql, -1, &statement, NULL) != SQLITE_OK)
+        return store_fail(db, err, sql);
+    rc = sqlite3_step(statement);
+    if (rc == SQLITE_ROW)
+        *ret = sqlite3_column_int64(statement, 0);
+    else
+        store_fail(db, err, sql);
     sqlite3_finalize(statement);
-    return rc;
+    return rc == SQLITE_ROW ? 0 : -1;
 }
 
 static int migrate(sqlite3 *db, struct berm_error *err)
 {
-    int version;
+    int64_t version;
 
-    if (user_version(db, &version) < 0)
-        return store_fail(db, err, "read the schema's version");
+    if (query_number(db, "PRAGMA user_version", &version, err) < 0)
+        return -1;
     if (version > STORE_SCHEMA_VERSION)
-        return berm_fail(err, BERM_E_STORE_ERROR, 0, "the database has version %d, this bermd knows %d", version,
-                         STORE_SCHEMA_VERSION);
+        return berm_fail(err, BERM_E_STORE_ERROR, 0, "the database has version %lld, this bermd knows %d",
+                         (long long)version, STORE_SCHEMA_VERSION);
     if (version < STORE_SCHEMA_VERSION && sqlite3_exec(db, store_schema, NULL, NULL, NULL) != SQLITE_OK) {
         store_fail(db, err, "make the schema");
         sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL);
@@ -181,6 +184,7 @@ int store_open(const char *path, struct store **ret, struct berm_error *err)
     pthread_mutex_init(&store->lock, NULL);
     pthread_cond_init(&store->wake, NULL);
     if (open_connection(path, &store->db, err) < 0 || migrate(store->db, err) < 0 || prepare_all(store, err) < 0 ||
+        query_number(store->db, "SELECT ifnull(max(seq),0) FROM sandboxes", &store->last_seq, err) < 0 ||
         open_connection(path, &store->checkpoint_db, err) < 0) {
         store_close(store);
         return -1;
@@ -278,9 +282,8 @@ static void bind_sandbox(struct store *store, enum statement s, const struct san
     bind_int(store, s, 18, row->end_reason);
     bind_int(store, s, 19, row->exit_status);
     bind_int(store, s, 20, row->event_count);
+    bind_text(store, s, 21, row->id);
     if (s == INSERT_SANDBOX)
-        bind_text(store, s, 21, row->id);
-    else
         bind_int(store, s, 22, row->seq);
 }
 
@@ -303,30 +306,39 @@ static int delete_pool_row(struct store *store, uint64_t key, struct berm_error 
     return run(store, DELETE_POOL, err);
 }
 
+/* Never given twice, also not after the newest one was deleted: a cursor of a listing stays right. */
+static int64_t next_seq(struct store *store)
+{
+    int64_t now = clock_realtime_ms() * 1000;
+
+    store->last_seq = MAX(store->last_seq + 1, now);
+    return store->last_seq;
+}
+
 int store_put_sandbox(struct store *store, struct sandbox_row *row, uint64_t pool_key,
                       const struct store_event *event, struct berm_error *err)
 {
     bool is_new = row->seq == 0;
     enum statement which = is_new ? INSERT_SANDBOX : UPDATE_SANDBOX;
-    int64_t number = row->event_count, seq = row->seq;
+    int64_t number = row->event_count;
     int rc;
 
     if (run(store, BEGIN, err) < 0)
         return -1;
     row->event_count += event != NULL;
+    if (is_new)
+        row->seq = next_seq(store);
     bind_sandbox(store, which, row);
     rc = run(store, which, err);
-    if (is_new)
-        seq = sqlite3_last_insert_rowid(store->db);
     if (rc == 0 && event)
-        rc = put_event(store, seq, number, event, err);
+        rc = put_event(store, row->seq, number, event, err);
     if (rc == 0 && pool_key)
         rc = delete_pool_row(store, pool_key, err);
     rc = finish(store, rc, err);
-    if (rc < 0)
+    if (rc < 0) {
         row->event_count = number;
-    else
-        row->seq = seq;
+        row->seq = is_new ? 0 : row->seq;
+    }
     return rc;
 }
 
@@ -336,7 +348,7 @@ int store_delete_sandbox(struct store *store, const struct sandbox_row *row, str
 
     if (run(store, BEGIN, err) < 0)
         return -1;
-    bind_int(store, DELETE_SANDBOX, 1, row->seq);
+    bind_text(store, DELETE_SANDBOX, 1, row->id);
     bind_int(store, DELETE_EVENTS, 1, row->seq);
     rc = run(store, DELETE_SANDBOX, err);
     if (rc == 0)
@@ -344,12 +356,12 @@ int store_delete_sandbox(struct store *store, const struct sandbox_row *row, str
     return finish(store, rc, err);
 }
 
-int store_touch(struct store *store, int64_t seq, int64_t last_used_ms, struct berm_error *err)
+int store_touch(struct store *store, const char *id, int64_t last_used_ms, struct berm_error *err)
 {
     if (!store->in_touch && run(store, BEGIN, err) < 0)
         return -1;
     store->in_touch = true;
-    bind_int(store, TOUCH_SANDBOX, 1, seq);
+    bind_text(store, TOUCH_SANDBOX, 1, id);
     bind_int(store, TOUCH_SANDBOX, 2, last_used_ms);
     return run(store, TOUCH_SANDBOX, err);
 }

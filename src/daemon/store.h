@@ -83,7 +83,7 @@ int store_put_sandbox(struct store *store, struct sandbox_row *row, uint64_t poo
                       const struct store_event *event, struct berm_error *err);
 int store_delete_sandbox(struct store *store, const struct sandbox_row *row, struct berm_error *err);
 /* Only the time of last use, for many rows in one transaction: touch each, then flush. */
-int store_touch(struct store *store, int64_t seq, int64_t last_used_ms, struct berm_error *err);
+int store_touch(struct store *store, const char *id, int64_t last_used_ms, struct berm_error *err);
 int store_touch_flush(struct store *store, struct berm_error *err);
 
 int store_put_pool(struct store *store, uint64_t key, const uint8_t digest[32], struct berm_error *err);
