@@ -145,7 +145,13 @@ function loopFiles() {
 /* Directories of the cgroup file systems whose name holds `name`; three levels are all that berm-spawn makes. */
 function cgroupsNamed(directory, name, depth = 4) {
   const found = [];
-  for (const entry of fs.readdirSync(directory, { withFileTypes: true })) {
+  let entries = [];
+  try {
+    entries = fs.readdirSync(directory, { withFileTypes: true });
+  } catch {
+    /* another daemon's, gone in the meantime */
+  }
+  for (const entry of entries) {
     if (!entry.isDirectory()) continue;
     const full = path.join(directory, entry.name);
     if (entry.name.includes(name)) found.push(full);
