@@ -23,12 +23,12 @@ enum spawn_op {
     SPAWN_OP_CREATE = 2,     /* make and start a sandbox; reply when pid 1 runs the agent */
     SPAWN_OP_SET_LIMITS = 3, /* all but `nofile`, which a process carries from its start */
     SPAWN_OP_KILL = 4,       /* all processes, now; the exit event follows */
-    SPAWN_OP_DESTROY = 5, /* kill if alive, then free everything; the reply comes once nothing of it runs any more,
-                             the rest is cleaned behind it */
+    SPAWN_OP_DESTROY = 5, /* kill if alive, then free everything; the reply comes once the kill is certain, no exit
+                             event follows, and the rest is cleaned behind it (its key is taken until then) */
     SPAWN_OP_STAT = 6,    /* resource use */
     SPAWN_OP_LIST = 7,    /* one SPAWN_EVENT_SANDBOX per known sandbox, then the reply (for adoption) */
     SPAWN_OP_SOCKET = 8,  /* a socket made inside the sandbox's network namespace; reply carries the fd */
-    SPAWN_OP_PREPARE = 9, /* keep `prepare.slots` sets of parts ready (netns, userns, cgroups, upper) */
+    SPAWN_OP_PREPARE = 9, /* keep `prepare.slots` sets of parts ready (namespaces, cgroups, upper, root) */
     SPAWN_OP_FREEZE = 10, /* freeze.on */
     SPAWN_OP_EVENT = 100  /* spawner -> bermd, serial 0 */
 };
