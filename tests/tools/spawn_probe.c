@@ -310,9 +310,10 @@ static const struct {
 static void serve(char *line)
 {
     char *word[10] = { NULL };
+    char *save = NULL;
     int n = 0;
 
-    for (char *at = strtok(line, " \n"); at && n < 9; at = strtok(NULL, " \n"))
+    for (char *at = strtok_r(line, " \n", &save); at && n < 9; at = strtok_r(NULL, " \n", &save))
         word[n++] = at;
     for (size_t i = 0; n > 0 && i < sizeof(commands) / sizeof(commands[0]); i++)
         if (strcmp(commands[i].name, word[0]) == 0 && n - 1 >= commands[i].args) {
