@@ -21,7 +21,7 @@ struct http_server;
 struct agent {
     struct loop *loop;
     struct http_server *server;
-    int unix_listener; /* the inherited socket, or -EBADF */
+    int control_listener; /* the inherited socket or what stands in for it, or -EBADF */
 
     struct env env;             /* of everything started from now on */
     char *workdir;              /* where commands start that name no directory */

@@ -4,56 +4,93 @@
 
 #include <dirent.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <stdio.h>
 #include <sys/stat.h>
 
 /* A pipe never holds more than this, so more than this was not all written before the command ended. */
 #define DRAIN_MAX ((size_t)1024 * 1024)
 
-static int make_directory(struct agent *agent)
-{
-    const char *tmp = env_get(&agent->env, "TMPDIR");
-    char path[FIFO_PATH_MAX - 12]; /* the names in it are at most ten digits */
+#define NAME_ROOM 12 /* "/" and ten digits */
+#define PLACES    4
 
-    if (!tmp || tmp[0] != '/' || strlen(tmp) > sizeof(path) - sizeof("/.bermXXXXXX"))
-        tmp = "/tmp";
-    for (;;) {
-        snprintf(path, sizeof(path), "%s/.bermXXXXXX", tmp);
-        if (mkdtemp(path))
-            break;
-        if (strcmp(tmp, "/") == 0)
-            return -1;
-        tmp = strcmp(tmp, "/tmp") == 0 ? "/" : "/tmp"; /* an image may have no /tmp */
+/* The path becomes part of shell text, unquoted. */
+static bool is_safe_path(const char *path)
+{
+    return path[0] == '/' &&
+           path[strspn(path, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./-")] == '\0';
+}
+
+static const char *place(const struct agent *agent, unsigned i)
+{
+    static const char *const places[PLACES] = { "/dev/shm", NULL, "/tmp", "" };
+    const char *tmpdir = env_get(&agent->env, "TMPDIR");
+
+    if (places[i])
+        return places[i];
+    return tmpdir && is_safe_path(tmpdir) ? tmpdir : "/tmp";
+}
+
+static int make_directory_in(struct fifo_dir *dir, const char *parent)
+{
+    char path[FIFO_PATH_MAX - NAME_ROOM], script[FIFO_PATH_MAX], target[32];
+    int n = snprintf(path, sizeof(path), "%s/.bermXXXXXX", parent);
+
+    if (n < 0 || (size_t)n >= sizeof(path)) {
+        errno = ENAMETOOLONG;
+        return -1;
     }
-    memcpy(agent->fifos.path, path, sizeof(path));
+    if (!mkdtemp(path))
+        return -1;
+    snprintf(script, sizeof(script), "%s/" FIFO_DIR_SCRIPT, path);
+    snprintf(target, sizeof(target), "/proc/self/fd/%d", PROCESS_EXTRA_FD);
+    if (symlink(target, script) < 0) {
+        rmdir(path);
+        return -1;
+    }
+    memcpy(dir->path, path, sizeof(path));
     return 0;
 }
 
-static int make_node(const char *path, mode_t type)
+/* Begins where it was the last time. */
+static int make_directory(struct agent *agent)
 {
-    if (type == S_IFIFO)
-        return mkfifo(path, 0600);
-    if (type == S_IFDIR)
-        return mkdir(path, 0700);
-    return mknod(path, S_IFREG | 0600, 0);
+    struct fifo_dir *dir = &agent->fifos;
+
+    for (unsigned i = 0; i < PLACES; i++) {
+        if (make_directory_in(dir, place(agent, dir->place)) == 0)
+            return 0;
+        dir->place = (dir->place + 1) % PLACES;
+    }
+    return -1;
+}
+
+int fifo_dir_ensure(struct agent *agent)
+{
+    struct fifo_dir *dir = &agent->fifos;
+    char script[FIFO_PATH_MAX + 8];
+    struct stat st;
+
+    snprintf(script, sizeof(script), "%s/" FIFO_DIR_SCRIPT, dir->path);
+    if (dir->path[0] && lstat(script, &st) == 0 && S_ISLNK(st.st_mode))
+        return 0;
+    return make_directory(agent);
 }
 
 int fifo_dir_make(struct agent *agent, mode_t type, char out[FIFO_PATH_MAX])
 {
     struct fifo_dir *dir = &agent->fifos;
 
-    for (int attempt = 0; attempt < 3; attempt++) {
+    for (unsigned attempt = 0; attempt < 2 * PLACES; attempt++) {
         if (dir->path[0] == '\0' && make_directory(agent) < 0)
             return -1;
-        snprintf(out, FIFO_PATH_MAX, "%.*s/%u", FIFO_PATH_MAX - 12, dir->path, dir->next++);
-        if (make_node(out, type) == 0)
+        snprintf(out, FIFO_PATH_MAX, "%.*s/%u", FIFO_PATH_MAX - NAME_ROOM, dir->path, dir->next++);
+        if (mknod(out, type | 0600, 0) == 0)
             return 0;
         if (errno == EEXIST)
             continue;
-        if (errno != ENOENT && errno != ENOTDIR)
-            return -1;
-        dir->path[0] = '\0'; /* user code has removed it */
+        if (errno != ENOENT && errno != ENOTDIR) /* full or read-only: another place may do */
+            dir->place = (dir->place + 1) % PLACES;
+        dir->path[0] = '\0';
     }
     return -1;
 }
@@ -65,15 +102,9 @@ void fifo_dir_remove(struct agent *agent)
 
     if (!dir)
         return;
-    while ((entry = readdir(dir))) {
-        char script[NAME_MAX + 8];
-        if (entry->d_name[0] == '.' || unlinkat(dirfd(dir), entry->d_name, 0) == 0)
-            continue;
-        /* The directory of a shell that had not begun to read its script. */
-        snprintf(script, sizeof(script), "%s/bash", entry->d_name);
-        unlinkat(dirfd(dir), script, 0);
-        unlinkat(dirfd(dir), entry->d_name, AT_REMOVEDIR);
-    }
+    while ((entry = readdir(dir)))
+        if (entry->d_name[0] != '.')
+            unlinkat(dirfd(dir), entry->d_name, 0);
     closedir(dir);
     rmdir(agent->fifos.path);
 }

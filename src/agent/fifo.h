@@ -1,11 +1,14 @@
 /*
  * fifo.h - named pipes for the output of session commands, in a directory of our own.
  *
+ * The directory is in /dev/shm if it can be: each write to a FIFO updates its times, which on a disk costs a
+ * transaction of the file system.
+ *
  * A session's shell opens the two FIFOs of a pair for each command by name and closes them after it. A background
  * child that the command leaves behind keeps its end open; then the pair is not used again but drained and dropped
  * until the last writer is gone, so that its later output neither reaches another command nor blocks the child.
  *
- * User code may delete the directory (it is root in its sandbox); fifo_pair_get() makes a new one when it does.
+ * User code may delete the directory (it is root in its sandbox); whatever needs it next makes a new one.
  */
 #pragma once
 
@@ -16,9 +19,16 @@ struct agent;
 #define FIFO_PATH_MAX 64
 
 struct fifo_dir {
-    char path[FIFO_PATH_MAX]; /* "" until the first use */
+    char path[FIFO_PATH_MAX]; /* "" until the first use; only letters, digits and "_./-" */
+    unsigned place;           /* which of the possible places it is in */
     unsigned next;
 };
+
+/*
+ * In the directory there is a link of this name that leads every process to its own descriptor PROCESS_EXTRA_FD.
+ * A shell that is started there and told to run the script "bash" reads that, and calls itself by that name.
+ */
+#define FIFO_DIR_SCRIPT "bash"
 
 struct fifo_pair {
     struct agent *agent;
@@ -28,10 +38,10 @@ struct fifo_pair {
     struct loop_deferred free_later;
 };
 
-/*
- * Makes a node of a new name and returns its path in `out`: a FIFO, a regular file (S_IFREG) or a directory.
- * 0, or -1 with errno.
- */
+/* Makes the directory unless it is there. 0, or -1 with errno. */
+int fifo_dir_ensure(struct agent *agent);
+/* Makes a node of a new name and returns its path in `out`: a FIFO or a regular file (S_IFREG). 0, or -1 with
+ * errno. */
 int fifo_dir_make(struct agent *agent, mode_t type, char out[FIFO_PATH_MAX]);
 /* For the agent's end. */
 void fifo_dir_remove(struct agent *agent);

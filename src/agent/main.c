@@ -1,10 +1,11 @@
 /*
  * main.c - the agent's start and end.
  *
- *   berm-agent [--sandbox] [--listen-port N] [CMD ARGS...]
+ *   berm-agent [--sandbox] [--control-port N] [--listen-port N] [CMD ARGS...]
  *
  * In a Berm sandbox (--sandbox) descriptor 3 is a listening unix socket, over which bermd speaks; it carries the
- * internal routes too. In any case the agent serves TCP port 3000, to the sandbox itself and whoever can reach it.
+ * internal routes too; where a container runtime cannot hand a descriptor on, TCP port N of the loopback stands in
+ * for it. In any case the agent serves TCP port 3000, to the sandbox itself and whoever can reach it.
  *
  * As pid 1 the agent is protected by the kernel from signals of its own namespace that it does not handle, SIGKILL
  * included. SIGTERM and SIGINT it handles: from outside (si_pid 0) they end the sandbox, from inside they are
@@ -32,15 +33,23 @@ extern char **environ;
 
 struct options {
     bool sandbox;
+    uint64_t control_port; /* 0: the inherited socket */
     uint64_t port;
     char **command; /* NULL-terminated; the first may be NULL */
 };
 
 static int usage(const char *problem)
 {
-    fprintf(stderr, "berm-agent: %s\nusage: berm-agent [--sandbox] [--listen-port N] [COMMAND ARGUMENTS...]\n",
+    fprintf(stderr,
+            "berm-agent: %s\nusage: berm-agent [--sandbox] [--control-port N] [--listen-port N] [COMMAND "
+            "ARGUMENTS...]\n",
             problem);
     return -1;
+}
+
+static bool parse_port(const char *text, uint64_t *ret)
+{
+    return text && str_to_u64(str_from(text), ret) == 0 && *ret <= 65535;
 }
 
 static int parse_options(char **argv, struct options *options)
@@ -51,8 +60,12 @@ static int parse_options(char **argv, struct options *options)
             options->sandbox = true;
         } else if (strcmp(*argv, "--listen-port") == 0) {
             argv++;
-            if (!*argv || str_to_u64(str_from(*argv), &options->port) < 0 || options->port > 65535)
+            if (!parse_port(*argv, &options->port))
                 return usage("--listen-port needs a port number");
+        } else if (strcmp(*argv, "--control-port") == 0) {
+            argv++;
+            if (!parse_port(*argv, &options->control_port))
+                return usage("--control-port needs a port number");
         } else if (strcmp(*argv, "--") == 0) {
             argv++;
             break;
@@ -155,7 +168,7 @@ static int64_t command_timeout(const struct env *env)
 
 static int agent_init(struct agent *agent)
 {
-    *agent = (struct agent){ .unix_listener = -EBADF };
+    *agent = (struct agent){ .control_listener = -EBADF };
     if (env_init(&agent->env, environ) < 0)
         return -1;
     agent->workdir = strdup(AGENT_DEFAULT_WORKDIR);
@@ -170,28 +183,32 @@ static int agent_init(struct agent *agent)
     return watch_signals(agent);
 }
 
-static int listen_tcp(struct agent *agent, unsigned port, struct berm_error *err)
+static int listen_tcp(struct agent *agent, const char *host, unsigned port, int *ret_fd, struct berm_error *err)
 {
     char address[32];
     int fd;
 
-    snprintf(address, sizeof(address), "*:%u", port);
+    snprintf(address, sizeof(address), "%s:%u", host, port);
     fd = tcp_listen(address, err);
     if (fd < 0)
         return -1;
     if (http_server_listen_fd(agent->server, fd) < 0)
         return berm_fail(err, BERM_E_SYSTEM, errno, "listen on port %u", port);
+    if (ret_fd)
+        *ret_fd = fd;
     return 0;
 }
 
-static int listen_unix(struct agent *agent, struct berm_error *err)
+static int listen_control(struct agent *agent, unsigned port, struct berm_error *err)
 {
     int fd = SPAWN_AGENT_FD;
 
+    if (port != 0)
+        return listen_tcp(agent, "127.0.0.1", port, &agent->control_listener, err);
     if (fcntl(fd, F_SETFD, FD_CLOEXEC) < 0 || set_nonblocking(fd) < 0 ||
         http_server_listen_fd(agent->server, fd) < 0)
         return berm_fail(err, BERM_E_SYSTEM, errno, "the inherited socket");
-    agent->unix_listener = fd;
+    agent->control_listener = fd;
     return 0;
 }
 
@@ -205,9 +222,9 @@ static int serve(struct agent *agent, const struct options *options, struct berm
     agent->server = http_server_new(agent->loop, &limits, &handler);
     if (!agent->server)
         return berm_fail(err, BERM_E_SYSTEM, errno, "HTTP server");
-    if (options->sandbox && listen_unix(agent, err) < 0)
+    if (options->sandbox && listen_control(agent, (unsigned)options->control_port, err) < 0)
         return -1;
-    return listen_tcp(agent, (unsigned)options->port, err);
+    return listen_tcp(agent, "*", (unsigned)options->port, NULL, err);
 }
 
 static void harden(const struct options *options)
@@ -232,7 +249,7 @@ int main(int argc, char **argv)
     log_setup("berm-agent", LOG_LEVEL_INFO, false);
     if (open_standard_fds() < 0)
         return 1;
-    close_inherited_fds(options.sandbox ? SPAWN_AGENT_FD + 1 : STDERR_FILENO + 1);
+    close_inherited_fds(options.sandbox && options.control_port == 0 ? SPAWN_AGENT_FD + 1 : STDERR_FILENO + 1);
     reset_ignored_signals();
     harden(&options);
     if (agent_init(&agent) < 0) {

@@ -203,7 +203,7 @@ static void on_request(struct http_exchange *ex, const struct h1_head *head, voi
     const struct route *route = router_find(head->method, head->path, is_websocket(head));
     struct request *rq;
 
-    if (!route || ((route->flags & ROUTE_INTERNAL) && http_exchange_listener(ex) != agent->unix_listener)) {
+    if (!route || ((route->flags & ROUTE_INTERNAL) && http_exchange_listener(ex) != agent->control_listener)) {
         respond_error(ex, AGENT_E_UNKNOWN_ERROR, 404, "Not Found: there is no such route");
         return;
     }

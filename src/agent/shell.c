@@ -42,9 +42,8 @@ struct shell {
     char marker[MARKER_LETTERS + 1];
 
     struct shell_slot *head, **tail;
-    struct fifo_pair *idle;        /* ready for the next command */
-    char directory[FIFO_PATH_MAX]; /* of the script FIFO, until bash has begun to read it */
-    char *start_directory;         /* where it goes first; NULL once it is there */
+    struct fifo_pair *idle; /* ready for the next command */
+    char *start_directory;  /* where it goes first; NULL once it is there */
 
     struct loop_timer watch_timer; /* when to begin reading what the head of the queue writes */
     struct loop_timer stop_timer;
@@ -139,6 +138,8 @@ static int flush_backlog(struct shell *shell)
             return loop_io_active(&shell->script_io) ? 0
                                                      : loop_io_add(shell->agent->loop, &shell->script_io,
                                                                    shell->script_fd, EPOLLOUT, on_script_writable);
+        if (n < 0 && errno == EPIPE) /* it has ended; the reaper says so in a moment */
+            n = (ssize_t)shell->backlog.len;
         if (n < 0)
             return -1;
         buf_consume(&shell->backlog, (size_t)n);
@@ -262,19 +263,6 @@ void shell_resume_output(struct shell_job *job)
 
 /* --- reports --- */
 
-static void end_start(struct shell *shell)
-{
-    char path[FIFO_PATH_MAX + 8];
-
-    if (!shell->directory[0])
-        return;
-    snprintf(path, sizeof(path), "%s/bash", shell->directory);
-    unlink(path);
-    rmdir(shell->directory);
-    shell->directory[0] = '\0';
-    free_ptr(&shell->start_directory);
-}
-
 static void end_job(struct shell *shell, bool entered)
 {
     struct shell_slot *slot = shell->head;
@@ -285,7 +273,7 @@ static void end_job(struct shell *shell, bool entered)
     if (slot->pair)
         release_pair(shell, slot->pair, fifo_pair_finish(slot->pair));
     else
-        end_start(shell);
+        free_ptr(&shell->start_directory);
     job = slot->job;
     slot_free(slot);
     if (!job)
@@ -379,7 +367,7 @@ static void close_script(struct shell *shell)
 static void release_all(struct shell *shell)
 {
     close_script(shell);
-    end_start(shell);
+    free_ptr(&shell->start_directory);
     loop_io_remove(shell->agent->loop, &shell->control_io);
     close_fd(&shell->control_fd);
     loop_timer_stop(shell->agent->loop, &shell->stop_timer);
@@ -468,26 +456,9 @@ static void make_marker(char out[MARKER_LETTERS + 1])
     out[MARKER_LETTERS] = '\0';
 }
 
-/* The FIFO that bash reads its script from, in a directory of its own because of its name. */
-static int make_script_fifo(struct shell *shell)
+static int start_process(struct shell *shell, const struct env *env, int script_fd, struct berm_error *err)
 {
-    char path[FIFO_PATH_MAX + 8];
-
-    if (fifo_dir_make(shell->agent, S_IFDIR, shell->directory) < 0) {
-        shell->directory[0] = '\0';
-        return -1;
-    }
-    snprintf(path, sizeof(path), "%s/bash", shell->directory);
-    if (mkfifo(path, 0600) < 0)
-        return -1;
-    /* Open for both directions: bash never waits for a writer, and never sees the end of its script by accident. */
-    shell->script_fd = open(path, O_RDWR | O_NONBLOCK | O_CLOEXEC | O_NOFOLLOW);
-    return shell->script_fd < 0 ? -1 : 0;
-}
-
-static int start_process(struct shell *shell, const struct env *env, struct berm_error *err)
-{
-    static char *const argv[] = { (char *)"bash", (char *)"--norc", (char *)"bash", NULL };
+    static char *const argv[] = { (char *)"bash", (char *)"--norc", (char *)FIFO_DIR_SCRIPT, NULL };
     struct process_spec spec = PROCESS_SPEC_INIT;
     struct process_error failure;
     struct arena arena;
@@ -501,7 +472,8 @@ static int start_process(struct shell *shell, const struct env *env, struct berm
     spec.file = "bash";
     spec.argv = argv;
     spec.envp = env_merge(&arena, &shell->agent->env, env);
-    spec.cwd = shell->directory;
+    spec.cwd = shell->agent->fifos.path;
+    spec.extra_fd = script_fd;
     spec.fds[1] = control[1];
     failure = (struct process_error){ PROCESS_FAIL_RESOURCES, ENOMEM };
     if (spec.envp)
@@ -514,22 +486,36 @@ static int start_process(struct shell *shell, const struct env *env, struct berm
     return 0;
 }
 
-static int prepare(struct shell *shell, const char *directory, struct berm_error *err)
+/* The first lines of the script; they wait in the pipe. */
+static int write_start(struct shell *shell, const char *directory, struct berm_error *err)
 {
-    struct shell_slot *slot;
+    struct shell_slot *slot = slot_new(shell);
 
-    if (make_script_fifo(shell) < 0)
-        return berm_fail(err, BERM_E_SYSTEM, errno, "cannot make the shell's script FIFO");
-    slot = slot_new(shell);
     if (!slot)
         return berm_fail(err, BERM_E_SYSTEM, ENOMEM, "cannot start the shell");
     slot_append(shell, slot);
     shell->start_directory = strdup(directory);
-    if (!shell->start_directory)
+    if (!shell->start_directory ||
+        shell_script_write_start(&shell->backlog, PROCESS_EXTRA_FD, directory, shell->marker) < 0)
         return berm_fail(err, BERM_E_SYSTEM, ENOMEM, "cannot start the shell");
-    if (shell_script_write_start(&shell->backlog, directory, shell->marker) < 0 || flush_backlog(shell) < 0)
-        return berm_fail(err, BERM_E_SYSTEM, errno, "cannot write to the shell's script FIFO");
-    return 0;
+    return flush_backlog(shell) < 0 ? berm_fail(err, BERM_E_SYSTEM, errno, "cannot write to the shell") : 0;
+}
+
+static int start(struct shell *shell, const struct env *env, const char *directory, struct berm_error *err)
+{
+    _cleanup_close_ int script_fd = -EBADF;
+    int fds[2];
+
+    if (fifo_dir_ensure(shell->agent) < 0)
+        return berm_fail(err, BERM_E_SYSTEM, errno, "cannot make a directory for the shell");
+    if (pipe2(fds, O_CLOEXEC) < 0)
+        return berm_fail(err, BERM_E_SYSTEM, errno, "cannot make the shell's script pipe");
+    script_fd = fds[0];
+    shell->script_fd = fds[1];
+    fcntl(shell->script_fd, F_SETFL, O_NONBLOCK);
+    if (write_start(shell, directory, err) < 0)
+        return -1;
+    return start_process(shell, env, script_fd, err);
 }
 
 static void free_unstarted(struct shell *shell)
@@ -559,7 +545,7 @@ struct shell *shell_start(struct agent *agent, const struct env *env, const char
     loop_timer_init(&shell->stop_timer, on_stop_timer);
     buf_init(&shell->backlog, BACKLOG_MAX);
     make_marker(shell->marker);
-    if (prepare(shell, directory, err) < 0 || start_process(shell, env, err) < 0) {
+    if (start(shell, env, directory, err) < 0) {
         free_unstarted(shell);
         return NULL;
     }

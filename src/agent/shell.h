@@ -1,12 +1,14 @@
 /*
  * shell.h - the bash of a session: one long-lived process that runs the session's commands one after another.
  *
- * Theory of operation. bash reads its script from a FIFO ("bash", so that its messages begin with that word), its
- * stdin is /dev/null, its stdout the control pipe on which it reports (shell_script.h), its stderr /dev/null. A job
- * is one command; jobs run in the order in which they were given. Each has a slot with a FIFO pair for its output.
- * A report ends the job at the head of the queue: by then everything its foreground wrote is in the FIFOs. A job
- * can be abandoned: the command runs on, its output is dropped, its slot stays until its report comes. The end of
- * the shell is noticed by the reaper; it ends all jobs.
+ * Theory of operation. bash reads its script from a pipe of which only the agent has the other end, through a link
+ * named "bash" (fifo.h), because its messages begin with the name of the script. A pipe and not a FIFO: reading a
+ * byte from that costs an update of its times, and bash reads byte by byte. Its stdin is /dev/null, its stdout the
+ * control pipe on which it reports (shell_script.h), its stderr /dev/null. A job is one command; jobs run in the
+ * order in which they were given. Each has a slot with a FIFO pair for its output. A report ends the job at the
+ * head of the queue: by then everything its foreground wrote is in the FIFOs. A job can be abandoned: the command
+ * runs on, its output is dropped, its slot stays until its report comes. The end of the shell is noticed by the
+ * reaper; it ends all jobs.
  */
 #pragma once
 

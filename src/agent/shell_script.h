@@ -1,7 +1,7 @@
 /*
  * shell_script.h - the text that makes bash run one command of a session and report its status. Pure functions.
  *
- * bash reads its script byte by byte from a FIFO (one system call each), so the text is short. It runs the command
+ * bash reads its script byte by byte from a pipe (one system call each), so the text is short. It runs the command
  * as `\builtin eval '<command>' >OUT 2>ERR` and writes "<marker><status>" to the control pipe, which is the shell's
  * own standard output. Because of eval an unterminated quote or a syntax error stays inside (status 2); because of
  * the redirections of eval `exec >file` is undone when it returns; because of `\builtin` neither a function nor an
@@ -37,8 +37,11 @@ int shell_script_write(struct buf *out, const struct shell_script *script);
 /* True if running the script takes two reports, status and restored. */
 bool shell_script_restores(const struct shell_script *script);
 
-/* What a new shell runs first: enters `directory` (absolute) without a trace in OLDPWD, and reports "<marker>0". */
-int shell_script_write_start(struct buf *out, const char *directory, const char *marker);
+/*
+ * What a new shell runs first: closes `fd`, enters `directory` (absolute) without a trace in OLDPWD, and reports
+ * "<marker>0".
+ */
+int shell_script_write_start(struct buf *out, int fd, const char *directory, const char *marker);
 
 enum shell_report { SHELL_REPORT_NONE, SHELL_REPORT_STATUS, SHELL_REPORT_RESTORED, SHELL_REPORT_NO_DIRECTORY };
 

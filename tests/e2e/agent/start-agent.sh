@@ -33,5 +33,12 @@ chmod 1777 "$root/tmp"
 touch "$root/berm-agent"
 mount --bind "$agent" "$root/berm-agent"
 cd "$root"
+# A user that is not root, so that a limit of processes counts (AGENT_NPROC).
+if [ -n "${AGENT_NPROC:-}" ]; then
+    set -- --userspec=61234:61234 . /berm-agent "$@"
+    prlimit --pid $$ --nproc="$AGENT_NPROC"
+else
+    set -- . /berm-agent "$@"
+fi
 exec env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root ${AGENT_ENV:-} \
-    ${ASAN_OPTIONS:+"ASAN_OPTIONS=$ASAN_OPTIONS"} chroot . /berm-agent "$@"
+    ${ASAN_OPTIONS:+"ASAN_OPTIONS=$ASAN_OPTIONS"} chroot "$@"
