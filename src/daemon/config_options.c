@@ -42,7 +42,7 @@ const struct option_row option_table[] = {
     { "sandbox", "max_disk", OPTION_SIZE, AT(max_disk), "64GiB", MIB, 1024 * TIB, .doc = "most disk" },
     { "sandbox", "max_nofile", OPTION_NUMBER, AT(max_nofile), "20000", 64, 1048576, .doc = "most open files" },
     { "sandbox", "sleep_after", OPTION_DURATION, AT(sleep_after_ms), "10m", SECOND, 365 * DAY, .doc = "time without a request after which a sandbox sleeps" },
-    { "sandbox", "max_sandboxes", OPTION_NUMBER, AT(max_sandboxes), "4096", 1, 16384, .doc = "sandboxes that may run at once, warm ones included" },
+    { "sandbox", "max_sandboxes", OPTION_NUMBER, AT(max_sandboxes), "2048", 1, 16384, .doc = "sandboxes that may run at once, warm ones included" },
     { "sandbox", "start_timeout", OPTION_DURATION, AT(start_timeout_ms), "30s", SECOND, 3600 * SECOND, .doc = "longest time a start may take" },
 
     { "pool", "size", OPTION_NUMBER, AT(pool_size), "4", 0, 10000, .doc = "warm sandboxes kept per image; 0: none" },

@@ -27,7 +27,7 @@ describe('the warm pool', { skip: whyNoDaemon() }, () => {
   test('it fills by itself and tells its numbers in the shape of the bridge', async () => {
     await full();
     assert.deepEqual(await stats(), { warm: 3, assigned: 0, total: 3,
-      config: { warmTarget: 3, refreshInterval: 0, maxInstances: 4096, scaleBatchSize: 1 }, maxInstances: 4096 });
+      config: { warmTarget: 3, refreshInterval: 0, maxInstances: 2048, scaleBatchSize: 1 }, maxInstances: 2048 });
     assert.deepEqual((await api.get('/v1/sandboxes')).json.sandboxes, []);
   });
 
