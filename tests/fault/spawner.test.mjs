@@ -12,7 +12,8 @@ import { crun, whyNot } from './lib/programs.mjs';
 import { scenarios } from './lib/scenarios.mjs';
 import { withWorld } from './lib/world.mjs';
 
-const attempt = (promise) => promise.then((value) => ({ acknowledged: value?.status < 300, value }), (error) => ({ acknowledged: false, error }));
+const attempt = (promise) =>
+  promise.then((value) => ({ acknowledged: value?.status < 300, value }), (error) => ({ acknowledged: false, error }));
 
 /* A request, if there was one, that met the restart of the worker may fail, in time and with a code that says so. */
 function assertTyped({ acknowledged, value, error }) {
@@ -22,13 +23,6 @@ function assertTyped({ acknowledged, value, error }) {
 }
 
 const restarts = (world) => world.log.split('event=spawn.restarted').length - 1;
-
-/* The worker is the keeper's child. */
-function spawnerOf(world) {
-  const { spawners } = world.host.servers();
-  const worker = spawners.find((pid) => spawners.includes(stat(pid)?.parent));
-  return { worker, keeper: worker && stat(worker).parent };
-}
 
 async function walk(scenario, point, world) {
   await world.serve();
@@ -53,7 +47,8 @@ async function hold(scenario, point, world, strike) {
   await world.end('SIGTERM');
   await world.serve(`${point}/stop`);
   const outcome = attempt(scenario.act(world, memo));
-  const worker = await until(() => world.host.servers().spawners.find((pid) => stat(pid)?.state === 'T'), 'the worker to stop');
+  const stopped = () => world.host.servers().spawners.find((pid) => stat(pid)?.state === 'T');
+  const worker = await until(stopped, 'the worker to stop');
   await strike(worker);
   world.bystander.alive();
   await world.restart();
@@ -89,7 +84,7 @@ describe('berm-spawn is killed', { skip: whyNot() }, () => {
   }
 
   for (const [name, point] of pairs(spawnerPoints).filter(([scenario]) => ['create', 'destroy'].includes(scenario)))
-    test(`its worker dies at ${point} (${name}) with an OCI runtime: likewise`, { skip: crun ? false : 'crun is not installed' }, () =>
+    test(`its worker dies at ${point} (${name}) with an OCI runtime: likewise`, { skip: !crun && 'crun is not installed' }, () =>
       withWorld({ ...optionsOf(name), runtime: `oci:${crun}` }, (world) => walk(scenarios[name], point, world)));
 
   test('every scenario of the list is one of these', () =>
@@ -149,7 +144,7 @@ describe('berm-spawn is killed at any time', { skip: whyNot() }, () => {
       let pieces = 0;
       const command = world.client.run('bystander', 'for i in {1..20}; do echo $i; sleep 0.02; done', { onOutput: () => pieces++ });
       await until(() => pieces > 2, 'the first output');
-      process.kill(spawnerOf(world).worker, 'SIGKILL');
+      process.kill(world.host.spawner().worker, 'SIGKILL');
       const { code, out } = await command;
       assert.deepEqual([code, out], [0, Array.from({ length: 20 }, (_, i) => `${i + 1}\n`).join('')]);
       await world.check();
@@ -161,7 +156,7 @@ describe('berm-spawn is killed at any time', { skip: whyNot() }, () => {
       await world.serve();
       await world.addBystander();
       await world.settle();
-      process.kill(spawnerOf(world).keeper, 'SIGKILL');
+      process.kill(world.host.spawner().keeper, 'SIGKILL');
       assert.equal(await world.ended, 1);
       world.bystander.alive();
       await world.restart();
@@ -173,10 +168,10 @@ describe('berm-spawn is killed at any time', { skip: whyNot() }, () => {
       await world.addBystander();
       const killed = new Set();
       while (world.running() && killed.size < 20) {
-        const { worker } = spawnerOf(world);
+        const { worker } = world.host.spawner();
         if (worker && !killed.has(worker)) process.kill(worker, 'SIGKILL');
         if (worker) killed.add(worker);
-        await until(() => !world.running() || ![undefined, worker].includes(spawnerOf(world).worker), 'another worker');
+        await until(() => !world.running() || ![undefined, worker].includes(world.host.spawner().worker), 'another worker');
       }
       assert.equal(await world.ended, 1);
       assert.ok(killed.size < 20, 'a worker that cannot live is started for ever');

@@ -88,7 +88,8 @@ describe('bermd --stop-all', { skip: whyNot() }, () => {
       assert.equal(await world.stopAll(), 0);
     }));
 
-  for (const point of ['spawn.adopt.taken', 'spawn.destroy.killed', 'spawn.destroy.cleaning', 'spawn.destroy.parts_removed', 'spawn.keeper.giving_back'])
+  const points = ['adopt.taken', 'destroy.killed', 'destroy.cleaning', 'destroy.parts_removed', 'keeper.giving_back'];
+  for (const point of points.map((name) => `spawn.${name}`))
     test(`that dies at ${point} says so, and the next call does the rest`, () =>
       withWorld({ pool: 1 }, async (world) => {
         await populate(world);

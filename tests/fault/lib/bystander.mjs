@@ -8,11 +8,21 @@ import { identity, readText, stat, until } from './host.mjs';
 
 const id = 'bystander';
 const marker = 'the-tickers-name';
-const ticker = `exec setsid bash -c 'while :; do echo tick >>/workspace/ticks; sleep 0.02; done' ${marker} </dev/null >/dev/null 2>&1 &`;
+const loop = 'while :; do echo tick >>/workspace/ticks; sleep 0.02; done';
+const ticker = `exec setsid bash -c '${loop}' ${marker} </dev/null >/dev/null 2>&1 &`;
+const settings = { env: { WHO: id }, labels: { role: id }, limits: { pids: 100 }, sleepAfter: '1h' };
+
+/* In the session that it was given, whose shell remembers. */
+function inSession(client, command) {
+  const body = JSON.stringify({ sessionId: 'shell', command });
+  return client.call('POST', `/v1/sandbox/${id}/container/api/execute`, body, { 'Content-Type': 'application/json' });
+}
 
 export class Bystander {
   #kept = crypto.randomBytes(100_000);
   #secret = crypto.randomBytes(8).toString('hex');
+  #description;
+  #processes;
 
   constructor(host) {
     this.host = host;
@@ -20,19 +30,16 @@ export class Bystander {
 
   /* Every one of these calls is acknowledged. */
   async make(client) {
-    const made = await client.put(`/v1/sandbox/${id}`, { env: { WHO: id }, labels: { role: id }, limits: { pids: 100 }, sleepAfter: '1h' });
+    const made = await client.put(`/v1/sandbox/${id}`, settings);
     assert.equal(made.status, 201, made.bytes.toString());
     assert.equal((await client.write(id, '/workspace/kept', this.#kept)).status, 200);
     assert.equal((await client.post(`/v1/sandbox/${id}/session`, { id: 'shell' })).status, 200);
     assert.equal((await client.run(id, ticker)).code, 0);
-    const session = await client.call('POST', `/v1/sandbox/${id}/container/api/execute`, JSON.stringify({ sessionId: 'shell', command: `SECRET=${this.#secret}` }), { 'Content-Type': 'application/json' });
+    const session = await inSession(client, `SECRET=${this.#secret}`);
     assert.equal(session.json?.success, true, session.bytes.toString());
     this.#description = await client.describe(id);
     this.#processes = await until(() => this.#settled(), 'the bystander to tick');
   }
-
-  #description;
-  #processes;
 
   /* Its processes, once the ticker is among them, without what the ticker starts for a moment. */
   #lasting() {
@@ -67,7 +74,7 @@ export class Bystander {
     await until(async () => (await ticks()) > first, 'the bystander to tick on');
     const told = await client.run(id, 'echo $WHO');
     assert.deepEqual(told, { code: 0, error: undefined, out: `${id}\n`, err: '' });
-    const session = await client.call('POST', `/v1/sandbox/${id}/container/api/execute`, JSON.stringify({ sessionId: 'shell', command: 'echo $SECRET' }), { 'Content-Type': 'application/json' });
+    const session = await inSession(client, 'echo $SECRET');
     assert.equal(session.json?.stdout?.trim(), this.#secret, 'the session of the bystander lost its state');
   }
 }

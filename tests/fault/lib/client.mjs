@@ -6,8 +6,9 @@ function parseEvents(text) {
   const blocks = text.split('\n\n');
   blocks.pop();
   return blocks.map((block) => {
-    const fields = Object.fromEntries(block.split('\n').map((line) => [line.slice(0, line.indexOf(':')), line.slice(line.indexOf(':') + 2)]));
-    return { event: fields.event, data: fields.data };
+    const pairs = block.split('\n').map((line) => [line.slice(0, line.indexOf(':')), line.slice(line.indexOf(':') + 2)]);
+    const { event, data } = Object.fromEntries(pairs);
+    return { event, data };
   });
 }
 
@@ -54,9 +55,14 @@ export class Client {
   post = (path, value) => this.call('POST', path, value === undefined ? undefined : JSON.stringify(value));
   remove = (id) => this.call('DELETE', `/v1/sandbox/${id}`);
   describe = async (id) => (await this.get(`/v1/sandbox/${id}`)).json;
-  events = async (id) => (await this.get(`/v1/sandbox/${id}/events`)).json.events.map(({ event, detail }) => (detail ? `${event}: ${detail}` : event));
   write = (id, path, bytes) => this.call('PUT', `/v1/sandbox/${id}/file${path}`, bytes);
   read = async (id, path) => (await this.get(`/v1/sandbox/${id}/file${path}`)).bytes;
+
+  /* "created", "started: generation 2", … */
+  async events(id) {
+    const { events } = (await this.get(`/v1/sandbox/${id}/events`)).json;
+    return events.map(({ event, detail }) => (detail ? `${event}: ${detail}` : event));
+  }
 
   /* All of them, whatever their state. */
   async sandboxes() {

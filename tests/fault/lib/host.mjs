@@ -87,6 +87,13 @@ export class Host {
     return { daemons: named('bermd'), spawners: named('berm-spawn') };
   }
 
+  /* The two of berm-spawn, undefined while they are not both there: the worker is the keeper's child. */
+  spawner() {
+    const { spawners } = this.servers();
+    const worker = spawners.find((pid) => spawners.includes(stat(pid)?.parent));
+    return { worker, keeper: worker && stat(worker)?.parent };
+  }
+
   /* "s7", or undefined when it is in no group of this data directory. */
   groupOf(pid) {
     const text = readText(`/proc/${pid}/cgroup`);
@@ -119,8 +126,7 @@ export class Host {
   /* The pool is mounted where only the worker sees it. */
   /* The disk pool as the worker sees it; on the host it is mounted nowhere. */
   disk() {
-    const { spawners } = this.servers();
-    const worker = spawners.find((pid) => spawners.includes(stat(pid)?.parent));
+    const { worker } = this.spawner();
     return worker && `/proc/${worker}/root/disk`;
   }
 
@@ -143,7 +149,8 @@ export class Host {
   }
 
   loopDevices() {
-    return list('/sys/block').filter((name) => readText(`/sys/block/${name}/loop/backing_file`).startsWith(`${this.data}/`));
+    const backing = (name) => readText(`/sys/block/${name}/loop/backing_file`);
+    return list('/sys/block').filter((name) => backing(name).startsWith(`${this.data}/`));
   }
 
   claims() {

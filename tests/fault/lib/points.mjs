@@ -28,7 +28,7 @@ export const daemonPoints = {
   'pool.claimed': ['claim'],
   'pool.stored': ['claim'],
   'pool.started': ['claim'],
-  'pool.ready': ['claim'],
+  'pool.ready': ['adoptPool'],
   'pool.deleted': ['shutdownPool'],
   'settings.limits_set': ['settings'],
   'settings.stored': ['settings'],

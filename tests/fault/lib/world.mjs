@@ -12,7 +12,7 @@ import path from 'node:path';
 
 import { Bystander } from './bystander.mjs';
 import { Client } from './client.mjs';
-import { Host, readText, until } from './host.mjs';
+import { Host, readText, stat, until } from './host.mjs';
 import { image, imagesDir, programs } from './programs.mjs';
 
 const adminKey = 'a-key-of-the-fault-tests';
@@ -49,8 +49,9 @@ export class World {
 
   #arguments() {
     const { pool, slots, runtime } = this.options;
-    return ['--listen', `127.0.0.1:${this.client.port}`, '--auth-keys-file', path.join(this.top, 'keys'), '--sandbox-image', image,
-      '--sandbox-runtime', runtime, '--sandbox-max-sandboxes', '64', '--pool-size', `${pool}`, '--pool-slots', `${slots}`, ...this.#places()];
+    const server = ['--listen', `127.0.0.1:${this.client.port}`, '--auth-keys-file', path.join(this.top, 'keys')];
+    const sandbox = ['--sandbox-image', image, '--sandbox-runtime', runtime, '--sandbox-max-sandboxes', '64'];
+    return [...server, ...sandbox, '--pool-size', `${pool}`, '--pool-slots', `${slots}`, ...this.#places()];
   }
 
   #places() {
@@ -196,16 +197,18 @@ export class World {
     if (!fs.existsSync(file)) return [];
     fs.mkdirSync(directory);
     execFileSync('mount', ['-o', 'loop,ro', file, directory]);
-    const names = fs.readdirSync(directory);
-    execFileSync('umount', [directory]);
-    fs.rmdirSync(directory);
-    return names;
+    try {
+      return fs.readdirSync(directory);
+    } finally {
+      execFileSync('umount', [directory]);
+      fs.rmdirSync(directory);
+    }
   }
 
   /* After a failed test: by force, so that the next one starts clean. Only processes of this data directory. */
   async abandon() {
     const servers = () => Object.values(this.host.servers()).flat();
-    for (const pid of servers()) process.kill(pid, 'SIGCONT');
+    for (const pid of servers().filter((one) => stat(one)?.state === 'T')) process.kill(pid, 'SIGCONT');
     if (this.daemon && this.running()) await this.end('SIGKILL');
     await until(() => servers().length === 0, 'the spawner to leave').catch(() => {});
     if ((await this.stopAll()) === 0) fs.rmSync(this.top, { recursive: true });
@@ -220,7 +223,7 @@ export async function withWorld(options, body) {
     await world.finish();
   } catch (error) {
     error.message += `\n--- the daemon's log ---\n${world.log}`;
-    await world.abandon();
+    await world.abandon().catch((another) => (error.message += `\n--- and ${another.message}`));
     throw error;
   }
 }
