@@ -45,6 +45,21 @@ static void a_pattern_matches_whole_segments(void **state)
     }
 }
 
+static void only_addresses_and_localhost_are_literal_hosts(void **state)
+{
+    static const char *const literal[] = { "localhost",  "LOCALHOST:8787", "127.0.0.1", "127.0.0.1:80",
+                                           "10.1.2.3:1", "[::1]",          "[::1]:8787" };
+    static const char *const names[] = {
+        "", ":80", "evil.example", "localhost.evil.example", "127.0.0.1.evil.example", "localhost2", "a127.0.0.1:80"
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(literal); i++)
+        assert_true(host_is_literal(str_from(literal[i])));
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+        assert_false(host_is_literal(str_from(names[i])));
+}
+
 static void sandbox_ids_are_lower_case_base32(void **state)
 {
     char longest[130];
@@ -263,6 +278,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_pattern_matches_whole_segments),
+        cmocka_unit_test(only_addresses_and_localhost_are_literal_hosts),
         cmocka_unit_test(sandbox_ids_are_lower_case_base32),
         cmocka_unit_test(session_ids_have_no_two_dots_in_a_row),
         cmocka_unit_test(url_paths_are_decoded_once_and_normalised),

@@ -8,3 +8,6 @@ struct request *request_new(struct daemon *daemon, struct http_exchange *exchang
 
 /* Matches a path against a pattern of the route table. */
 bool route_match(const char *pattern, struct str path, struct str params[2], struct str *rest);
+
+/* Whether a Host field is "localhost" or an address, so that no DNS answer decides where it leads. */
+bool host_is_literal(struct str host);

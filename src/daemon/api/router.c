@@ -151,17 +151,55 @@ static int take_sandbox_id(struct request *request)
     return 0;
 }
 
+/* "localhost" or an address, with or without a port: what no name server of an attacker's can answer for. */
+bool host_is_literal(struct str host)
+{
+    const char *colon;
+
+    if (host.n && host.p[0] == '[')
+        return true;
+    colon = host.n ? memchr(host.p, ':', host.n) : NULL;
+    if (colon)
+        host.n = (size_t)(colon - host.p);
+    if (str_eq_nocase(host, STR("localhost")))
+        return true;
+    for (size_t i = 0; i < host.n; i++)
+        if (host.p[i] != '.' && !(host.p[i] >= '0' && host.p[i] <= '9'))
+            return false;
+    return host.n > 0;
+}
+
+/*
+ * A web page that the user of this machine looks at comes from loopback too. It cannot keep its Origin from us,
+ * nor, when it had its own name resolved to 127.0.0.1, that name.
+ */
+static bool from_web_page(const struct h1_head *head)
+{
+    static const struct str scheme = { "http://", 7 };
+    struct str origin = h1_header(head, "Origin");
+
+    if (!host_is_literal(head->host))
+        return true;
+    return origin.p && !(str_has_prefix(origin, scheme) &&
+                         str_eq((struct str){ origin.p + scheme.n, origin.n - scheme.n }, head->host));
+}
+
 static int check_key(struct request *request)
 {
     const struct auth *auth = &request->daemon->auth;
     struct str authorization = h1_header(request->head, "Authorization");
+    bool local = http_peer_is_local(request->exchange);
 
     if (request->route && request->route->auth == ROUTE_OPEN)
         return 0;
-    if (auth_allows(auth, authorization, http_peer_is_local(request->exchange)))
+    if (auth_allows(auth, authorization, local && !from_web_page(request->head)))
         return 0;
     if (auth_has_keys(auth))
         request_fail_with(request, BERM_E_UNAUTHORIZED, "Unauthorized");
+    else if (local)
+        request_fail_with(
+            request, BERM_E_UNAUTHORIZED,
+            "Unauthorized: without API keys, web pages and host names other than localhost are refused");
     else
         request_fail_with(request, BERM_E_UNAUTHORIZED,
                           "Unauthorized: no API key is configured, so only loopback is served");

@@ -65,6 +65,19 @@ describe('keys', { skip: whyNoDaemon() }, () => {
     assert.equal((await open.get('/v1/sandboxes')).status, 200);
   });
 
+  test('without keys a web page cannot use that its browser is local', async () => {
+    const status = async (headers) => (await open.post('/v1/sandbox', '', { headers })).status;
+    assert.equal(await status({ origin: 'https://evil.example' }), 401);
+    assert.equal(await status({ origin: 'null' }), 401);
+    assert.equal(await status({ host: 'rebound.example' }), 401);
+    assert.equal(await status({ host: `rebound.example:${daemon.port}`, origin: `http://rebound.example:${daemon.port}` }), 401);
+    assert.equal(await status({ origin: daemon.url }), 200);
+    assert.equal(await status({ host: `localhost:${daemon.port}` }), 200);
+    const made = (await open.post('/v1/keys')).json;
+    assert.equal(await status({ origin: 'https://console.example', host: 'berm.example', authorization: `Bearer ${made.key}` }), 200);
+    await open.delete(`/v1/keys/${made.id}`, { headers: { authorization: `Bearer ${made.key}` } });
+  });
+
   test('keys survive a restart and are stored hashed only', async () => {
     const made = (await open.post('/v1/keys')).json;
     assert.equal(made.label, null);

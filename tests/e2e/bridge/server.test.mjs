@@ -66,8 +66,8 @@ describe('the server', { skip: whyNoDaemon() }, () => {
   });
 
   test('requests may be pipelined and are answered in order', async () => {
-    const text = await raw(['a', 'b', 'c'].map((id) => `GET /v1/sandbox/${id}/running HTTP/1.1\r\nHost: x\r\n\r\n`).join('') +
-      'GET /nope HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n');
+    const text = await raw(['a', 'b', 'c'].map((id) => `GET /v1/sandbox/${id}/running HTTP/1.1\r\nHost: localhost\r\n\r\n`).join('') +
+      'GET /nope HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n');
     assert.deepEqual(text.match(/HTTP\/1\.1 \d+/g), ['HTTP/1.1 200', 'HTTP/1.1 200', 'HTTP/1.1 200', 'HTTP/1.1 404']);
   });
 
@@ -86,7 +86,7 @@ describe('the server', { skip: whyNoDaemon() }, () => {
   test('noise from strangers changes nothing for others', async () => {
     const noise = Array.from({ length: 50 }, (_, i) => raw(Buffer.from(Array.from({ length: 200 }, (__, j) => (i * 31 + j * 17) & 255))));
     const sockets = Array.from({ length: 50 }, () => net.connect(daemon.port, '127.0.0.1').on('error', () => {}));
-    for (const socket of sockets) socket.write('POST /v1/sandbox/noise/exec HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{');
+    for (const socket of sockets) socket.write('POST /v1/sandbox/noise/exec HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n{');
     assert.equal((await api.exec('metrics', ['echo', 'undisturbed'])).out, 'undisturbed\n');
     await Promise.all(noise);
     for (const socket of sockets) socket.destroy();
