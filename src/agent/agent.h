@@ -23,10 +23,9 @@ struct agent {
     struct http_server *server;
     int control_listener; /* the inherited socket or what stands in for it, or -EBADF */
 
-    struct env env;             /* of everything started from now on */
-    char *workdir;              /* where commands start that name no directory */
-    int64_t command_timeout_ms; /* COMMAND_TIMEOUT_MS for session commands; < 0: none */
-    size_t output_limit;        /* bytes that one command's collected output may take */
+    struct env env;      /* of everything started from now on */
+    char *workdir;       /* where commands start that name no directory */
+    size_t output_limit; /* bytes that one command's collected output may take */
 
     struct process_table processes;
     struct session_table sessions;

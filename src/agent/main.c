@@ -158,14 +158,6 @@ static size_t output_limit(void)
     return (size_t)(limit / 4);
 }
 
-static int64_t command_timeout(const struct env *env)
-{
-    const char *text = env_get(env, "COMMAND_TIMEOUT_MS");
-    uint64_t ms;
-
-    return text && str_to_u64(str_from(text), &ms) == 0 && ms > 0 && ms < INT64_MAX ? (int64_t)ms : -1;
-}
-
 static int agent_init(struct agent *agent)
 {
     *agent = (struct agent){ .control_listener = -EBADF };
@@ -175,7 +167,6 @@ static int agent_init(struct agent *agent)
     agent->loop = loop_new();
     if (!agent->workdir || !agent->loop)
         return -1;
-    agent->command_timeout_ms = command_timeout(&agent->env);
     agent->output_limit = output_limit();
     session_table_init(&agent->sessions);
     if (process_table_init(agent) < 0)

@@ -2,7 +2,7 @@
 
 #include "base/sys.h"
 #include "mounts.h"
-#include "step.h"
+#include "oci_child.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -32,6 +32,8 @@ static int find_kind(const char *runtime, enum oci_kind *ret)
         *ret = OCI_CRUN;
     else if (strcmp(name, "runc") == 0)
         *ret = OCI_RUNC;
+    else if (strcmp(name, "runsc") == 0)
+        *ret = OCI_RUNSC;
     else
         return -1;
     return 0;
@@ -98,7 +100,7 @@ int oci_open(const char *runtime, const char *data, const char *groups, struct o
     if (!runtime)
         recall_runtime(ret);
     else if (find_kind(runtime, &ret->kind) < 0)
-        return berm_fail_field(err, "--oci-runtime", "%s is neither crun nor runc", runtime);
+        return berm_fail_field(err, "--oci-runtime", "%s is none of crun, runc and runsc", runtime);
     else if (check_program(runtime, err) < 0 || make_directories(ret, err) < 0 || record_runtime(ret, err) < 0)
         return -1;
     if (!ret->runtime)
@@ -125,26 +127,22 @@ int oci_install_agent(const struct oci *oci, int agent_fd, struct berm_error *er
     while ((n = RETRY_EINTR(read(from, chunk, sizeof(chunk)))) > 0)
         if (write_all(to, chunk, (size_t)n) < 0)
             return berm_fail(err, BERM_E_SYSTEM, errno, "copy the agent");
-    if (n < 0 || fchmod(to, 0111) < 0 || renameat(oci->dir_fd, "agent.new", oci->dir_fd, "agent") < 0)
+    /* runsc reads it itself, as root of the sandbox; its guests cannot reach each other's memory in any case. */
+    if (n < 0 || fchmod(to, oci->kind == OCI_RUNSC ? 0555 : 0111) < 0 ||
+        renameat(oci->dir_fd, "agent.new", oci->dir_fd, "agent") < 0)
         return berm_fail(err, BERM_E_SYSTEM, errno, "copy the agent");
     return 0;
 }
 
 /* --- in the child --- */
 
-static _Noreturn void fail(int status_fd, enum step step)
+_Noreturn void oci_fail(int status_fd, enum step step)
 {
     struct child_failure failure = { .step = step, .errnum = errno ? errno : EIO };
 
     write_all(status_fd, &failure, sizeof(failure));
     _exit(1);
 }
-
-#define DO(step, expression)                                                                                       \
-    do {                                                                                                           \
-        if (step_fault(STEP_##step) || (expression) < 0)                                                           \
-            fail(status_fd, STEP_##step);                                                                          \
-    } while (0)
 
 /*
  * A private copy of the host's mounts. crun does not work where there are v1 hierarchies and a v2 one beside them:
@@ -174,13 +172,17 @@ static int attach_agent(int dir, int root)
     return mount_attach(agent, root, OCI_AGENT_NAME);
 }
 
+/* Under its name in our directory; runsc, who may not look in there, has it at OCI_BUNDLE in its private place. */
 static int write_bundle(const struct oci *oci, const struct child_plan *plan)
 {
     _cleanup_close_ int bundle = -EBADF;
 
     if (mkdirat(oci->dir_fd, plan->name, 0700) < 0)
         return -1;
-    bundle = openat(oci->dir_fd, plan->name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (oci_detaches(oci))
+        bundle = openat(oci->dir_fd, plan->name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    else
+        bundle = open(OCI_BUNDLE, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     return bundle < 0 ? -1 : oci_config_write(bundle, oci, plan);
 }
 
@@ -190,13 +192,15 @@ static int write_bundle(const struct oci *oci, const struct child_plan *plan)
  * covered with one that holds the root, and a null device: crun gives its standard streams to root of the sandbox,
  * and /dev/null is not ours to give away.
  */
-static int make_place(void)
+static int make_place(uid_t owner)
 {
-    static const struct mount_option options[] = { { "mode", "0711" }, { "nr_inodes", "8" }, { NULL, NULL } };
+    static const struct mount_option options[] = { { "mode", "0711" }, { "nr_inodes", "64" }, { NULL, NULL } };
     _cleanup_close_ int place = mount_new("tmpfs", options, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC);
 
-    if (place < 0 || mkdirat(place, "rootfs", 0711) < 0 ||
-        mknodat(place, "null", S_IFCHR | 0666, makedev(1, 3)) < 0)
+    if (place < 0 || mkdirat(place, "rootfs", 0711) < 0 || mkdirat(place, "bundle", 0711) < 0 ||
+        mkdirat(place, "state", 0700) < 0 || fchownat(place, "state", owner, owner, AT_SYMLINK_NOFOLLOW) < 0)
+        return -1;
+    if (mknodat(place, "null", S_IFCHR | 0666, makedev(1, 3)) < 0 || fchmodat(place, "null", 0666, 0) < 0)
         return -1;
     return mount_attach(place, AT_FDCWD, RANGE_CLAIM_DIR);
 }
@@ -206,14 +210,13 @@ static int attach_root(const struct oci *oci, const struct child_plan *plan)
     _cleanup_close_ int dir = open(oci->directory, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     _cleanup_close_ int root = -EBADF;
 
-    if (dir < 0 || make_place() < 0 || mount_attach(plan->tree_fd, AT_FDCWD, OCI_ROOT) < 0)
+    if (dir < 0 || make_place(plan->uid_base) < 0 || mount_attach(plan->tree_fd, AT_FDCWD, OCI_ROOT) < 0)
         return -1;
     root = open(OCI_ROOT, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     return root < 0 ? -1 : attach_agent(dir, root);
 }
 
-/* As the runtime and after it the agent have them: 0 to 2 the null device, 3 the agent's socket (or nothing). */
-static int arrange_descriptors(const char *null_device, int listen_fd)
+int oci_arrange_descriptors(const char *null_device, int listen_fd)
 {
     int null = open(null_device, O_RDWR | O_CLOEXEC | O_NOCTTY);
 
@@ -290,13 +293,15 @@ static _Noreturn void child_main(const struct oci *oci, const struct child_plan 
 {
     unblock_signals();
     umask(022);
-    DO(JOIN_CGROUP, cgroup_join_v1(plan->cgroups, plan->name));
-    DO(JOIN_NETNS, setns(plan->netns_fd, CLONE_NEWNET));
-    DO(OCI_HOST, enter_host(oci));
-    DO(OCI_BUNDLE, write_bundle(oci, plan));
-    DO(OCI_BUNDLE, attach_root(oci, plan));
-    DO(DESCRIPTORS, arrange_descriptors(OCI_NULL, plan->listen_fd));
-    DO(OCI_EXEC, exec_run(oci, plan->name));
+    OCI_DO(JOIN_CGROUP, cgroup_join_v1(plan->cgroups, plan->name));
+    OCI_DO(JOIN_NETNS, setns(plan->netns_fd, CLONE_NEWNET));
+    OCI_DO(OCI_HOST, enter_host(oci));
+    OCI_DO(OCI_BUNDLE, attach_root(oci, plan));
+    OCI_DO(OCI_BUNDLE, write_bundle(oci, plan));
+    if (!oci_detaches(oci))
+        oci_gvisor_main(oci, plan, status_fd);
+    OCI_DO(DESCRIPTORS, oci_arrange_descriptors(OCI_NULL, plan->listen_fd));
+    OCI_DO(OCI_EXEC, exec_run(oci, plan->name));
     _exit(1);
 }
 
@@ -355,16 +360,30 @@ static void read_log(const struct oci *oci, const char *name, char text[LOG_TAIL
         memmove(text, line + 1, strlen(line + 1) + 1);
 }
 
+int oci_explain(const struct oci *oci, const char *name, struct berm_error *err)
+{
+    char text[LOG_TAIL];
+
+    read_log(oci, name, text);
+    return berm_fail(err, BERM_E_SYSTEM, 0, "OCI runtime: %.110s", text[0] ? text : "it failed");
+}
+
+int oci_open_log(const struct oci *oci, const char *name)
+{
+    char path[64];
+
+    snprintf(path, sizeof(path), "%s/" LOG_NAME, name);
+    return openat(oci->dir_fd, path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+}
+
 pid_t oci_started(const struct oci *oci, const char *name, int wait_status, struct berm_error *err)
 {
     char path[64], text[LOG_TAIL];
     uint64_t pid;
     ssize_t n;
 
-    if (!WIFEXITED(wait_status) || WEXITSTATUS(wait_status) != 0) {
-        read_log(oci, name, text);
-        return berm_fail(err, BERM_E_SYSTEM, 0, "OCI runtime: %.110s", text[0] ? text : "it failed");
-    }
+    if (!WIFEXITED(wait_status) || WEXITSTATUS(wait_status) != 0)
+        return oci_explain(oci, name, err);
     snprintf(path, sizeof(path), "%s/" PID_NAME, name);
     n = read_small_file(oci->dir_fd, path, text, sizeof(text));
     if (n < 0 || str_to_u64(str_trim((struct str){ text, strcspn(text, "\n") }), &pid) < 0 || pid <= 1 ||
@@ -395,7 +414,7 @@ static void run_delete(const struct oci *oci, const char *name)
 static _Noreturn void delete_main(const struct oci *oci, const char *name, bool last)
 {
     unblock_signals();
-    if (enter_host(oci) < 0 || arrange_descriptors("/dev/null", -EBADF) < 0)
+    if (enter_host(oci) < 0 || oci_arrange_descriptors("/dev/null", -EBADF) < 0)
         _exit(1);
     run_delete(oci, name);
     if (oci->kind != OCI_CRUN)

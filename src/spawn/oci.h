@@ -24,12 +24,14 @@
 
 #include <sys/types.h>
 
-#define OCI_AGENT_NAME  ".berm-agent" /* in the root of the sandbox, a mount of our copy */
-#define OCI_ROOT        RANGE_CLAIM_DIR "/rootfs"
-#define OCI_NULL        RANGE_CLAIM_DIR "/null"
-#define OCI_INNER_GROUP "oci" /* the runtime's own cgroup, where it insists on one */
+#define OCI_AGENT_NAME   ".berm-agent" /* in the root of the sandbox, a mount of our copy */
+#define OCI_ROOT         RANGE_CLAIM_DIR "/rootfs"
+#define OCI_NULL         RANGE_CLAIM_DIR "/null"
+#define OCI_BUNDLE       RANGE_CLAIM_DIR "/bundle" /* for runsc */
+#define OCI_CONTROL_PORT 62737                     /* of the agent, on the sandbox's loopback; for runsc */
+#define OCI_INNER_GROUP  "oci"                     /* the runtime's own cgroup, where it insists on one */
 
-enum oci_kind { OCI_CRUN, OCI_RUNC };
+enum oci_kind { OCI_CRUN, OCI_RUNC, OCI_RUNSC };
 
 struct oci {
     const char *runtime; /* absolute path; NULL: there never was one here */
@@ -44,7 +46,7 @@ struct oci {
 /*
  * Before the worker enters its stage. Makes the directories; marks the worker a subreaper. Without a
  * `runtime`, the one of an earlier worker serves to take away what is left of it. The kind is told by the
- * program's name: crun or runc. Others (runsc, kata-runtime) cannot inherit the agent's socket and are refused.
+ * program's name: crun, runc or runsc; others are refused, for each needs its own treatment.
  */
 int oci_open(const char *runtime, const char *data, const char *groups, struct oci *ret, struct berm_error *err);
 
@@ -60,6 +62,18 @@ pid_t oci_start(const struct oci *oci, const struct child_plan *plan, int cgroup
 /* After the runtime has exited with `wait_status`: the pid of the sandbox's first process, or -1 with the reason.
  */
 pid_t oci_started(const struct oci *oci, const char *name, int wait_status, struct berm_error *err);
+
+/* Fills *err with what the runtime said last. -1. */
+int oci_explain(const struct oci *oci, const char *name, struct berm_error *err);
+
+/*
+ * Whether the runtime exits once it has made the sandbox, whose first process the worker then watches. runsc does
+ * not: the pid that oci_start() gave stays, and the status pipe ends when the agent answers (see oci_gvisor.c).
+ */
+static inline bool oci_detaches(const struct oci *oci)
+{
+    return oci->kind != OCI_RUNSC;
+}
 
 /* Has the runtime forget the sandbox, whose processes are dead already: the pid of a child that runs `<runtime>
  * delete

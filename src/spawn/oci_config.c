@@ -39,15 +39,19 @@ static void write_caps(FILE *out, const char *set)
     fputc(']', out);
 }
 
-static void write_process(FILE *out, const struct child_plan *plan)
+static void write_process(FILE *out, const struct oci *oci, const struct child_plan *plan)
 {
+    char control[64] = "";
+
+    if (!oci_detaches(oci)) /* it cannot inherit its socket there */
+        snprintf(control, sizeof(control), ",\"--control-port\",\"%d\"", OCI_CONTROL_PORT);
     fprintf(out,
             "\"process\":{\"terminal\":false,\"user\":{\"uid\":0,\"gid\":0},\"cwd\":\"/\","
-            "\"args\":[\"/" OCI_AGENT_NAME "\",\"--sandbox\"],\"env\":["
+            "\"args\":[\"/" OCI_AGENT_NAME "\",\"--sandbox\"%s],\"env\":["
             "\"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\",\"HOME=/root\",\"HOSTNAME=%s\"],"
             "\"noNewPrivileges\":true,\"rlimits\":[{\"type\":\"RLIMIT_NOFILE\",\"hard\":%u,\"soft\":%u},"
             "{\"type\":\"RLIMIT_CORE\",\"hard\":0,\"soft\":0}],\"capabilities\":{",
-            plan->hostname, plan->nofile, plan->nofile);
+            control, plan->hostname, plan->nofile, plan->nofile);
     write_caps(out, "bounding");
     fputc(',', out);
     write_caps(out, "permitted");
@@ -144,22 +148,24 @@ static void write_linux(FILE *out, const struct oci *oci, const struct child_pla
     static const char mapping[] = "\"%s\":[{\"containerID\":0,\"hostID\":%u,\"size\":%u}],";
 
     fputs("\"linux\":{", out);
-    fprintf(out, mapping, "uidMappings", plan->uid_base, RANGE_IDS);
-    fprintf(out, mapping, "gidMappings", plan->uid_base, RANGE_IDS);
-    if (oci->kind != OCI_CRUN) {
+    if (oci_detaches(oci)) { /* runsc is in the user namespace already */
+        fprintf(out, mapping, "uidMappings", plan->uid_base, RANGE_IDS);
+        fprintf(out, mapping, "gidMappings", plan->uid_base, RANGE_IDS);
+    }
+    if (oci->kind == OCI_RUNC) {
         write_filter_rules(out);
         /* Below the group that has the limits; `delete` takes it away. */
         fprintf(out, "\"cgroupsPath\":\"%s/%s/" OCI_INNER_GROUP "\",", plan->cgroups->path, plan->name);
     }
-    fputs("\"namespaces\":[{\"type\":\"user\"},{\"type\":\"mount\"},{\"type\":\"pid\"},{\"type\":\"uts\"},"
-          "{\"type\":\"ipc\"},{\"type\":\"cgroup\"}],"
-          "\"maskedPaths\":" MASKED ",\"readonlyPaths\":" READ_ONLY "}}\n",
-          out);
+    fprintf(out,
+            "\"namespaces\":[%s{\"type\":\"mount\"},{\"type\":\"pid\"},{\"type\":\"uts\"},{\"type\":\"ipc\"}],",
+            oci_detaches(oci) ? "{\"type\":\"user\"},{\"type\":\"cgroup\"}," : "");
+    fputs("\"maskedPaths\":" MASKED ",\"readonlyPaths\":" READ_ONLY "}}\n", out);
 }
 
 int oci_config_write(int bundle_fd, const struct oci *oci, const struct child_plan *plan)
 {
-    int fd = openat(bundle_fd, "config.json", O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+    int fd = openat(bundle_fd, "config.json", O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0644);
     FILE *out = fd < 0 ? NULL : fdopen(fd, "we");
     bool fine;
 
@@ -170,7 +176,7 @@ int oci_config_write(int bundle_fd, const struct oci *oci, const struct child_pl
     fputs("{\"ociVersion\":\"1.0.2\",\"root\":{\"path\":\"" OCI_ROOT "\",\"readonly\":false},", out);
     fprintf(out, "\"hostname\":\"%s\",", plan->hostname);
     fputs("\"mounts\":[" MOUNTS "],", out);
-    write_process(out, plan);
+    write_process(out, oci, plan);
     fine = oci->kind != OCI_CRUN || write_filter_program(out, plan->filter) == 0;
     write_linux(out, oci, plan);
     fine = !ferror(out) && fine;

@@ -135,7 +135,7 @@ static int forget_runtime(struct sandbox *s)
     pid_t pid;
 
     slot_name(s->index, name);
-    if (w->oci.runtime && !s->runtime_forgot) {
+    if (w->oci.runtime && oci_detaches(&w->oci) && !s->runtime_forgot) {
         if (s->pid != 0 || (cgroup_kill(&w->cgroups, name), pid = oci_delete(&w->oci, name, w->draining)) < 0)
             return -1;
         table_set_pid(s, pid); /* its exit is told by sandbox_reaped() */
@@ -252,6 +252,12 @@ static void become_exited(struct sandbox *s)
     send_exit_event(s);
 }
 
+/* The child is an OCI runtime that makes the sandbox's first process and exits. */
+static bool awaits_runtime(const struct sandbox *s)
+{
+    return s->backend == SPAWN_BACKEND_OCI && oci_detaches(&s->worker->oci);
+}
+
 static void finish_create(struct sandbox *s);
 static void runtime_exited(struct sandbox *s, int wait_status);
 
@@ -260,7 +266,7 @@ void sandbox_reaped(struct sandbox *s, int wait_status)
     table_clear_pid(s);
     if (s->phase == PHASE_CREATING && s->status_io.fd >= 0)
         finish_create(s); /* its last words are in the pipe */
-    if (s->phase == PHASE_CREATING && s->backend == SPAWN_BACKEND_OCI) {
+    if (s->phase == PHASE_CREATING && awaits_runtime(s)) {
         runtime_exited(s, wait_status);
         return;
     }
@@ -334,6 +340,14 @@ static void runtime_exited(struct sandbox *s, int wait_status)
     become_running(s);
 }
 
+static void explain_runtime(const struct sandbox *s, struct berm_error *err)
+{
+    char name[SLOT_NAME_SIZE];
+
+    slot_name(s->index, name);
+    oci_explain(&s->worker->oci, name, err);
+}
+
 /* The status pipe has something, or the child is gone: either way the creation is decided. */
 static void finish_create(struct sandbox *s)
 {
@@ -344,13 +358,15 @@ static void finish_create(struct sandbox *s)
     if (n < 0 && errno == EAGAIN)
         return;
     stop_status(s);
-    if (n == 0 && s->backend == SPAWN_BACKEND_OCI)
+    if (n == 0 && awaits_runtime(s))
         return; /* the runtime works; its exit decides */
     if (n == 0) {
         become_running(s);
         return;
     }
-    if (n == (ssize_t)sizeof(failure))
+    if (n == (ssize_t)sizeof(failure) && failure.step == STEP_OCI_EXEC && failure.errnum == ECANCELED)
+        explain_runtime(s, &err);
+    else if (n == (ssize_t)sizeof(failure))
         berm_fail(&err, BERM_E_SYSTEM, failure.errnum, "%s", step_name(failure.step));
     else
         berm_fail(&err, BERM_E_SYSTEM, EPROTO, "read the child's status");
@@ -432,7 +448,7 @@ static int do_paper_work(struct sandbox *s, const char *name, const char *hostna
         return step_fail(err, STEP_IDENTITY);
     if (step_fault(STEP_META) || name_socket(s) < 0)
         return step_fail(err, STEP_META);
-    if (s->backend == SPAWN_BACKEND_OCI) /* this is not its process yet */
+    if (awaits_runtime(s)) /* this is not its process yet */
         return 0;
     if (process_start_time(s->pid, &s->start_time) < 0 || meta_write(s) < 0)
         return step_fail(err, STEP_META);
