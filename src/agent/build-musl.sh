@@ -9,7 +9,7 @@ stamp=$3
 musl=$build_root/musl
 
 # Set up anew when the options below may have changed.
-if ! [ "$musl/build.ninja" -nt "$0" ]; then
+if [ -z "$(find "$musl/build.ninja" -newer "$0" 2>/dev/null)" ]; then
     rm -rf "$musl"
     # -Os and section garbage collection: size is memory here, for each sandbox has its own agent.
     CC=musl-gcc meson setup "$musl" "$source_root" \

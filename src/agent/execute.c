@@ -141,6 +141,19 @@ static void on_timeout(struct loop_timer *timer)
     finish(e);
 }
 
+static int64_t limit_of(const struct execution *e)
+{
+    const struct session *session = e->op.session;
+    const char *text = env_get(&e->rq->agent->env, "COMMAND_TIMEOUT_MS");
+    uint64_t ms;
+
+    if (e->timeout_ms >= 0)
+        return e->timeout_ms;
+    if (session->timeout_ms > 0)
+        return session->timeout_ms;
+    return text && str_to_u64(str_from(text), &ms) == 0 && ms > 0 && ms < INT64_MAX ? (int64_t)ms : -1;
+}
+
 static void run_in_session(struct session_op *op)
 {
     struct execution *e = container_of(op, struct execution, op);
@@ -163,9 +176,7 @@ static void run_in_session(struct session_op *op)
         finish(e);
         return;
     }
-    e->limit_ms = e->timeout_ms >= 0            ? e->timeout_ms
-                  : op->session->timeout_ms > 0 ? op->session->timeout_ms
-                                                : agent->command_timeout_ms;
+    e->limit_ms = limit_of(e);
     if (e->limit_ms >= 0 && loop_timer_start(agent->loop, &e->timer, (uint64_t)e->limit_ms) < 0) {
         shell_abandon(&e->job);
         reply_failed(e, "out of memory");

@@ -12,6 +12,7 @@
 
 #define NAME_ROOM 12 /* "/" and ten digits */
 #define PLACES    4
+#define NAMES_MAX 10000
 
 /* The path becomes part of shell text, unquoted. */
 static bool is_safe_path(const char *path)
@@ -30,16 +31,26 @@ static const char *place(const struct agent *agent, unsigned i)
     return tmpdir && is_safe_path(tmpdir) ? tmpdir : "/tmp";
 }
 
+/*
+ * The shortest name that is free, ".b", ".b1", ...: bash reads it twice for each command, a system call a byte. It
+ * need not be hard to guess, for nobody else may enter the directory.
+ */
 static int make_directory_in(struct fifo_dir *dir, const char *parent)
 {
     char path[FIFO_PATH_MAX - NAME_ROOM], script[FIFO_PATH_MAX], target[32];
-    int n = snprintf(path, sizeof(path), "%s/.bermXXXXXX", parent);
+    int rc = -1;
 
-    if (n < 0 || (size_t)n >= sizeof(path)) {
-        errno = ENAMETOOLONG;
-        return -1;
+    errno = EEXIST;
+    for (unsigned i = 0; rc < 0 && errno == EEXIST && i < NAMES_MAX; i++) {
+        int n = i == 0 ? snprintf(path, sizeof(path), "%s/.b", parent)
+                       : snprintf(path, sizeof(path), "%s/.b%u", parent, i);
+        if (n < 0 || (size_t)n >= sizeof(path)) {
+            errno = ENAMETOOLONG;
+            return -1;
+        }
+        rc = mkdir(path, 0700);
     }
-    if (!mkdtemp(path))
+    if (rc < 0)
         return -1;
     snprintf(script, sizeof(script), "%s/" FIFO_DIR_SCRIPT, path);
     snprintf(target, sizeof(target), "/proc/self/fd/%d", PROCESS_EXTRA_FD);

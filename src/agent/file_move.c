@@ -58,7 +58,7 @@ static int copy_in_child(void *arg)
     struct move *m = arg;
     struct tree_error err;
 
-    if (tree_move(m->from_base, m->f->path, m->to_base, m->target, &err) == 0)
+    if (tree_move(AT_FDCWD, m->f->path, AT_FDCWD, m->target, &err) == 0)
         return 0;
     dprintf(STDOUT_FILENO, "%s: %s", err.what, strerror(err.errnum));
     return 1;
@@ -89,6 +89,7 @@ static void start_copy(struct move *m)
     collector_init(&m->output, 4096);
     spec.run = copy_in_child;
     spec.run_arg = m;
+    spec.cwd_fd = m->f->cwd_fd;
     spec.fds[1] = PROCESS_PIPE;
     if (process_spawn(m->f->rq->agent, &spec, &m->output.sink, &events, m, &err))
         return;

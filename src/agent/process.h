@@ -42,7 +42,8 @@ struct process_spec {
     int cwd_fd;            /* -1: the agent's own directory */
     int fds[3];            /* stdin, stdout, stderr */
     int extra_fd;          /* put at PROCESS_EXTRA_FD; -1: none */
-    int (*run)(void *arg); /* instead of all that: a forked copy of the agent runs this and exits with its result */
+    int (*run)(void *arg); /* instead of file, argv, envp: a forked copy of the agent runs this (with nothing but
+                              fds open, in cwd_fd) and exits with its result */
     void *run_arg;
 };
 

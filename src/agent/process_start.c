@@ -11,6 +11,7 @@
 #include <limits.h>
 #include <sched.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 
 #define CHILD_STACK ((size_t)16 * 1024)
 
@@ -123,8 +124,10 @@ static pid_t start_by_fork(struct start *start)
     if (pid != 0)
         return pid;
     setsid();
-    if (move_fds(start) < 0)
+    if (move_fds(start) < 0 || (start->spec->cwd_fd >= 0 && fchdir(start->spec->cwd_fd) < 0))
         _exit(127);
+    /* Above all the sockets: a connection that the agent closes must not stay open because of this copy. */
+    (void)syscall(SYS_close_range, STDERR_FILENO + 1, ~0U, 0);
     reset_signals();
     _exit(start->spec->run(start->spec->run_arg));
 }

@@ -12,7 +12,8 @@
 #include <limits.h>
 #include <sys/stat.h>
 
-#define UNSIZED_MAX ((size_t)32 * 1024 * 1024)
+#define READ_MAX  ((size_t)32 * 1024 * 1024)
+#define SMALL_MAX 65536
 
 /* The absolute path of the query, in the arena; NULL after having answered. */
 static const char *decode_path(struct request *rq)
@@ -50,13 +51,13 @@ static void reply_failed(struct request *rq, const char *operation, const char *
 
 /* --- GET --- */
 
-/* What /proc makes up has no size; it is read first. */
-static void respond_unsized(struct request *rq, int fd, const char *path)
+/* Read first: what /proc and /sys make up has no size, or one that is not its length. */
+static void respond_small(struct request *rq, int fd, const char *path)
 {
     struct buf content;
     ssize_t n;
 
-    buf_init(&content, UNSIZED_MAX);
+    buf_init(&content, READ_MAX);
     do {
         char *room = buf_reserve(&content, SCRATCH_SIZE);
         n = room ? RETRY_EINTR(read(fd, room, SCRATCH_SIZE)) : -1;
@@ -98,8 +99,8 @@ void handle_raw_read(struct request *rq)
     fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
     if (fd < 0 || fstat(fd, &st) < 0)
         reply_failed(rq, "file.read", path, errno);
-    else if (st.st_size == 0)
-        respond_unsized(rq, fd, path);
+    else if (st.st_size <= SMALL_MAX)
+        respond_small(rq, fd, path);
     else
         respond_file(rq, TAKE_FD(fd), (uint64_t)st.st_size);
 }

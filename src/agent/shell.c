@@ -10,10 +10,10 @@
 
 #define STOP_GRACE_MS  1000
 #define WATCH_AFTER_MS 1
-#define INLINE_MAX     ((size_t)4096) /* longer commands are put into a file: bash reads that in blocks */
+#define INLINE_MAX     ((size_t)2048) /* longer commands are put into a file: bash reads that in blocks */
 #define BACKLOG_MAX    ((size_t)256 * 1024 * 1024)
 #define CONTROL_LINE   128
-#define MARKER_LETTERS 5
+#define MARKER_LETTERS 2
 
 struct shell_slot {
     struct shell_slot *next;
@@ -341,9 +341,8 @@ static void on_control(struct loop_io *io, uint32_t events)
 
     if (events & EPOLLIN)
         read_control(shell);
-    else
-        loop_io_remove(shell->agent->loop,
-                       io); /* closed by the user's code; the reaper tells when the shell ends */
+    else /* nobody can report any more; the reaper tells when the shell ends */
+        loop_io_remove(shell->agent->loop, io);
 }
 
 /* --- the end --- */
@@ -409,10 +408,16 @@ static void on_process_end(struct process *process, void *data)
 
 static const struct process_events shell_process_events = { .on_end = on_process_end };
 
+/* To the shell alone. Once it has been reaped its pid may mean somebody else. */
+static void signal_shell(struct shell *shell, int signo)
+{
+    if (shell->process && !shell->process->exited)
+        kill(shell->process->pid, signo);
+}
+
 void shell_kill(struct shell *shell)
 {
-    if (shell->process)
-        kill(shell->process->pid, SIGKILL);
+    signal_shell(shell, SIGKILL);
 }
 
 static void on_stop_timer(struct loop_timer *timer)
@@ -422,10 +427,8 @@ static void on_stop_timer(struct loop_timer *timer)
 
 void shell_stop(struct shell *shell)
 {
-    if (!shell->process)
-        return;
     close_script(shell);
-    kill(shell->process->pid, SIGTERM);
+    signal_shell(shell, SIGTERM);
     loop_timer_start(shell->agent->loop, &shell->stop_timer, STOP_GRACE_MS);
 }
 

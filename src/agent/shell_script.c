@@ -192,8 +192,7 @@ int shell_script_write(struct buf *out, const struct shell_script *script)
 
 int shell_script_write_start(struct buf *out, int fd, const char *directory, const char *marker)
 {
-    if (buf_printf(out, "exec %d<&-;\\builtin cd -- ", fd) < 0 ||
-        shell_quote(out, str_from(directory)) < 0)
+    if (buf_printf(out, "exec %d<&-;\\builtin cd -- ", fd) < 0 || shell_quote(out, str_from(directory)) < 0)
         return -1;
     return buf_printf(
         out, "||\\builtin cd /;\\builtin unset -v OLDPWD;\\builtin export OLDPWD;\\builtin echo %s0\n", marker);

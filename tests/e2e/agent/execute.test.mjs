@@ -398,7 +398,7 @@ test('50 MB of output come whole', async () => {
 test('removing the directory of our FIFOs does no harm', async () => {
   const session = fresh();
   await agent.run(':', { session });
-  await agent.run('rm -rf /tmp/.berm* /tmp/*', { session });
+  await agent.run('rm -rf /dev/shm/.b* /tmp/*', { session });
   assert.equal((await agent.run('echo still here', { session })).stdout, 'still here');
   assert.equal((await agent.run('sleep 0.05 & echo and again', { session })).stdout, 'and again');
   assert.equal((await agent.run('echo and again', { session })).stdout, 'and again');

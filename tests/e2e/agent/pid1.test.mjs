@@ -63,7 +63,7 @@ test('two hundred sessions at once', async () => {
 });
 
 test('descriptors and files do not pile up', async () => {
-  const count = () => sh('ls /proc/1/fd | wc -l; ls -A /tmp/.berm* | wc -l').then((s) => s.trim().split('\n').map(Number));
+  const count = () => sh('ls /proc/1/fd | wc -l; ls -A /dev/shm/.b* | wc -l').then((s) => s.trim().split('\n').map(Number));
   const work = async () => {
     for (let i = 0; i < 20; i++) {
       await agent.run('sleep 0 & /bin/true', { session: 'pile' });

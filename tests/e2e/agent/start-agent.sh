@@ -40,5 +40,6 @@ if [ -n "${AGENT_NPROC:-}" ]; then
 else
     set -- . /berm-agent "$@"
 fi
+# shellcheck disable=SC2086 # AGENT_ENV is a list of assignments without spaces in them
 exec env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root ${AGENT_ENV:-} \
     ${ASAN_OPTIONS:+"ASAN_OPTIONS=$ASAN_OPTIONS"} chroot "$@"
