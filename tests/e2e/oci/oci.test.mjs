@@ -130,12 +130,13 @@ for (const runtime of skip ? [] : runtimes) {
       const full = await api.exec(id, ['sh', '-c', 'head -c 64M /dev/zero > /workspace/full']);
       assert.match(full.err, /Disk quota exceeded|No space left/);
       await api.exec(id, ['rm', '/workspace/full']);
-      const eater = await api.exec(id, ['bash', '-c', `a=$(head -c ${gvisor ? 320 : 128}M /dev/zero | tr "\\0" x); echo \${#a}`]);
+      const eater = await api.exec(id, ['dd', 'if=/dev/zero', 'of=/dev/shm/x', 'bs=1M', 'count=512']);
       assert.notEqual(eater.code, 0);
-      const forks = await api.exec(id, ['sh', '-c', 'for i in $(seq 160); do sleep 30 > /dev/null 2>&1 & done']);
-      if (!gvisor) assert.match(forks.err, /Cannot fork/);
+      if (gvisor) return; /* a sentry that gets no further thread gives up, and the sandbox ends */
+      const forks = await api.exec(id, ['sh', '-c', 'for i in $(seq 64); do sleep 30 > /dev/null 2>&1 & done']);
+      assert.match(forks.err, /Cannot fork/);
       const { json } = await api.get(`/v1/sandbox/${id}?usage=true`);
-      assert.ok(json.usage === null || json.usage.pids <= pids, `${json.usage?.pids} processes`);
+      assert.ok(json.usage.pids <= pids, `${json.usage.pids} processes`);
     });
 
     test('changed limits hold at once', async () => {
