@@ -40,7 +40,14 @@ async function checkFresh(world, { acknowledged }) {
 
 const create = { act: ({ client }) => client.put(path, wish), check: checkFresh };
 
-const claim = { ...create, options: { pool: 1 } };
+const claim = {
+  ...create,
+  options: { pool: 1 },
+  async act({ client }) {
+    await until(async () => (await client.get('/v1/pool/stats')).json.warm === 1, 'the warm sandbox to be adopted');
+    return client.put(path, wish);
+  },
+};
 
 const shutdownPool = { options: { pool: 1 }, act: ({ client }) => client.post('/v1/pool/shutdown-prewarmed') };
 
