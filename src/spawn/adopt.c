@@ -336,7 +336,7 @@ static int sweep_slot(struct worker *w, uint32_t index, struct berm_error *err)
     for (int i = 0; i < SWEEP_TRIES; i++) {
         cgroup_freeze(&w->cgroups, name, false);
         cgroup_kill(&w->cgroups, name);
-        oci_sweep(&w->oci, name, false);
+        oci_sweep(&w->oci, name);
         if (slot_remove(&w->slots, index) == 0)
             return 0;
         if (errno != EBUSY)

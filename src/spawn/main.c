@@ -127,6 +127,7 @@ static void give_back(struct keeper *k)
         return;
     cgroup_host_close(&k->setup.cgroups);
     cgroup_host_remove(k->options->cgroup_parent, k->id);
+    oci_remove_own_groups(k->options->cgroup_parent, k->id);
     FAULT_POINT("spawn.keeper.giving_back");
     if (range_unclaim(RANGE_CLAIM_DIR, k->data, &err) < 0)
         log_error("give_back_failed", "reason", err.message);

@@ -411,23 +411,23 @@ static void run_delete(const struct oci *oci, const char *name)
         RETRY_EINTR(waitpid(pid, NULL, 0));
 }
 
-static _Noreturn void delete_main(const struct oci *oci, const char *name, bool last)
+static _Noreturn void delete_main(const struct oci *oci, const char *name)
 {
     unblock_signals();
     if (enter_host(oci) < 0 || oci_arrange_descriptors("/dev/null", -EBADF) < 0)
         _exit(1);
     run_delete(oci, name);
     if (oci->kind != OCI_CRUN)
-        oci_remove_groups(oci->groups, name, last);
+        oci_remove_groups(oci->groups, name);
     _exit(0);
 }
 
-pid_t oci_delete(const struct oci *oci, const char *name, bool last)
+pid_t oci_delete(const struct oci *oci, const char *name)
 {
     pid_t pid = clone_runtime(-EBADF);
 
     if (pid == 0)
-        delete_main(oci, name, last);
+        delete_main(oci, name);
     return pid;
 }
 
@@ -459,13 +459,13 @@ int oci_remove_bundle(const struct oci *oci, const char *name)
     return remove_directory(oci->dir_fd, name);
 }
 
-void oci_sweep(const struct oci *oci, const char *name, bool last)
+void oci_sweep(const struct oci *oci, const char *name)
 {
     pid_t pid;
 
     if (oci->dir_fd < 0 || faccessat(oci->dir_fd, name, F_OK, AT_SYMLINK_NOFOLLOW) < 0)
         return;
-    pid = oci->runtime ? oci_delete(oci, name, last) : -1;
+    pid = oci->runtime ? oci_delete(oci, name) : -1;
     if (pid > 0)
         RETRY_EINTR(waitpid(pid, NULL, 0));
     oci_remove_bundle(oci, name);

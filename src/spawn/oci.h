@@ -75,21 +75,24 @@ static inline bool oci_detaches(const struct oci *oci)
     return oci->kind != OCI_RUNSC;
 }
 
-/* Has the runtime forget the sandbox, whose processes are dead already: the pid of a child that runs `<runtime>
- * delete
- * --force` and removes the cgroups that the runtime has made (`last`: with their parents, as no sandbox is made any
- * more), or -1 with errno. When it has exited, oci_remove_bundle() does the rest. */
-pid_t oci_delete(const struct oci *oci, const char *name, bool last);
+/*
+ * Has the runtime forget the sandbox, whose processes are dead already: the pid of a child that runs `<runtime>
+ * delete --force` and removes the cgroups that the runtime has made, or -1 with errno. When it has exited,
+ * oci_remove_bundle() does the rest.
+ */
+pid_t oci_delete(const struct oci *oci, const char *name);
 int oci_remove_bundle(const struct oci *oci, const char *name);
 
 /* Both at once, waiting; for what an earlier worker has left. Nothing of that name is fine. */
-void oci_sweep(const struct oci *oci, const char *name, bool last);
+void oci_sweep(const struct oci *oci, const char *name);
 
 /* Calls back with the name of every bundle that there is. */
 void oci_each(const struct oci *oci, void (*callback)(const char *name, void *data), void *data);
 
 /* oci_groups.c */
-void oci_remove_groups(const char *groups, const char *name, bool last);
+void oci_remove_groups(const char *groups, const char *name);
+/* What is above them, in hierarchies that are not ours, once there is no sandbox. */
+void oci_remove_own_groups(const char *parent, const char *id);
 
 /* oci_config.c: config.json of the bundle. */
 int oci_config_write(int bundle_fd, const struct oci *oci, const struct child_plan *plan);

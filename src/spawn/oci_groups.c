@@ -24,24 +24,26 @@ static bool remove_group(int dirfd, const char *path)
     return false;
 }
 
-static void clear_hierarchy(int dirfd, const char *groups, const char *name, bool last)
+/* In the hierarchies that we use too the group above stays: unlinkat() refuses what is not empty or still wanted.
+ */
+static void remove_sandbox(int dirfd, const char *groups, const char *name)
 {
     char path[200];
-    size_t end;
 
     snprintf(path, sizeof(path), "%s/%s/" OCI_INNER_GROUP, groups, name);
     if (!remove_group(dirfd, path))
         return;
-    /* Ours stay, for they are busy or wanted: unlinkat() refuses what is not empty. */
-    for (int level = last ? 3 : 1; level > 0; level--) {
-        end = (size_t)(strrchr(path, '/') - path);
-        path[end] = '\0';
-        if (end == 0 || unlinkat(dirfd, path, AT_REMOVEDIR) < 0)
-            return;
-    }
+    snprintf(path, sizeof(path), "%s/%s", groups, name);
+    unlinkat(dirfd, path, AT_REMOVEDIR);
 }
 
-void oci_remove_groups(const char *groups, const char *name, bool last)
+static void remove_parents(int dirfd, const char *groups, const char *parent)
+{
+    if (unlinkat(dirfd, groups, AT_REMOVEDIR) == 0)
+        unlinkat(dirfd, parent, AT_REMOVEDIR);
+}
+
+static void each_hierarchy(void (*callback)(int dirfd, const char *a, const char *b), const char *a, const char *b)
 {
     int root = open(CGROUP_MOUNT, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *dir = root < 0 ? NULL : fdopendir(root);
@@ -51,14 +53,27 @@ void oci_remove_groups(const char *groups, const char *name, bool last)
         close_fd(&root);
         return;
     }
-    clear_hierarchy(root, groups, name, last); /* v2 alone is mounted here itself */
+    callback(root, a, b); /* v2 alone is mounted here itself */
     while ((entry = readdir(dir))) {
         _cleanup_close_ int fd = -EBADF;
         if (entry->d_name[0] == '.' || entry->d_type != DT_DIR)
             continue;
         fd = openat(root, entry->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
         if (fd >= 0)
-            clear_hierarchy(fd, groups, name, last);
+            callback(fd, a, b);
     }
     closedir(dir);
+}
+
+void oci_remove_groups(const char *groups, const char *name)
+{
+    each_hierarchy(remove_sandbox, groups, name);
+}
+
+void oci_remove_own_groups(const char *parent, const char *id)
+{
+    char groups[100];
+
+    snprintf(groups, sizeof(groups), "%s/%s", parent, id);
+    each_hierarchy(remove_parents, groups, parent);
 }

@@ -136,7 +136,7 @@ static int forget_runtime(struct sandbox *s)
 
     slot_name(s->index, name);
     if (w->oci.runtime && oci_detaches(&w->oci) && !s->runtime_forgot) {
-        if (s->pid != 0 || (cgroup_kill(&w->cgroups, name), pid = oci_delete(&w->oci, name, w->draining)) < 0)
+        if (s->pid != 0 || (cgroup_kill(&w->cgroups, name), pid = oci_delete(&w->oci, name)) < 0)
             return -1;
         table_set_pid(s, pid); /* its exit is told by sandbox_reaped() */
         errno = EBUSY;
