@@ -1,6 +1,7 @@
 #include "shell.h"
 
 #include "agent.h"
+#include "base/sys.h"
 #include "shell_script.h"
 
 #include <fcntl.h>
@@ -10,7 +11,8 @@
 
 #define STOP_GRACE_MS  1000
 #define WATCH_AFTER_MS 1
-#define INLINE_MAX     ((size_t)2048) /* longer commands are put into a file: bash reads that in blocks */
+#define INLINE_MAX     ((size_t)240) /* longer scripts go through a file; from here on that is faster */
+#define BACKLOG_KEEP   ((size_t)4096)
 #define BACKLOG_MAX    ((size_t)256 * 1024 * 1024)
 #define CONTROL_LINE   128
 #define MARKER_LETTERS 2
@@ -22,7 +24,7 @@ struct shell_slot {
     struct fifo_pair *pair; /* NULL for the start */
     bool restores;          /* a second report will come */
     int status;
-    char file[FIFO_PATH_MAX]; /* that holds the command, or "" */
+    char file[FIFO_PATH_MAX]; /* that holds the script, or "" */
 };
 
 struct shell {
@@ -145,7 +147,7 @@ static int flush_backlog(struct shell *shell)
         buf_consume(&shell->backlog, (size_t)n);
     }
     loop_io_remove(shell->agent->loop, &shell->script_io);
-    if (shell->backlog.cap > INLINE_MAX)
+    if (shell->backlog.cap > BACKLOG_KEEP)
         buf_release_if_empty(&shell->backlog);
     return 0;
 }
@@ -159,8 +161,8 @@ static void on_script_writable(struct loop_io *io, uint32_t events)
         shell_kill(shell); /* a script with a hole in it must not run on */
 }
 
-/* Puts the command into a file. Without room on the disk it goes inline: slower, but it needs none. */
-static void store_command(struct shell *shell, struct shell_slot *slot, struct str text)
+/* Puts a script into a file of the slot's own. Where there is no room for it the slot stays without. */
+static void store_script(struct shell *shell, struct shell_slot *slot, struct str text)
 {
     _cleanup_close_ int fd = -EBADF;
 
@@ -169,25 +171,24 @@ static void store_command(struct shell *shell, struct shell_slot *slot, struct s
         return;
     }
     fd = open(slot->file, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
-    for (size_t done = 0; fd >= 0 && done < text.n;) {
-        ssize_t n = RETRY_EINTR(write(fd, text.p + done, text.n - done));
-        if (n < 0)
-            break;
-        done += (size_t)n;
-        if (done == text.n)
-            return;
-    }
+    if (fd >= 0 && write_all(fd, text.p, text.n) == 0)
+        return;
     unlink(slot->file);
     slot->file[0] = '\0';
 }
 
-static size_t count_newlines_at_end(struct str text)
+/* bash reads a file in blocks, and the script pipe byte by byte. */
+static int shorten_script(struct shell *shell, struct shell_slot *slot, size_t before)
 {
-    size_t n = 0;
+    struct str script = { buf_head(&shell->backlog) + before, shell->backlog.len - before };
 
-    while (n < text.n && text.p[text.n - 1 - n] == '\n')
-        n++;
-    return n;
+    if (script.n <= INLINE_MAX)
+        return 0;
+    store_script(shell, slot, script);
+    if (!slot->file[0])
+        return 0;
+    shell->backlog.len = before;
+    return buf_printf(&shell->backlog, "\\builtin eval \"$(<%s)\"\n", slot->file);
 }
 
 static int write_script(struct shell *shell, struct shell_slot *slot, const struct shell_command *command)
@@ -202,14 +203,8 @@ static int write_script(struct shell *shell, struct shell_slot *slot, const stru
     };
     size_t before = shell->backlog.len;
 
-    if (command->text.n > INLINE_MAX)
-        store_command(shell, slot, command->text);
-    if (slot->file[0]) {
-        script.command_file = slot->file;
-        script.command_newlines = count_newlines_at_end(command->text);
-    }
     slot->restores = shell_script_restores(&script);
-    if (shell_script_write(&shell->backlog, &script) < 0) {
+    if (shell_script_write(&shell->backlog, &script) < 0 || shorten_script(shell, slot, before) < 0) {
         shell->backlog.len = before; /* half a script would swallow the next one */
         return -1;
     }

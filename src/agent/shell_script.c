@@ -56,26 +56,9 @@ bool shell_script_restores(const struct shell_script *script)
     return script->cwd || (script->env && script->env->count > 0);
 }
 
-/* The argument of eval: the command itself, or where bash finds it. */
-static int put_command(struct buf *out, const struct shell_script *script)
-{
-    if (!script->command_file)
-        return shell_quote(out, script->command);
-    if (buf_printf(out, "\"$(<%s)\"", script->command_file) < 0)
-        return -1;
-    if (script->command_newlines == 0)
-        return 0;
-    if (buf_append(out, "'", 1) < 0)
-        return -1;
-    for (size_t i = 0; i < script->command_newlines; i++)
-        if (buf_append(out, "\n", 1) < 0)
-            return -1;
-    return buf_append(out, "'", 1);
-}
-
 static int put_run(struct buf *out, const struct shell_script *script)
 {
-    if (buf_append_str(out, STR("\\builtin eval ")) < 0 || put_command(out, script) < 0)
+    if (buf_append_str(out, STR("\\builtin eval ")) < 0 || shell_quote(out, script->command) < 0)
         return -1;
     return buf_printf(out, " >%s 2>%s;\\builtin echo \"%s$?\"\n", script->out_path, script->err_path,
                       script->marker);

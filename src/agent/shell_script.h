@@ -22,8 +22,6 @@
 
 struct shell_script {
     struct str command;
-    const char *command_file; /* if not NULL: the file that holds the command; `command` is then not looked at */
-    size_t command_newlines;  /* how many newlines end it: $(<file) drops them */
     const char *out_path;
     const char *err_path;
     const char *marker;    /* lower-case letters */

@@ -75,19 +75,6 @@ static void a_plain_command_is_one_short_line(void **state)
     expect(&out, "\\builtin eval 'echo '\\''hi'\\''' >/t/1 2>/t/2;\\builtin echo \"mark$?\"\n");
 }
 
-static void a_long_command_comes_from_a_file_with_its_newlines(void **state)
-{
-    struct shell_script script = plain_script("");
-    struct buf out;
-
-    (void)state;
-    script.command_file = "/t/3";
-    script.command_newlines = 2;
-    buf_init(&out, 1024);
-    assert_int_equal(shell_script_write(&out, &script), 0);
-    expect(&out, "\\builtin eval \"$(</t/3)\"'\n\n' >/t/1 2>/t/2;\\builtin echo \"mark$?\"\n");
-}
-
 static void a_buffer_that_is_too_small_is_an_error(void **state)
 {
     char *items[] = { (char *)"A=1" };
@@ -207,7 +194,6 @@ int main(void)
         cmocka_unit_test(single_quotes_are_the_only_thing_that_quoting_changes),
         cmocka_unit_test(arguments_are_quoted_as_the_bridge_api_says),
         cmocka_unit_test(a_plain_command_is_one_short_line),
-        cmocka_unit_test(a_long_command_comes_from_a_file_with_its_newlines),
         cmocka_unit_test(a_buffer_that_is_too_small_is_an_error),
         cmocka_unit_test(directory_and_variables_are_put_back_by_a_real_bash),
         cmocka_unit_test(a_directory_that_is_not_there_runs_nothing),
