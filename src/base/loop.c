@@ -203,7 +203,7 @@ static bool comes_before(const struct loop_timer *a, const struct loop_timer *b)
 static void heap_place(struct loop *loop, size_t i, struct loop_timer *timer)
 {
     loop->heap[i] = timer;
-    timer->heap_index = i;
+    timer->heap_place = i + 1;
 }
 
 static void heap_up(struct loop *loop, size_t i)
@@ -237,12 +237,12 @@ static void heap_down(struct loop *loop, size_t i)
 
 void loop_timer_init(struct loop_timer *timer, void (*callback)(struct loop_timer *))
 {
-    *timer = (struct loop_timer){ .heap_index = SIZE_MAX, .callback = callback };
+    *timer = (struct loop_timer){ .callback = callback };
 }
 
 bool loop_timer_armed(const struct loop_timer *timer)
 {
-    return timer->heap_index != SIZE_MAX;
+    return timer->heap_place != 0;
 }
 
 int loop_timer_start(struct loop *loop, struct loop_timer *timer, uint64_t after_ms)
@@ -251,8 +251,8 @@ int loop_timer_start(struct loop *loop, struct loop_timer *timer, uint64_t after
         timer->due_ms = UINT64_MAX;
     timer->order = loop->timers_started++;
     if (loop_timer_armed(timer)) {
-        heap_up(loop, timer->heap_index);
-        heap_down(loop, timer->heap_index);
+        heap_up(loop, timer->heap_place - 1);
+        heap_down(loop, timer->heap_place - 1);
         return 0;
     }
     if (loop->heap_count == loop->heap_cap) {
@@ -265,24 +265,24 @@ int loop_timer_start(struct loop *loop, struct loop_timer *timer, uint64_t after
     }
     heap_place(loop, loop->heap_count, timer);
     loop->heap_count++;
-    heap_up(loop, timer->heap_index);
+    heap_up(loop, timer->heap_place - 1);
     return 0;
 }
 
 void loop_timer_stop(struct loop *loop, struct loop_timer *timer)
 {
-    size_t i = timer->heap_index;
+    size_t i = timer->heap_place - 1;
     struct loop_timer *last;
 
     if (!loop_timer_armed(timer))
         return;
-    timer->heap_index = SIZE_MAX;
+    timer->heap_place = 0;
     last = loop->heap[--loop->heap_count];
     if (last == timer)
         return;
     heap_place(loop, i, last);
     heap_up(loop, i);
-    heap_down(loop, last->heap_index);
+    heap_down(loop, last->heap_place - 1);
 }
 
 static void run_timers(struct loop *loop)

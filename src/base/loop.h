@@ -28,7 +28,7 @@ struct loop_io {
 struct loop_timer {
     uint64_t due_ms;
     uint64_t order;    /* private */
-    size_t heap_index; /* private; SIZE_MAX while not armed */
+    size_t heap_place; /* private: place in the heap, from 1; 0 while not armed, as in zeroed memory */
     void (*callback)(struct loop_timer *timer);
 };
 

@@ -174,13 +174,13 @@ const char *image_cache_dir(const struct image_cache *cache)
     return cache->dir;
 }
 
-struct image_cache *image_cache_new(struct loop *loop, const char *images_dir, struct berm_error *err)
+struct image_cache *image_cache_new(struct loop *loop, int images_dirfd, struct berm_error *err)
 {
     struct image_cache *cache = calloc(1, sizeof(*cache));
     int fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
 
-    if (cache)
-        cache->dir = strdup(images_dir);
+    if (cache && asprintf(&cache->dir, "/proc/self/fd/%d", images_dirfd) < 0)
+        cache->dir = NULL;
     if (!cache || !cache->dir || fd < 0 || loop_io_add(loop, &cache->io, fd, EPOLLIN, on_inotify) < 0) {
         berm_fail(err, BERM_E_SYSTEM, errno, "watch the images");
         if (fd >= 0)

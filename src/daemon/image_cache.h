@@ -18,7 +18,7 @@ struct image_entry {
     struct image_config config;
 };
 
-struct image_cache *image_cache_new(struct loop *loop, const char *images_dir, struct berm_error *err);
+struct image_cache *image_cache_new(struct loop *loop, int images_dirfd, struct berm_error *err);
 void image_cache_free(struct image_cache *cache);
 
 /* By name or digest. The entry is borrowed and stays valid as long as the cache. NULL with *err. */

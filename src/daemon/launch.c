@@ -89,11 +89,29 @@ static int take_lock(int data, const struct config *config, struct launch *launc
     return 0;
 }
 
+/* The store itself has to be readable by the daemon's user; the directories above it need not. */
+static int open_images(const struct config *config, struct launch *launch, struct berm_error *err)
+{
+    struct stat st;
+
+    if (make_parents(config->images, err) < 0 || make_dir(AT_FDCWD, config->images, 0755, 0, 0, err) < 0)
+        return -1;
+    launch->images_dirfd = open(config->images, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (launch->images_dirfd < 0 || fstat(launch->images_dirfd, &st) < 0)
+        return berm_fail(err, BERM_E_SYSTEM, errno, "%s", config->images);
+    if (st.st_uid != launch->uid && st.st_gid != launch->gid && (st.st_mode & 05) != 05)
+        return berm_fail(err, BERM_E_SYSTEM, EACCES, "uid %u must be able to read the images: chmod 755 %s",
+                         (unsigned)launch->uid, config->images);
+    return 0;
+}
+
 int launch_prepare(const struct config *config, struct launch *ret, struct berm_error *err)
 {
     _cleanup_close_ int data = -EBADF;
 
-    *ret = (struct launch){ .lock_fd = -EBADF, .run_dirfd = -EBADF, .spawn_fd = -EBADF };
+    *ret = (struct launch){
+        .lock_fd = -EBADF, .run_dirfd = -EBADF, .state_dirfd = -EBADF, .images_dirfd = -EBADF, .spawn_fd = -EBADF
+    };
     find_user(config, ret);
     if (make_parents(config->data, err) < 0 || make_dir(AT_FDCWD, config->data, 0755, 0, 0, err) < 0)
         return -1;
@@ -104,9 +122,10 @@ int launch_prepare(const struct config *config, struct launch *ret, struct berm_
         make_dir(data, "run", 0711, 0, 0, err) < 0)
         return -1;
     ret->run_dirfd = openat(data, "run", O_PATH | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-    if (ret->run_dirfd < 0)
-        return berm_fail(err, BERM_E_SYSTEM, errno, "%s/run", config->data);
-    return 0;
+    ret->state_dirfd = openat(data, "state", O_PATH | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    if (ret->run_dirfd < 0 || ret->state_dirfd < 0)
+        return berm_fail(err, BERM_E_SYSTEM, errno, "%s", config->data);
+    return open_images(config, ret, err);
 }
 
 /* --- berm-spawn --- */
@@ -175,8 +194,6 @@ int launch_spawner(const struct config *config, struct launch *launch, struct be
     struct arguments arguments = { 0 };
     int pair[2];
 
-    if (make_parents(config->images, err) < 0 || make_dir(AT_FDCWD, config->images, 0755, 0, 0, err) < 0)
-        return -1;
     if (config->spawn_fd != UINT64_MAX) {
         launch->spawn_fd = (int)config->spawn_fd;
         if (fcntl(launch->spawn_fd, F_SETFD, FD_CLOEXEC) < 0)

@@ -10,10 +10,13 @@
 struct launch {
     uid_t uid; /* whom the daemon runs as */
     gid_t gid;
-    int lock_fd;     /* <data>/lock, held as long as the process lives */
-    int run_dirfd;   /* <data>/run */
-    int spawn_fd;    /* the socket to berm-spawn */
-    pid_t spawn_pid; /* 0: not our child */
+    int lock_fd; /* <data>/lock, held as long as the process lives */
+    /* Opened by root, so that no directory above them need be open to the daemon's user. */
+    int run_dirfd;    /* <data>/run */
+    int state_dirfd;  /* <data>/state */
+    int images_dirfd; /* the image store */
+    int spawn_fd;     /* the socket to berm-spawn */
+    pid_t spawn_pid;  /* 0: not our child */
 };
 
 /* Makes the directories and takes the lock; CONFLICT with the owner's pid if another daemon has it. */

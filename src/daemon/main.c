@@ -89,14 +89,13 @@ static int load_pooled(uint64_t key, const uint8_t digest[32], void *data)
     return pool_load(daemon->pool, key, digest);
 }
 
-static int open_store(struct daemon *daemon, struct berm_error *err)
+static int open_store(struct program *program, struct berm_error *err)
 {
-    _cleanup_free_ char *path = NULL;
+    struct daemon *daemon = &program->daemon;
 
-    if (asprintf(&path, "%s/state/berm.db", daemon->config.data) < 0)
-        return berm_fail(err, BERM_E_SYSTEM, ENOMEM, "store");
-    if (store_open(path, &daemon->store, err) < 0)
-        return berm_error_wrap(err, "uid %u must be able to reach and write it", (unsigned)geteuid());
+    if (store_open_at(program->launch.state_dirfd, "berm.db", &daemon->store, err) < 0)
+        return berm_error_wrap(err, "uid %u must be able to write in %s/state", (unsigned)geteuid(),
+                               daemon->config.data);
     if (auth_load_store(&daemon->auth, daemon->store, err) < 0 ||
         store_each_sandbox(daemon->store, load_sandbox, daemon, err) < 0 ||
         store_each_pool(daemon->store, load_pooled, daemon, err) < 0)
@@ -168,12 +167,12 @@ static int start(struct program *program, struct berm_error *err)
     events.data = daemon;
     take_settings(daemon);
     daemon->run_dirfd = program->launch.run_dirfd;
-    daemon->images = image_cache_new(daemon->loop, daemon->config.images, err);
+    daemon->images = image_cache_new(daemon->loop, program->launch.images_dirfd, err);
     if (!daemon->images)
         return -1;
     daemon->spawn = spawn_link_new(daemon->loop, TAKE_FD(program->launch.spawn_fd),
                                    (uint32_t)daemon->config.start_timeout_ms, &events, err);
-    if (!daemon->spawn || pool_new(daemon, &daemon->pool, err) < 0 || open_store(daemon, err) < 0)
+    if (!daemon->spawn || pool_new(daemon, &daemon->pool, err) < 0 || open_store(program, err) < 0)
         return -1;
     announce(program);
     if (open_server(program, err) < 0)

@@ -14,6 +14,7 @@
 
 #include <pthread.h>
 #include <sqlite3.h>
+#include <sys/stat.h>
 
 #define CHECKPOINT_EVERY 1000
 #define LOG_LARGE_PAGES  16384
@@ -120,6 +121,27 @@ static void count_commit(struct store *store)
 
 /* --- opening --- */
 
+/*
+ * SQLite resolves every link of a path before it opens it, and the result may lie below directories that only root
+ * may walk. A path that begins at a descriptor of ours is to be taken as it is: its links pass for what they lead
+ * to.
+ */
+static int lstat_through_descriptors(const char *path, struct stat *st)
+{
+    static const char fds[] = "/proc/self/fd/";
+    bool is_descriptor = !strncmp(path, fds, strlen(fds)) && !strchr(path + strlen(fds), '/');
+
+    return is_descriptor || !strcmp(path, "/proc/self") ? stat(path, st) : lstat(path, st);
+}
+
+static void trust_descriptors(void)
+{
+    sqlite3_vfs *vfs = sqlite3_vfs_find("unix");
+
+    if (vfs)
+        vfs->xSetSystemCall(vfs, "lstat", (sqlite3_syscall_ptr)lstat_through_descriptors);
+}
+
 static int open_connection(const char *path, sqlite3 **ret, struct berm_error *err)
 {
     int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_NOFOLLOW;
@@ -173,6 +195,16 @@ static int prepare_all(struct store *store, struct berm_error *err)
                                NULL) != SQLITE_OK)
             return store_fail(store->db, err, statement_sql[i]);
     return 0;
+}
+
+int store_open_at(int dirfd, const char *name, struct store **ret, struct berm_error *err)
+{
+    char path[64];
+
+    if (snprintf(path, sizeof(path), "/proc/self/fd/%d/%s", dirfd, name) >= (int)sizeof(path))
+        return berm_fail(err, BERM_E_SYSTEM, ENAMETOOLONG, "%s", name);
+    trust_descriptors();
+    return store_open(path, ret, err);
 }
 
 int store_open(const char *path, struct store **ret, struct berm_error *err)

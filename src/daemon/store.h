@@ -73,6 +73,8 @@ struct api_key_row {
 
 /* Opens or makes the database; refuses one that a newer version has written. */
 int store_open(const char *path, struct store **ret, struct berm_error *err);
+/* The same for a file in a directory that need not be reachable by any path. `dirfd` has to stay open. */
+int store_open_at(int dirfd, const char *name, struct store **ret, struct berm_error *err);
 void store_close(struct store *store);
 
 /*
