@@ -54,7 +54,11 @@ export class Agent {
         await agent.get('/');
         return agent;
       } catch (error) {
-        if (agent.child.exitCode !== null || i > 500) throw new Error(`agent did not start: ${agent.stderr} ${error}`);
+        if (agent.child.exitCode !== null || i > 500) {
+          agent.child.kill('SIGKILL');
+          await rm(agent.directory, { recursive: true, force: true });
+          throw new Error(`agent did not start: ${agent.stderr} ${error}`);
+        }
         await sleep(10);
       }
     }
