@@ -49,7 +49,7 @@ function registerDescriptors(world) {
     const setup = 'mount -t tmpfs none /mnt; cp "$0" /mnt/foreign; /mnt/foreign C8-stay x & :';
     assert.equal(watched.status, 1, watched.text);
     assert.equal(sha256(world.agentPath), before);
-    report.add(judge('B1-overwrite', watched, await control(world.probePath, ['B1-watch', '100'], { setup })));
+    report.add(judge('B1-overwrite', watched, await control(world.probePath, ['B1-watch', '100000'], { setup })));
   });
 }
 
