@@ -12,76 +12,77 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+static const char *const writable_paths[] = {
+    "/proc/sys/kernel/core_pattern",
+    "/proc/sys/kernel/modprobe",
+    "/proc/sys/kernel/hotplug",
+    "/proc/sys/kernel/poweroff_cmd",
+    "/proc/sys/kernel/usermodehelper/bset",
+    "/proc/sys/kernel/randomize_va_space",
+    "/proc/sys/kernel/panic",
+    "/proc/sys/kernel/sysrq",
+    "/proc/sys/kernel/hostname",
+    "/proc/sys/kernel/domainname",
+    "/proc/sys/kernel/shmmax",
+    "/proc/sys/kernel/msgmax",
+    "/proc/sys/kernel/sem",
+    "/proc/sys/kernel/ns_last_pid",
+    "/proc/sys/kernel/pty/max",
+    "/proc/sys/kernel/yama/ptrace_scope",
+    "/proc/sys/kernel/keys/maxkeys",
+    "/proc/sys/kernel/unprivileged_bpf_disabled",
+    "/proc/sys/user/max_user_namespaces",
+    "/proc/sys/vm/overcommit_memory",
+    "/proc/sys/vm/drop_caches",
+    "/proc/sys/vm/panic_on_oom",
+    "/proc/sys/fs/binfmt_misc/register",
+    "/proc/sys/fs/file-max",
+    "/proc/sys/fs/mqueue/queues_max",
+    "/proc/sys/fs/suid_dumpable",
+    "/proc/sys/fs/protected_symlinks",
+    "/proc/sys/net/ipv4/ip_forward",
+    "/proc/sys/net/ipv4/conf/all/route_localnet",
+    "/proc/sys/net/ipv4/conf/lo/forwarding",
+    "/proc/sys/net/ipv6/conf/all/forwarding",
+    "/proc/sys/net/core/somaxconn",
+    "/proc/sys/net/core/bpf_jit_enable",
+    "/proc/sysrq-trigger",
+    "/proc/irq/default_smp_affinity",
+    "/proc/mtrr",
+    "/proc/scsi/scsi",
+    "/proc/bus/pci",
+    "/proc/acpi/wakeup",
+    "/proc/timer_list",
+    "/sys/kernel/uevent_helper",
+    "/sys/kernel/mm/transparent_hugepage/enabled",
+    "/sys/kernel/mm/ksm/run",
+    "/sys/kernel/profiling",
+    "/sys/kernel/kexec_crash_size",
+    "/sys/power/state",
+    "/sys/power/disk",
+    "/sys/module/kernel/parameters/panic",
+    "/sys/module/printk/parameters/time",
+    "/sys/fs/cgroup/release_agent",
+    "/sys/fs/cgroup/cgroup.procs",
+    "/sys/fs/cgroup/memory/release_agent",
+    "/sys/fs/cgroup/memory/memory.limit_in_bytes",
+    "/sys/fs/cgroup/pids/cgroup.procs",
+    "/sys/fs/cgroup/unified/cgroup.procs",
+    "/sys/class/net/lo/mtu",
+    "/sys/bus/pci/rescan",
+    "/sys/devices/system/cpu/cpu1/online",
+    "/sys/block/loop0/queue/scheduler",
+};
+
 /* Opening for writing is the attack; nothing is written. (What belongs to the process itself, like its uid_map, can
  * be opened by everybody; A3 is about that.) */
 static void run_write(int argc, char **argv)
 {
     (void)argc;
     (void)argv;
-    static const char *const files[] = {
-        "/proc/sys/kernel/core_pattern",
-        "/proc/sys/kernel/modprobe",
-        "/proc/sys/kernel/hotplug",
-        "/proc/sys/kernel/poweroff_cmd",
-        "/proc/sys/kernel/usermodehelper/bset",
-        "/proc/sys/kernel/randomize_va_space",
-        "/proc/sys/kernel/panic",
-        "/proc/sys/kernel/sysrq",
-        "/proc/sys/kernel/hostname",
-        "/proc/sys/kernel/domainname",
-        "/proc/sys/kernel/shmmax",
-        "/proc/sys/kernel/msgmax",
-        "/proc/sys/kernel/sem",
-        "/proc/sys/kernel/ns_last_pid",
-        "/proc/sys/kernel/pty/max",
-        "/proc/sys/kernel/yama/ptrace_scope",
-        "/proc/sys/kernel/keys/maxkeys",
-        "/proc/sys/kernel/unprivileged_bpf_disabled",
-        "/proc/sys/user/max_user_namespaces",
-        "/proc/sys/vm/overcommit_memory",
-        "/proc/sys/vm/drop_caches",
-        "/proc/sys/vm/panic_on_oom",
-        "/proc/sys/fs/binfmt_misc/register",
-        "/proc/sys/fs/file-max",
-        "/proc/sys/fs/mqueue/queues_max",
-        "/proc/sys/fs/suid_dumpable",
-        "/proc/sys/fs/protected_symlinks",
-        "/proc/sys/net/ipv4/ip_forward",
-        "/proc/sys/net/ipv4/conf/all/route_localnet",
-        "/proc/sys/net/ipv4/conf/lo/forwarding",
-        "/proc/sys/net/ipv6/conf/all/forwarding",
-        "/proc/sys/net/core/somaxconn",
-        "/proc/sys/net/core/bpf_jit_enable",
-        "/proc/sysrq-trigger",
-        "/proc/irq/default_smp_affinity",
-        "/proc/mtrr",
-        "/proc/scsi/scsi",
-        "/proc/bus/pci",
-        "/proc/acpi/wakeup",
-        "/proc/timer_list",
-        "/sys/kernel/uevent_helper",
-        "/sys/kernel/mm/transparent_hugepage/enabled",
-        "/sys/kernel/mm/ksm/run",
-        "/sys/kernel/profiling",
-        "/sys/kernel/kexec_crash_size",
-        "/sys/power/state",
-        "/sys/power/disk",
-        "/sys/module/kernel/parameters/panic",
-        "/sys/module/printk/parameters/time",
-        "/sys/fs/cgroup/release_agent",
-        "/sys/fs/cgroup/cgroup.procs",
-        "/sys/fs/cgroup/memory/release_agent",
-        "/sys/fs/cgroup/memory/memory.limit_in_bytes",
-        "/sys/fs/cgroup/pids/cgroup.procs",
-        "/sys/fs/cgroup/unified/cgroup.procs",
-        "/sys/class/net/lo/mtu",
-        "/sys/bus/pci/rescan",
-        "/sys/devices/system/cpu/cpu1/online",
-        "/sys/block/loop0/queue/scheduler",
-    };
-    for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
-        int fd = open(files[i], O_WRONLY | O_CLOEXEC | O_NONBLOCK);
-        outcome(fd < 0 ? -(long)errno : 0, "write %s", files[i]);
+    for (size_t i = 0; i < sizeof writable_paths / sizeof writable_paths[0]; i++) {
+        int fd = open(writable_paths[i], O_WRONLY | O_CLOEXEC | O_NONBLOCK);
+        outcome(fd < 0 ? -(long)errno : 0, "write %s", writable_paths[i]);
         if (fd >= 0)
             close(fd);
     }
@@ -99,79 +100,80 @@ static long count_entries(const char *path)
     return count;
 }
 
+static const char *const telling_paths[] = {
+    "/proc/kcore",
+    "/proc/kmsg",
+    "/proc/keys",
+    "/proc/key-users",
+    "/proc/latency_stats",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/proc/sched_debug",
+    "/proc/kpagecount",
+    "/proc/kpageflags",
+    "/proc/kpagecgroup",
+    "/proc/vmallocinfo",
+    "/proc/slabinfo",
+    "/proc/pagetypeinfo",
+    "/proc/modules",
+    "/proc/iomem",
+    "/proc/ioports",
+    "/proc/config.gz",
+    "/proc/scsi",
+    "/proc/acpi",
+    "/proc/bus",
+    "/proc/irq",
+    "/proc/interrupts",
+    "/proc/driver",
+    "/proc/dynamic_debug",
+    "/proc/swaps",
+    "/proc/partitions",
+    "/proc/diskstats",
+    "/proc/mdstat",
+    "/proc/locks",
+    "/proc/cmdline",
+    "/proc/device-tree",
+    "/proc/efi",
+    "/sys/firmware",
+    "/sys/kernel/debug",
+    "/sys/kernel/tracing",
+    "/sys/kernel/security",
+    "/sys/kernel/notes",
+    "/sys/kernel/btf",
+    "/sys/kernel/slab",
+    "/sys/kernel/vmcoreinfo",
+    "/sys/kernel/boot_params",
+    "/sys/class/dmi/id/product_uuid",
+    "/sys/devices/virtual/dmi/id/product_name",
+    "/sys/devices/virtual/powercap",
+    "/sys/class/block",
+    "/sys/block",
+    "/sys/bus/pci/devices",
+    "/sys/devices/pci0000:00",
+    "/sys/hypervisor",
+    "/sys/fs/btrfs",
+    "/sys/fs/ext4",
+    "/sys/fs/cgroup/unified",
+    "/sys/fs/cgroup/memory",
+    "/sys/module",
+};
+
 /* Reached if the file (or directory) gives a single byte (or name). */
 static void run_read(int argc, char **argv)
 {
     (void)argc;
     (void)argv;
-    static const char *const paths[] = {
-        "/proc/kcore",
-        "/proc/kmsg",
-        "/proc/keys",
-        "/proc/key-users",
-        "/proc/latency_stats",
-        "/proc/timer_list",
-        "/proc/timer_stats",
-        "/proc/sched_debug",
-        "/proc/kpagecount",
-        "/proc/kpageflags",
-        "/proc/kpagecgroup",
-        "/proc/vmallocinfo",
-        "/proc/slabinfo",
-        "/proc/pagetypeinfo",
-        "/proc/modules",
-        "/proc/iomem",
-        "/proc/ioports",
-        "/proc/config.gz",
-        "/proc/scsi",
-        "/proc/acpi",
-        "/proc/bus",
-        "/proc/irq",
-        "/proc/interrupts",
-        "/proc/driver",
-        "/proc/dynamic_debug",
-        "/proc/swaps",
-        "/proc/partitions",
-        "/proc/diskstats",
-        "/proc/mdstat",
-        "/proc/locks",
-        "/proc/cmdline",
-        "/proc/device-tree",
-        "/proc/efi",
-        "/sys/firmware",
-        "/sys/kernel/debug",
-        "/sys/kernel/tracing",
-        "/sys/kernel/security",
-        "/sys/kernel/notes",
-        "/sys/kernel/btf",
-        "/sys/kernel/slab",
-        "/sys/kernel/vmcoreinfo",
-        "/sys/kernel/boot_params",
-        "/sys/class/dmi/id/product_uuid",
-        "/sys/devices/virtual/dmi/id/product_name",
-        "/sys/devices/virtual/powercap",
-        "/sys/class/block",
-        "/sys/block",
-        "/sys/bus/pci/devices",
-        "/sys/devices/pci0000:00",
-        "/sys/hypervisor",
-        "/sys/fs/btrfs",
-        "/sys/fs/ext4",
-        "/sys/fs/cgroup/unified",
-        "/sys/fs/cgroup/memory",
-        "/sys/module",
-    };
     char buf[64];
-    for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++) {
+    for (size_t i = 0; i < sizeof telling_paths / sizeof telling_paths[0]; i++) {
         struct stat stat_buf;
-        if (stat(paths[i], &stat_buf) < 0)
-            outcome(-(long)errno, "look at %s", paths[i]);
+        if (stat(telling_paths[i], &stat_buf) < 0)
+            outcome(-(long)errno, "look at %s", telling_paths[i]);
         else if (S_ISDIR(stat_buf.st_mode))
-            outcome(count_entries(paths[i]) > 0 ? 0 : -EACCES, "look at %s", paths[i]);
-        else if (read_file(paths[i], buf, sizeof buf) > 0)
-            reached("bytes", "look at %s", paths[i]);
+            outcome(count_entries(telling_paths[i]) > 0 ? 0 : -EACCES, "look at %s", telling_paths[i]);
+        else if (read_file(telling_paths[i], buf, sizeof buf) > 0)
+            reached("bytes", "look at %s", telling_paths[i]);
         else
-            refused("empty or refused", "look at %s", paths[i]);
+            refused("empty or refused", "look at %s", telling_paths[i]);
     }
 }
 
