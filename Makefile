@@ -4,6 +4,7 @@ IMAGES ?= /var/lib/berm/images
 PREFIX ?= /usr/local
 T ?= 30
 
+export BUILD
 export BERM_IMAGES := $(IMAGES)
 
 .PHONY: all help run test bench lint fuzz asan install clean programs
@@ -48,8 +49,8 @@ asan: ## unit and end-to-end tests under the address and undefined-behaviour san
 	@[ -f build-asan/build.ninja ] || meson setup build-asan -Db_sanitize=address,undefined -Db_lundef=false \
 	  -Dnative_agent=true -Dbuildtype=debug
 	@$(MAKE) --no-print-directory programs BUILD=build-asan
-	@scripts/as-root scripts/images build-asan $(IMAGES) minimal base
-	@BERM_SANITIZED=1 scripts/as-root scripts/node scripts/run-tests.mjs build-asan unit e2e
+	@BUILD=build-asan scripts/as-root scripts/images build-asan $(IMAGES) minimal base
+	@BUILD=build-asan BERM_SANITIZED=1 scripts/as-root scripts/node scripts/run-tests.mjs build-asan unit e2e
 
 install: all ## into DESTDIR and PREFIX, with man pages, the systemd unit and a default configuration
 	@meson configure $(BUILD) -Dprefix=$(PREFIX) -Dsysconfdir=/etc -Dlocalstatedir=/var
