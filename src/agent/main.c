@@ -100,14 +100,10 @@ static void close_inherited_fds(unsigned first)
 /* --- signals --- */
 
 /* Ignored signals are inherited through execve(2); user commands expect none. */
-static void reset_ignored_signals(void)
+static void settle_signals(void)
 {
-    struct sigaction action = { .sa_handler = SIG_DFL };
-
-    for (int signo = 1; signo < NSIG; signo++)
-        (void)sigaction(signo, &action, NULL); /* SIGKILL, SIGSTOP and the libc's own refuse */
-    action.sa_handler = SIG_IGN;
-    sigaction(SIGPIPE, &action, NULL);
+    reset_signal_actions();
+    signal(SIGPIPE, SIG_IGN);
 }
 
 static void stop_on(struct agent *agent, const struct signalfd_siginfo *info)
@@ -241,7 +237,7 @@ int main(int argc, char **argv)
     if (open_standard_fds() < 0)
         return 1;
     close_inherited_fds(options.sandbox && options.control_port == 0 ? SPAWN_AGENT_FD + 1 : STDERR_FILENO + 1);
-    reset_ignored_signals();
+    settle_signals();
     harden(&options);
     if (agent_init(&agent) < 0) {
         log_error("start_failed", "error", strerror(errno));

@@ -72,6 +72,14 @@ int write_small_file(int dirfd, const char *path, const char *text)
     return wrote < 0 ? -1 : 0;
 }
 
+void reset_signal_actions(void)
+{
+    static const char default_action[64]; /* the kernel's struct, all zero: SIG_DFL, no flags, no mask */
+
+    for (int signo = 1; signo <= 64; signo++)
+        syscall(SYS_rt_sigaction, signo, default_action, NULL, 8 /* the kernel's sigset */);
+}
+
 int set_nonblocking(int fd)
 {
     int flags = fcntl(fd, F_GETFL);

@@ -19,6 +19,9 @@ int write_small_file(int dirfd, const char *path, const char *text);
 
 int set_nonblocking(int fd);
 
+/* Every signal's default action, also of those that whoever started us ignored and libc hides (32 and 33). */
+void reset_signal_actions(void);
+
 /*
  * openat2 with RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS: `path` cannot leave `rootfd` whatever links it meets. Both
  * add O_CLOEXEC, and give up with EAGAIN when renames keep racing with the walk.

@@ -21,7 +21,6 @@
 #include <sys/file.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 
@@ -183,17 +182,12 @@ static int keep(struct keeper *k)
 
 /* --- the process --- */
 
-#define KERNEL_SIGSET_SIZE 8
-
 /* Signals for the daemon's process group are not for us, and no disposition of its may reach the sandboxes. */
 static void settle_signals(void)
 {
-    static const char default_action[64]; /* the kernel's struct, all zero: SIG_DFL, no flags, no mask */
     sigset_t blocked;
 
-    /* By hand: libc keeps its hands on 32 and 33, and somebody who started us may have ignored those, too. */
-    for (int signo = 1; signo < NSIG; signo++)
-        syscall(SYS_rt_sigaction, signo, default_action, NULL, KERNEL_SIGSET_SIZE);
+    reset_signal_actions();
     sigemptyset(&blocked);
     sigaddset(&blocked, SIGINT);
     sigaddset(&blocked, SIGTERM);
