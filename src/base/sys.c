@@ -72,6 +72,13 @@ int write_small_file(int dirfd, const char *path, const char *text)
     return wrote < 0 ? -1 : 0;
 }
 
+void socket_enlarge(int fd)
+{
+    int size = 1 << 20; /* cut to net.core.wmem_max; failing costs only speed */
+
+    setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
+}
+
 void reset_signal_actions(void)
 {
     static const char default_action[64]; /* the kernel's struct, all zero: SIG_DFL, no flags, no mask */

@@ -19,6 +19,9 @@ int write_small_file(int dirfd, const char *path, const char *text);
 
 int set_nonblocking(int fd);
 
+/* The largest send buffer that the system gives: a unix stream of big bodies then wakes its reader less often. */
+void socket_enlarge(int fd);
+
 /* Every signal's default action, also of those that whoever started us ignored and libc hides (32 and 33). */
 void reset_signal_actions(void);
 

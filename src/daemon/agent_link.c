@@ -38,6 +38,7 @@ static int connect_agent(void *data, struct berm_error *err)
     if (unix_address_at(link->run_dirfd, name, &address, &length) < 0 ||
         connect(fd, (struct sockaddr *)&address, length) < 0)
         return berm_fail(err, BERM_E_EXEC_TRANSPORT_ERROR, errno, "connect to the sandbox's agent");
+    socket_enlarge(fd);
     return TAKE_FD(fd);
 }
 
