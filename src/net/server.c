@@ -1,7 +1,6 @@
 /* server.c - the server object: listeners, accepting, draining, and who the peer is. */
 #include "server_internal.h"
 
-#include "base/sys.h"
 #include <arpa/inet.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
@@ -84,12 +83,8 @@ static void set_tcp_options(int fd)
     int domain = AF_UNIX;
     socklen_t len = sizeof(domain);
 
-    if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) < 0)
+    if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) < 0 || domain == AF_UNIX)
         return;
-    if (domain == AF_UNIX) {
-        socket_enlarge(fd);
-        return;
-    }
     for (size_t i = 0; i < ARRAY_SIZE(options); i++)
         setsockopt(fd, options[i].level, options[i].name, &options[i].value, sizeof(int));
 }
