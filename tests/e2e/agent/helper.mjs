@@ -1,6 +1,7 @@
 // Runs one berm-agent for a test file and speaks HTTP to it, over TCP and over its unix socket.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { existsSync } from 'node:fs';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import http from 'node:http';
 import net from 'node:net';
@@ -9,7 +10,9 @@ import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const here = dirname(fileURLToPath(import.meta.url));
-const binary = resolve(process.env.BERM_AGENT ?? join(here, '../../../build/berm-agent'));
+const build = resolve(process.env.BERM_BUILD ?? join(here, '../../../build'));
+const native = join(build, 'src/agent/berm-agent-native'); // of a sanitizer build
+export const binary = resolve(process.env.BERM_AGENT ?? (existsSync(native) ? native : join(build, 'berm-agent')));
 
 export const SESSIONLESS = '__DISABLE_SESSION__';
 export const sleep = (ms) => new Promise((done) => setTimeout(done, ms));

@@ -2,9 +2,8 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
-import { resolve } from 'node:path';
 import { after, before, test } from 'node:test';
-import { Agent, SESSIONLESS, sleep } from './helper.mjs';
+import { Agent, binary, SESSIONLESS, sleep } from './helper.mjs';
 
 let agent;
 before(async () => { agent = await Agent.start(); });
@@ -121,7 +120,6 @@ for (const [command, code] of [[['sh', '-c', 'sleep 0.5; exit 7'], 7], [['sh', '
 }
 
 test('wrong options are told on stderr with status 2', () => {
-  const binary = resolve(process.env.BERM_AGENT ?? 'build/berm-agent');
   for (const args of [['--nope'], ['--listen-port'], ['--listen-port', 'x'], ['--listen-port', '70000']]) {
     const run = spawnSync(binary, args, { encoding: 'utf8' });
     assert.equal(run.status, 2);
@@ -130,7 +128,6 @@ test('wrong options are told on stderr with status 2', () => {
 });
 
 test('a port that is taken ends the start with status 1', () => {
-  const binary = resolve(process.env.BERM_AGENT ?? 'build/berm-agent');
   const run = spawnSync(binary, ['--listen-port', String(agent.port)], { encoding: 'utf8', timeout: 5000 });
   assert.equal(run.status, 1);
   assert.match(run.stderr, /start_failed/);
