@@ -123,7 +123,8 @@ static int add_member(struct env *env, const struct json_member *member, struct 
     if (value->type != JSON_STRING)
         return berm_fail_field(err, "env", "every value must be a string");
     if (member->key.n == 0 || memchr(member->key.p, '=', member->key.n) || memchr(member->key.p, 0, member->key.n))
-        return berm_fail_field(err, "env", "a name must not be empty or hold '=' or NUL");
+        return berm_fail_field(err, "env",
+                               "Invalid environment variable name: it must not be empty or hold '=' or NUL");
     if (memchr(value->string.p, 0, value->string.n))
         return berm_fail_field(err, "env", "a value must not hold NUL");
     item = make_item(member->key, value->string);

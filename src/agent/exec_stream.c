@@ -92,10 +92,9 @@ void exec_stream_free(struct exec_stream *e)
 
 void exec_stream_fail(struct exec_stream *e, const char *reason)
 {
-    struct context_item context[] = { { .key = "command", .type = CONTEXT_STRING, .string = exec_stream_text(e) },
-                                      CTX_STR("stderr", reason) };
+    struct context_item context[] = { CTX_STR("stderr", reason) };
 
-    reply_error(e->rq, AGENT_E_COMMAND_EXECUTION_ERROR, context, 2, "Failed to execute the command: %s", reason);
+    reply_error(e->rq, AGENT_E_COMMAND_EXECUTION_ERROR, context, 1, "Failed to execute the command: %s", reason);
     exec_stream_free(e);
 }
 
@@ -220,9 +219,10 @@ static struct process *spawn(struct exec_stream *e, struct process_error *err)
 
     if (argv) {
         process = command_spawn_argv(e->rq, argv, &bash, &e->sink, &process_events, e, err);
-        if (process || err->where != PROCESS_FAIL_EXEC || err->errnum == E2BIG || err->errnum == ENOMEM)
+        if (process || err->where != PROCESS_FAIL_EXEC || err->errnum == ENOMEM)
             return process;
-        /* A shell's own command, or nothing that can be executed: bash knows the difference, and the exit code. */
+        /* A shell's own command (which may take arguments that no program can), or nothing that can be executed:
+         * bash knows the difference, and the exit code. */
     }
     bash.text = exec_stream_text(e);
     if (!bash.text.p)

@@ -32,7 +32,7 @@ struct process;
 enum { PROCESS_NULL = -1, /* /dev/null */ PROCESS_PIPE = -2 /* stdin: process_write(); the others: the sink */ };
 
 /* An extra descriptor of a child appears at this number. */
-#define PROCESS_EXTRA_FD 250
+#define PROCESS_EXTRA_FD 60 /* below 64, the least limit of open files that a sandbox can have */
 
 struct process_spec {
     const char *file; /* without '/': searched in the PATH of `envp` */

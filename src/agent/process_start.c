@@ -74,9 +74,9 @@ static int move_fds(const struct start *start)
     for (int i = 0; i < 3; i++)
         if (dup2(start->fds[i], i) < 0)
             return -1;
-    if (start->spec->extra_fd >= 0 && dup2(start->spec->extra_fd, PROCESS_EXTRA_FD) < 0)
-        return -1;
-    return 0;
+    if (start->spec->extra_fd == PROCESS_EXTRA_FD) /* dup2(2) would leave it close-on-exec */
+        return fcntl(PROCESS_EXTRA_FD, F_SETFD, 0);
+    return start->spec->extra_fd >= 0 && dup2(start->spec->extra_fd, PROCESS_EXTRA_FD) < 0 ? -1 : 0;
 }
 
 static void reset_signals(void)

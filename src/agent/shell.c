@@ -334,10 +334,17 @@ static void on_control(struct loop_io *io, uint32_t events)
 {
     struct shell *shell = container_of(io, struct shell, control_io);
 
-    if (events & EPOLLIN)
+    if (events & EPOLLIN) {
         read_control(shell);
-    else /* nobody can report any more; the reaper tells when the shell ends */
-        loop_io_remove(shell->agent->loop, io);
+        return;
+    }
+    /*
+     * Nobody can report any more: the user's `exec 10<&-` has closed what bash had kept of the pipe, or `exec
+     * program` has replaced bash. A bash that goes on ends when it comes to this line; either way the reaper tells.
+     */
+    loop_io_remove(shell->agent->loop, io);
+    if (buf_append_str(&shell->backlog, STR("\\builtin exit\n")) < 0 || flush_backlog(shell) < 0)
+        shell_kill(shell);
 }
 
 /* --- the end --- */

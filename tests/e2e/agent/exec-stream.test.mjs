@@ -64,7 +64,13 @@ test('errors before the start are JSON', async () => {
     await refused(document, 400, 'VALIDATION_FAILED');
   const json = await refused({ argv: ['ls'], cwd: '/nope' }, 500, 'COMMAND_EXECUTION_ERROR');
   assert.match(json.message, /\/nope/);
-  await refused({ argv: ['ls', 'x'.repeat(200000)] }, 500, 'COMMAND_EXECUTION_ERROR');
+});
+
+test('arguments that no program can take are for bash, whose own commands can', async () => {
+  const program = await exec({ argv: ['ls', 'x'.repeat(200000)] });
+  assert.equal(program.exitCode, 126);
+  assert.match(program.stderr.toString(), /Argument list too long/);
+  assert.equal((await exec({ argv: ['echo', 'x'.repeat(200000)] })).stdout.length, 200001);
 });
 
 test('output streams while the command runs', async () => {
