@@ -100,6 +100,8 @@ ssize_t h1_body_feed(struct h1_body *body, const char *p, size_t n, struct str *
 
 /* Decodes %XX of `in` into `out` (NUL-terminated; may be the same memory). -1: bad escape, a NUL, or no room. */
 int percent_decode(struct str in, char *out, size_t out_size);
+/* The same for a value of a query, where "+" is a space, as forms and most clients write it. */
+int query_decode(struct str in, char *out, size_t out_size);
 
 /* The raw (still encoded) value of `name` in a query string: true if present. */
 bool query_get(struct str query, const char *name, struct str *ret);

@@ -2,7 +2,7 @@
 
 #include "h1_chars.h"
 
-int percent_decode(struct str in, char *out, size_t out_size)
+static int decode(struct str in, bool plus_is_space, char *out, size_t out_size)
 {
     size_t n = 0;
 
@@ -15,6 +15,8 @@ int percent_decode(struct str in, char *out, size_t out_size)
                 return -1;
             c = (char)(high << 4 | low);
             i += 2;
+        } else if (c == '+' && plus_is_space) {
+            c = ' ';
         }
         if (c == '\0' || n + 1 >= out_size)
             return -1;
@@ -24,6 +26,16 @@ int percent_decode(struct str in, char *out, size_t out_size)
         return -1;
     out[n] = '\0';
     return 0;
+}
+
+int percent_decode(struct str in, char *out, size_t out_size)
+{
+    return decode(in, false, out, out_size);
+}
+
+int query_decode(struct str in, char *out, size_t out_size)
+{
+    return decode(in, true, out, out_size);
 }
 
 bool query_get(struct str query, const char *name, struct str *ret)

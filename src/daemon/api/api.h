@@ -127,8 +127,10 @@ void request_fail(struct request *request, const struct berm_error *err);
 void request_fail_status(struct request *request, int status, const struct berm_error *err);
 void request_fail_with(struct request *request, enum berm_err code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
-/* {"error","code","context"}; `reason` may be NULL. */
-void error_json(struct json_writer *w, const struct berm_error *err, const char *reason);
+/* 400 "Invalid JSON body", in exactly these words; what is wrong with it goes into the context. */
+void request_fail_json(struct request *request, const struct berm_error *why);
+/* {"error","code","context"}; `reason` and `detail` may be NULL. */
+void error_json(struct json_writer *w, const struct berm_error *err, const char *reason, const char *detail);
 
 /* --- the handlers, by file --- */
 

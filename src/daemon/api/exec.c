@@ -5,6 +5,7 @@
 #include "base/fault.h"
 #include "daemon/api/paths.h"
 #include "daemon/api/proxy.h"
+#include "daemon/api/sandbox_spec.h"
 #include "daemon/api/sse_guard.h"
 #include "net/sse.h"
 
@@ -86,14 +87,16 @@ static int write_env(struct request *request, struct json_writer *w)
 {
     struct exec *exec = request->state;
     const struct json *env = json_get(exec->body, "env");
+    struct berm_error err;
 
     if (!env || env->type == JSON_NULL)
         return 0;
     if (env->type != JSON_OBJECT)
         return fail_field(request, "env", "env must be an object of strings");
-    for (size_t i = 0; i < env->object.count; i++)
-        if (env->object.members[i].value.type != JSON_STRING && env->object.members[i].value.type != JSON_NULL)
-            return fail_field(request, "env", "env must be an object of strings");
+    if (environment_check(env, &err) < 0) {
+        request_fail(request, &err);
+        return -1;
+    }
     json_key(w, "env");
     json_value(w, env);
     return 0;
@@ -144,6 +147,14 @@ static void write_bytes(void *data, struct str bytes)
     request_write(data, bytes);
 }
 
+static void begin_stream(struct request *request)
+{
+    static const struct http_field fields[] = { { "Content-Type", "text/event-stream" },
+                                                { "Cache-Control", "no-cache" } };
+
+    request_begin(request, 200, fields, ARRAY_SIZE(fields), HTTP_CHUNKED);
+}
+
 /* The last event, when the agent has not sent one. */
 static void end_with_error(struct request *request, const struct berm_error *err)
 {
@@ -156,7 +167,8 @@ static void end_with_error(struct request *request, const struct berm_error *err
     json_writer_init(&w, &document);
     json_object_begin(&w);
     json_pair_cstring(&w, "error", err->message);
-    json_pair_cstring(&w, "code", berm_err_wire(BERM_E_EXEC_TRANSPORT_ERROR));
+    json_pair_cstring(&w, "code",
+                      berm_err_wire(err->code == BERM_E_EXEC_ERROR ? err->code : BERM_E_EXEC_TRANSPORT_ERROR));
     if (err->code == BERM_E_SANDBOX_DIED)
         json_pair_cstring(&w, "reason", end_reason_name(agent_link_reason(request->link)));
     json_object_end(&w);
@@ -171,12 +183,9 @@ static void end_with_error(struct request *request, const struct berm_error *err
 
 static bool on_head(struct request *request, const struct h1_head *head)
 {
-    static const struct http_field fields[] = { { "Content-Type", "text/event-stream" },
-                                                { "Cache-Control", "no-cache" } };
-
     if (head->status != 200)
         return false;
-    request_begin(request, 200, fields, ARRAY_SIZE(fields), HTTP_CHUNKED);
+    begin_stream(request);
     return true;
 }
 
@@ -208,14 +217,19 @@ static void on_complete(struct request *request)
     end_with_error(request, &err);
 }
 
+/* A command that cannot start is a result like any other: the bridge tells it in the stream, not by the status. */
 static void on_refusal(struct request *request, int status, struct str body)
 {
     const char *message = agent_error_message(request, body, NULL);
+    struct berm_error err;
 
-    if (status >= 400 && status < 500 && status != 410)
+    if (status >= 400 && status < 500 && status != 410) {
         request_fail_with(request, BERM_E_INVALID_REQUEST, "%s", message);
-    else
-        request_fail_with(request, BERM_E_EXEC_ERROR, "%s", message);
+        return;
+    }
+    berm_fail(&err, BERM_E_EXEC_ERROR, 0, "%s", message);
+    begin_stream(request);
+    end_with_error(request, &err);
 }
 
 static void on_broken(struct request *request, const struct berm_error *err)
@@ -288,7 +302,10 @@ static void on_json(struct request *request)
     if (request_parse_json(request, &exec->body) < 0)
         return;
     if (!exec->body) {
-        request_fail_with(request, BERM_E_INVALID_REQUEST, "Invalid JSON body");
+        struct berm_error err;
+
+        berm_fail(&err, BERM_E_INVALID_REQUEST, 0, "it is empty");
+        request_fail_json(request, &err);
         return;
     }
     prepare(request);
@@ -304,8 +321,7 @@ static void on_line(struct request *request)
     exec->has_line = true;
     http_body_pause(request->exchange);
     if (json_parse(&request->arena, buf_str(&exec->line), 64, &exec->body, &err) < 0) {
-        berm_error_wrap(&err, "Invalid JSON body");
-        request_fail(request, &err);
+        request_fail_json(request, &err);
         return;
     }
     prepare(request);

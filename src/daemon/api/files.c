@@ -20,17 +20,19 @@ static int take_file(struct request *request)
     if (request_take_session(request) < 0)
         return -1;
     if (request->rest.n == 0) {
-        request_fail_with(request, BERM_E_INVALID_REQUEST, "file path must not be empty");
+        berm_fail_field(&err, "path", "file path must not be empty");
+        request_fail(request, &err);
         return -1;
     }
     if (file)
         file->path = path_from_url(&request->arena, request->rest);
     if (!file || !file->path) {
-        request_fail_with(request, BERM_E_INVALID_REQUEST, "the file path is not a usable path");
+        berm_fail_field(&err, "path", "the file path is not a usable path");
+        request_fail(request, &err);
         return -1;
     }
     if (!path_in_workspace(file->path)) {
-        berm_fail(&err, BERM_E_INVALID_REQUEST, 0, "path must resolve to a location within /workspace");
+        berm_fail_field(&err, "path", "path must resolve to a location within /workspace");
         request_fail_status(request, 403, &err);
         return -1;
     }

@@ -94,6 +94,7 @@ static void write_host(struct request *request)
     json_pair_int(w, "cpuMillis", (int64_t)MIN(ceiling->cpu_millis, daemon->config.max_cpu));
     json_pair_int(w, "pids", (int64_t)MIN(ceiling->pids, daemon->config.max_pids));
     json_pair_int(w, "diskBytes", (int64_t)MIN(ceiling->disk_bytes, daemon->config.max_disk));
+    json_pair_int(w, "nofile", (int64_t)daemon->config.max_nofile);
     json_object_end(w);
     json_pair_int(w, "sandboxes", daemon->host.sandboxes);
     json_pair_int(w, "readySlots", daemon->host.ready_slots);

@@ -150,8 +150,7 @@ int request_parse_json(struct request *request, const struct json **ret)
         return 0;
     if (json_parse(&request->arena, body, 64, ret, &err) == 0)
         return 0;
-    berm_error_wrap(&err, "Invalid JSON body");
-    request_fail(request, &err);
+    request_fail_json(request, &err);
     return -1;
 }
 
@@ -165,7 +164,7 @@ int request_query(struct request *request, const char *name, const char **ret)
     if (!query_get(request->head->query, name, &raw))
         return 0;
     text = arena_alloc(&request->arena, raw.n + 1);
-    if (text && percent_decode(raw, text, raw.n + 1) == 0) {
+    if (text && query_decode(raw, text, raw.n + 1) == 0) {
         *ret = text;
         return 0;
     }
@@ -199,7 +198,10 @@ int request_take_session(struct request *request)
     if (!id.p)
         return 0;
     if (!session_id_valid(id)) {
-        request_fail_with(request, BERM_E_INVALID_REQUEST, "Invalid session ID format");
+        struct berm_error err;
+
+        berm_fail_field(&err, "Session-Id", "Invalid session ID format");
+        request_fail(request, &err);
         return -1;
     }
     request->session = arena_strdup(&request->arena, id);
@@ -373,7 +375,7 @@ void request_respond_json(struct request *request, int status, struct json_write
     buf_free(w->out);
 }
 
-void error_json(struct json_writer *w, const struct berm_error *err, const char *reason)
+void error_json(struct json_writer *w, const struct berm_error *err, const char *reason, const char *detail)
 {
     json_object_begin(w);
     json_pair_cstring(w, "error", err->message);
@@ -384,6 +386,8 @@ void error_json(struct json_writer *w, const struct berm_error *err, const char 
         json_pair_cstring(w, "field", err->field);
     if (reason)
         json_pair_cstring(w, "reason", reason);
+    if (detail)
+        json_pair_cstring(w, "detail", detail);
     json_object_end(w);
     json_object_end(w);
 }
@@ -395,7 +399,7 @@ static const char *reason_of(const struct request *request, const struct berm_er
     return end_reason_name(agent_link_reason(request->link));
 }
 
-void request_fail_status(struct request *request, int status, const struct berm_error *err)
+static void respond_error(struct request *request, int status, const struct berm_error *err, const char *detail)
 {
     struct json_writer w;
     struct buf body;
@@ -406,8 +410,21 @@ void request_fail_status(struct request *request, int status, const struct berm_
         log_warn("request.failed", "id", request->id, "code", berm_err_wire(err->code), "error", err->message);
     buf_init(&body, 16 * 1024);
     json_writer_init(&w, &body);
-    error_json(&w, err, reason_of(request, err));
+    error_json(&w, err, reason_of(request, err), detail);
     request_respond_json(request, status, &w);
+}
+
+void request_fail_status(struct request *request, int status, const struct berm_error *err)
+{
+    respond_error(request, status, err, NULL);
+}
+
+void request_fail_json(struct request *request, const struct berm_error *why)
+{
+    struct berm_error err;
+
+    berm_fail_field(&err, "body", "Invalid JSON body");
+    respond_error(request, 400, &err, why->message);
 }
 
 void request_fail(struct request *request, const struct berm_error *err)

@@ -140,7 +140,10 @@ static int take_sandbox_id(struct request *request)
     if (id.n == 0)
         return 0;
     if (!sandbox_id_valid(id)) {
-        request_fail_with(request, BERM_E_INVALID_REQUEST, "Invalid sandbox ID format");
+        struct berm_error err;
+
+        berm_fail_field(&err, "id", "Invalid sandbox ID format");
+        request_fail(request, &err);
         return -1;
     }
     request->sandbox_id = (struct str){ arena_strdup(&request->arena, id), id.n };
@@ -224,9 +227,30 @@ static int take_generation(struct request *request)
     return 0;
 }
 
+/* A field that decides something and stands there twice would mean one thing here and another to a proxy before us.
+ */
+static int refuse_repeated(struct request *request)
+{
+    static const char *const single[] = { "Authorization", "Session-Id", "Berm-If-Generation", "Content-Type" };
+    struct berm_error err;
+
+    for (size_t f = 0; f < ARRAY_SIZE(single); f++) {
+        size_t count = 0;
+
+        for (size_t i = 0; i < request->head->header_count; i++)
+            count += str_eq_nocase(request->head->headers[i].name, str_from(single[f]));
+        if (count < 2)
+            continue;
+        berm_fail_field(&err, single[f], "%s is given more than once", single[f]);
+        request_fail(request, &err);
+        return -1;
+    }
+    return 0;
+}
+
 static void dispatch(struct request *request)
 {
-    if (take_sandbox_id(request) < 0)
+    if (take_sandbox_id(request) < 0 || refuse_repeated(request) < 0)
         return;
     find_route(request);
     if (check_key(request) < 0)
@@ -259,6 +283,7 @@ static enum berm_err code_of_status(int status)
     case 408:
         return BERM_E_TIMED_OUT;
     case 501:
+    case 505:
         return BERM_E_NOT_IMPLEMENTED;
     default:
         return status >= 500 ? BERM_E_INTERNAL : BERM_E_INVALID_REQUEST;
@@ -273,7 +298,7 @@ static void error_body(int status, const char *reason, struct buf *body, const c
     (void)data;
     berm_fail(&err, code_of_status(status), 0, "%s", reason);
     json_writer_init(&w, body);
-    error_json(&w, &err, NULL);
+    error_json(&w, &err, NULL, NULL);
     json_writer_finish(&w);
     *content_type = "application/json";
 }

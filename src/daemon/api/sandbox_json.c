@@ -40,7 +40,8 @@ static void write_stored_objects(struct json_writer *w, const struct sandbox_row
     json_array_begin(w);
     if (strcmp(row->env, "{}") && json_parse(&arena, str_from(row->env), 4, &env, NULL) == 0)
         for (size_t i = 0; i < env->object.count; i++)
-            json_string(w, env->object.members[i].key);
+            if (env->object.members[i].value.type == JSON_STRING)
+                json_string(w, env->object.members[i].key);
     json_array_end(w);
     json_key(w, "labels");
     if (strcmp(row->labels, "{}") && json_parse(&arena, str_from(row->labels), 4, &labels, NULL) == 0) {

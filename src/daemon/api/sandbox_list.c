@@ -42,7 +42,7 @@ static int add_label(struct request *request, struct list_query *query, struct s
 
     if (query->label_count == LABEL_FILTERS_MAX)
         return fail_field(request, "label", "there are too many label filters");
-    if (!text || percent_decode(raw, text, raw.n + 1) < 0)
+    if (!text || query_decode(raw, text, raw.n + 1) < 0)
         return fail_field(request, "label", "label is not a valid query value");
     filter = &query->labels[query->label_count++];
     equals = strchr(text, '=');
@@ -88,6 +88,14 @@ static int take_cursor(struct request *request, struct list_query *query)
     return 0;
 }
 
+static bool is_state(const char *name)
+{
+    for (enum sandbox_state state = SANDBOX_CREATING; state < SANDBOX_DESTROYED; state++)
+        if (!strcmp(name, sandbox_state_name(state)))
+            return true;
+    return false;
+}
+
 static int take_query(struct request *request, struct list_query *query)
 {
     const char *limit;
@@ -96,6 +104,8 @@ static int take_query(struct request *request, struct list_query *query)
     if (take_labels(request, query) < 0 || request_query(request, "state", &query->state) < 0 ||
         request_query(request, "limit", &limit) < 0 || take_cursor(request, query) < 0)
         return -1;
+    if (query->state && !is_state(query->state))
+        return fail_field(request, "state", "state must be creating, running, sleeping or stopped");
     if (limit && (str_to_u64(str_from(limit), &number) < 0 || number < 1 || number > LIMIT_MAX))
         return fail_field(request, "limit", "limit must be a number from 1 to 1000");
     query->limit = number;

@@ -126,6 +126,20 @@ static int check_env(const struct json *env, struct berm_error *err)
     return 0;
 }
 
+int environment_check(const struct json *env, struct berm_error *err)
+{
+    for (size_t i = 0; i < env->object.count; i++) {
+        const struct json_member *member = &env->object.members[i];
+
+        if (member->key.n == 0 || memchr(member->key.p, '=', member->key.n) ||
+            memchr(member->key.p, '\0', member->key.n))
+            return berm_fail_field(err, "env", "env: a name must not be empty or hold '=' or NUL");
+        if (member->value.type != JSON_NULL && !text_ok(&member->value, SIZE_MAX))
+            return berm_fail_field(err, "env", "env must be an object of strings without NUL");
+    }
+    return 0;
+}
+
 static int check_labels(const struct json *labels, struct berm_error *err)
 {
     if (labels->object.count > LABELS_MAX)

@@ -12,3 +12,5 @@ int sandbox_spec_decode(const struct config *config, struct arena *arena, const 
                         struct sandbox_settings *ret, struct berm_error *err);
 
 bool label_name_valid(struct str name);
+/* The environment of a command or session: any names that execve(2) can pass on, strings or null. */
+int environment_check(const struct json *env, struct berm_error *err);

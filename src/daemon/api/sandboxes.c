@@ -21,6 +21,17 @@ void api_sandbox_new_id(struct request *request)
     request_respond_json(request, 200, w);
 }
 
+/* True: answered, as the request asks for another generation. */
+static bool is_over(struct request *request, const struct sandbox *sandbox)
+{
+    int64_t wanted = request->wait.if_generation;
+
+    if (!wanted || wanted == sandbox->row.generation)
+        return false;
+    request_fail_with(request, BERM_E_STALE_GENERATION, "generation %lld does not run", (long long)wanted);
+    return true;
+}
+
 void api_sandbox_delete(struct request *request)
 {
     struct berm_error err;
@@ -28,11 +39,8 @@ void api_sandbox_delete(struct request *request)
     if (request->wait.if_generation) {
         struct sandbox *sandbox = request_find_sandbox(request);
 
-        if (sandbox && sandbox->row.generation != request->wait.if_generation) {
-            request_fail_with(request, BERM_E_STALE_GENERATION, "generation %lld is over",
-                              (long long)request->wait.if_generation);
+        if (sandbox && is_over(request, sandbox))
             return;
-        }
     }
     if (lifecycle_destroy(request->daemon, request->sandbox_id, &err) < 0) {
         request_fail(request, &err);
@@ -117,11 +125,8 @@ static void describe(struct request *request)
         return;
     }
     request->sandbox = sandbox_ref(sandbox);
-    if (request->wait.if_generation && request->wait.if_generation != sandbox->row.generation) {
-        request_fail_with(request, BERM_E_STALE_GENERATION, "generation %lld is over",
-                          (long long)request->wait.if_generation);
+    if (is_over(request, sandbox))
         return;
-    }
     if (request_query(request, "usage", &usage) < 0)
         return;
     if (!usage || strcmp(usage, "true"))
@@ -184,6 +189,8 @@ static void list_events(struct request *request)
         return;
     }
     request->sandbox = sandbox_ref(sandbox);
+    if (is_over(request, sandbox))
+        return;
     json_object_begin(w);
     json_key(w, "events");
     json_array_begin(w);

@@ -2,6 +2,7 @@
  */
 #include "base/sys.h"
 #include "daemon/api/proxy.h"
+#include "daemon/api/sandbox_spec.h"
 
 struct session_call {
     const char *id;
@@ -106,6 +107,8 @@ static int write_env(struct json_writer *w, const struct json *body, struct berm
         return -1;
     if (!env)
         return 0;
+    if (environment_check(env, err) < 0)
+        return -1;
     json_key(w, "env");
     json_object_begin(w);
     for (size_t i = 0; i < env->object.count; i++) {
@@ -113,8 +116,6 @@ static int write_env(struct json_writer *w, const struct json *body, struct berm
 
         if (member->value.type == JSON_NULL)
             continue;
-        if (member->value.type != JSON_STRING)
-            return berm_fail_field(err, "env", "env must be an object of strings");
         json_pair_string(w, member->key.p, member->value.string);
     }
     json_object_end(w);
@@ -210,7 +211,10 @@ void api_session_delete(struct request *request)
     if (!call)
         return;
     if (!id || percent_decode(request->param, id, request->param.n + 1) < 0 || !session_id_valid(str_from(id))) {
-        request_fail_with(request, BERM_E_INVALID_REQUEST, "Invalid session ID format");
+        struct berm_error err;
+
+        berm_fail_field(&err, "sid", "Invalid session ID format");
+        request_fail(request, &err);
         return;
     }
     call->id = id;
