@@ -30,6 +30,7 @@ struct cli {
     const char *key_file;
     const char *ca_file;
     bool help;
+    bool version;
 };
 
 struct verb {
@@ -99,5 +100,12 @@ void table_init(struct table *t, struct arena *arena, size_t columns, const char
 void table_row(struct table *t, const char *const *cells); /* NULL cells show as "-" */
 int table_print(const struct table *t, FILE *to);          /* -1: no memory, or the output failed */
 
-/* Pretty-prints a JSON document to stdout, indented by two. */
+/* Pretty-prints a JSON document to stdout, indented by two. Returns a status, as the others do. */
 int print_json(struct cli *cli, const char *json);
+/* The same with what a writer has made; its buffer is freed. */
+struct json_writer;
+int print_json_written(struct cli *cli, struct json_writer *w);
+/* {"name": "value"} */
+int print_json_pair(struct cli *cli, const char *name, const char *value);
+/* {"name": ["value", ...]} */
+int print_json_list(struct cli *cli, const char *name, const struct cli_list *values);

@@ -1,3 +1,4 @@
+#include "base/standard_fds.h"
 #include "cli/cli.h"
 
 const struct verb *const verbs[] = {
@@ -13,6 +14,12 @@ const struct cli_option global_options[] = {
     { 0, "api-key-file", "FILE", "read the API key from FILE (default: $BERM_API_KEY)", CLI_TEXT, offsetof(struct cli, key_file) },
     { 0, "ca-file", "FILE", "trust the certificates in FILE for https (default: $BERM_CA_FILE, or the system's)", CLI_TEXT, offsetof(struct cli, ca_file) },
     { 'h', "help", NULL, "show this help", CLI_FLAG, offsetof(struct cli, help) },
+    CLI_OPTIONS_END
+};
+
+/* Before the verb only. */
+static const struct cli_option leading_options[] = {
+    { 'V', "version", NULL, "print berm's version", CLI_FLAG, offsetof(struct cli, version) },
     CLI_OPTIONS_END
 };
 /* clang-format on */
@@ -49,13 +56,17 @@ static int no_verb(struct cli *cli, int argc, char **argv)
 /* Global options may stand before the verb as well; whatever belongs to the verb stays for its own table. */
 static int dispatch(struct cli *cli, int argc, char **argv)
 {
-    struct cli_option_set globals = { global_options, cli };
+    struct cli_option_set sets[] = { { global_options, cli }, { leading_options, cli } };
     struct cli_operands words;
     struct berm_error err;
     int verb_words = 0;
 
-    if (options_parse(&globals, 1, true, &cli->arena, argc, argv, &words, &err) < 0)
+    if (options_parse(sets, ARRAY_SIZE(sets), true, &cli->arena, argc, argv, &words, &err) < 0)
         return cli_usage(cli, "%s", err.message);
+    if (cli->version && words.count == 0) {
+        cli->verb = &verb_version;
+        return verb_version.run(cli, 0, NULL);
+    }
     if (words.count == 0) {
         bool asked = cli->help;
         cli->help = false;
@@ -73,6 +84,8 @@ int main(int argc, char **argv)
     const char *no_colour = getenv("NO_COLOR");
     int status;
 
+    if (open_standard_fds() < 0)
+        return STATUS_FAILED;
     arena_init(&cli.arena, (size_t)256 << 20);
     cli.terminal = isatty(STDERR_FILENO);
     cli.colour = cli.terminal && !(no_colour && no_colour[0]);

@@ -125,3 +125,43 @@ int print_json(struct cli *cli, const char *json)
     reindent(json, stdout);
     return fflush(stdout) == 0 ? STATUS_OK : cli_fail(cli, "writing the output: %s", strerror(errno));
 }
+
+int print_json_written(struct cli *cli, struct json_writer *w)
+{
+    char *text = json_writer_finish(w) == 0 ? buf_steal(w->out, NULL) : NULL;
+    int status = text ? print_json(cli, text) : cli_fail(cli, "out of memory");
+
+    free(text);
+    buf_free(w->out);
+    return status;
+}
+
+int print_json_pair(struct cli *cli, const char *name, const char *value)
+{
+    struct json_writer w;
+    struct buf out;
+
+    buf_init(&out, 64 * 1024);
+    json_writer_init(&w, &out);
+    json_object_begin(&w);
+    json_pair_cstring(&w, name, value);
+    json_object_end(&w);
+    return print_json_written(cli, &w);
+}
+
+int print_json_list(struct cli *cli, const char *name, const struct cli_list *values)
+{
+    struct json_writer w;
+    struct buf out;
+
+    buf_init(&out, (size_t)16 << 20);
+    json_writer_init(&w, &out);
+    json_object_begin(&w);
+    json_key(&w, name);
+    json_array_begin(&w);
+    for (size_t i = 0; i < values->count; i++)
+        json_string(&w, str_from(values->items[i]));
+    json_array_end(&w);
+    json_object_end(&w);
+    return print_json_written(cli, &w);
+}

@@ -2,16 +2,31 @@
 
 struct create_verb_args {
     struct create_args create;
+    bool json;
 };
 
 /* clang-format off */
 static const struct cli_option create_options[] = {
     CREATE_OPTIONS(struct create_verb_args, create),
     { 0, "sleep-after", "TIME", "put it to sleep after TIME without a request, e.g. 10m", CLI_TEXT, offsetof(struct create_verb_args, create.sleep_after) },
+    { 0, "json", NULL, "print all about the sandbox, as JSON", CLI_FLAG, offsetof(struct create_verb_args, json) },
     { 0, "keep-alive", NULL, "never put it to sleep", CLI_FLAG, offsetof(struct create_verb_args, create.keep_alive) },
     CLI_OPTIONS_END
 };
 /* clang-format on */
+
+static int describe(struct cli *cli, const char *id)
+{
+    struct berm_sandbox_list *found;
+    struct berm_problem problem;
+    int status;
+
+    if (berm_sandbox_get(cli->client, id, &found, &problem) < 0)
+        return cli_problem(cli, &problem);
+    status = print_json(cli, found->json);
+    berm_sandbox_list_free(found);
+    return status;
+}
 
 static int run(struct cli *cli, int argc, char **argv)
 {
@@ -22,6 +37,7 @@ static int run(struct cli *cli, int argc, char **argv)
     struct berm_problem problem;
     bool created = false;
     char *id = NULL;
+    int status = STATUS_OK;
 
     if (cli_parse(cli, argc, argv, &args, 0, 1, &operands) < 0)
         return STATUS_USAGE;
@@ -34,11 +50,14 @@ static int run(struct cli *cli, int argc, char **argv)
     request.id = operands.items[0];
     if (berm_sandbox_create(client, &request, &id, &created, &problem) < 0)
         return cli_problem(cli, &problem);
-    printf("%s\n", id);
     if (!created && cli->terminal)
         fprintf(stderr, "berm: it was there already\n");
+    if (args.json)
+        status = describe(cli, id);
+    else if (printf("%s\n", id) < 0 || fflush(stdout) != 0)
+        status = cli_fail(cli, "writing the output: %s", strerror(errno));
     free(id);
-    return fflush(stdout) == 0 ? STATUS_OK : cli_fail(cli, "writing the output: %s", strerror(errno));
+    return status;
 }
 
 const struct verb verb_create = {

@@ -133,16 +133,26 @@ const struct verb verb_help = {
     .run = run,
 };
 
-static const struct cli_option no_options[] = { CLI_OPTIONS_END };
+struct version_args {
+    bool json;
+};
+
+static const struct cli_option version_options[] = {
+    { 0, "json", NULL, "print JSON", CLI_FLAG, offsetof(struct version_args, json) },
+    CLI_OPTIONS_END,
+};
 
 static int run_version(struct cli *cli, int argc, char **argv)
 {
+    struct version_args args = { 0 };
     struct cli_operands operands;
 
-    if (cli_parse(cli, argc, argv, NULL, 0, 0, &operands) < 0)
+    if (cli_parse(cli, argc, argv, &args, 0, 0, &operands) < 0)
         return STATUS_USAGE;
     if (cli->help)
         return cli_help(cli);
+    if (args.json)
+        return print_json_pair(cli, "version", BERM_VERSION);
     printf("berm %s\n", BERM_VERSION);
     return flushed(cli);
 }
@@ -151,6 +161,6 @@ const struct verb verb_version = {
     .name = "version",
     .operands = "",
     .summary = "print berm's version",
-    .options = no_options,
+    .options = version_options,
     .run = run_version,
 };

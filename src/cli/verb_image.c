@@ -17,12 +17,14 @@ struct image_args {
 
 static const struct cli_option build_options[] = {
     { 'f', "recipe", "DIR", "directory of the recipe (default: Berm's own of that name)", CLI_TEXT, offsetof(struct image_args, recipe) },
+    { 0, "json", NULL, "print JSON", CLI_FLAG, offsetof(struct image_args, json) },
     { 'q', "quiet", NULL, "print the digest only", CLI_FLAG, offsetof(struct image_args, quiet) },
     IMAGES_OPTION,
     CLI_OPTIONS_END
 };
 
 static const struct cli_option import_options[] = {
+    { 0, "json", NULL, "print JSON", CLI_FLAG, offsetof(struct image_args, json) },
     { 'q', "quiet", NULL, "print the digest only", CLI_FLAG, offsetof(struct image_args, quiet) },
     IMAGES_OPTION,
     CLI_OPTIONS_END
@@ -36,6 +38,7 @@ static const struct cli_option ls_options[] = {
 };
 
 static const struct cli_option rm_options[] = {
+    { 0, "json", NULL, "print JSON", CLI_FLAG, offsetof(struct image_args, json) },
     IMAGES_OPTION,
     CLI_OPTIONS_END
 };
@@ -96,13 +99,34 @@ static int failed(struct cli *cli, const struct berm_error *err)
     return status;
 }
 
-static int print_made(struct cli *cli, const struct image *image, bool quiet)
+static void write_image(struct json_writer *w, const struct image *image)
+{
+    char created[25];
+
+    format_timestamp(image->created_ms, created);
+    json_object_begin(w);
+    json_pair_cstring(w, "name", image->name[0] ? image->name : NULL);
+    json_pair_cstring(w, "digest", image->digest);
+    json_pair_int(w, "sizeBytes", (int64_t)image->size_bytes);
+    json_pair_cstring(w, "createdAt", created);
+    json_object_end(w);
+}
+
+static int print_made(struct cli *cli, const struct image *image, const struct image_args *args)
 {
     char size[SIZE_TEXT_MAX];
+    struct json_writer w;
+    struct buf out;
 
-    printf("%s\n", image->digest);
-    if (!quiet && cli->terminal)
+    if (!args->quiet && cli->terminal)
         fprintf(stderr, "berm: image %s, %s\n", image->name, format_size(image->size_bytes, size));
+    if (args->json) {
+        buf_init(&out, 64 * 1024);
+        json_writer_init(&w, &out);
+        write_image(&w, image);
+        return print_json_written(cli, &w);
+    }
+    printf("%s\n", image->digest);
     return fflush(stdout) == 0 ? STATUS_OK : cli_fail(cli, "writing the output: %s", strerror(errno));
 }
 
@@ -132,7 +156,7 @@ static int run_build(struct cli *cli, int argc, char **argv)
     struct progress progress = { .cli = cli, .quiet = args.quiet };
     rc = image_build(images_dir(&args), name, recipe, &(struct image_progress){ report, &progress }, &image, &err);
     end_progress(&progress);
-    return rc < 0 ? failed(cli, &err) : print_made(cli, &image, args.quiet);
+    return rc < 0 ? failed(cli, &err) : print_made(cli, &image, &args);
 }
 
 const struct verb verb_image_build = {
@@ -174,7 +198,7 @@ static int run_import(struct cli *cli, int argc, char **argv)
         return failed(cli, &err);
     if (!args.quiet)
         tell_skipped(cli, &skipped);
-    return print_made(cli, &image, args.quiet);
+    return print_made(cli, &image, &args);
 }
 
 const struct verb verb_image_import = {
@@ -190,31 +214,17 @@ static int print_images_json(struct cli *cli, const struct image *images, size_t
 {
     struct json_writer w;
     struct buf out;
-    char *text;
-    int status;
 
     buf_init(&out, (size_t)16 << 20);
     json_writer_init(&w, &out);
     json_object_begin(&w);
     json_key(&w, "images");
     json_array_begin(&w);
-    for (size_t i = 0; i < count; i++) {
-        char created[25];
-        format_timestamp(images[i].created_ms, created);
-        json_object_begin(&w);
-        json_pair_cstring(&w, "name", images[i].name[0] ? images[i].name : NULL);
-        json_pair_cstring(&w, "digest", images[i].digest);
-        json_pair_int(&w, "sizeBytes", (int64_t)images[i].size_bytes);
-        json_pair_cstring(&w, "createdAt", created);
-        json_object_end(&w);
-    }
+    for (size_t i = 0; i < count; i++)
+        write_image(&w, &images[i]);
     json_array_end(&w);
     json_object_end(&w);
-    text = json_writer_finish(&w) == 0 ? buf_steal(&out, NULL) : NULL;
-    status = text ? print_json(cli, text) : cli_fail(cli, "out of memory");
-    free(text);
-    buf_free(&out);
-    return status;
+    return print_json_written(cli, &w);
 }
 
 static int print_images(struct cli *cli, const struct image *images, size_t count)
@@ -278,7 +288,9 @@ static int run_rm(struct cli *cli, int argc, char **argv)
         return STATUS_USAGE;
     if (cli->help)
         return cli_help(cli);
-    return image_remove(images_dir(&args), operands.items[0], &err) < 0 ? failed(cli, &err) : STATUS_OK;
+    if (image_remove(images_dir(&args), operands.items[0], &err) < 0)
+        return failed(cli, &err);
+    return args.json ? print_json_pair(cli, "removed", operands.items[0]) : STATUS_OK;
 }
 
 const struct verb verb_image_rm = {

@@ -10,14 +10,10 @@ static const struct cli_option key_options[] = {
     CLI_OPTIONS_END,
 };
 
-static const struct cli_option no_options[] = { CLI_OPTIONS_END };
-
 static int print_new_key(struct cli *cli, bool as_json, const char *id, const char *key)
 {
     struct json_writer w;
     struct buf out;
-    char *text;
-    int status;
 
     if (!as_json) {
         printf("%s\n", key);
@@ -31,11 +27,7 @@ static int print_new_key(struct cli *cli, bool as_json, const char *id, const ch
     json_pair_cstring(&w, "id", id);
     json_pair_cstring(&w, "key", key);
     json_object_end(&w);
-    text = json_writer_finish(&w) == 0 ? buf_steal(&out, NULL) : NULL;
-    status = text ? print_json(cli, text) : cli_fail(cli, "out of memory");
-    free(text);
-    buf_free(&out);
-    return status;
+    return print_json_written(cli, &w);
 }
 
 static int run_add(struct cli *cli, int argc, char **argv)
@@ -110,10 +102,11 @@ const struct verb verb_key_ls = {
 
 static int run_rm(struct cli *cli, int argc, char **argv)
 {
+    struct key_args args = { 0 };
     struct cli_operands operands;
     struct berm_problem problem;
 
-    if (cli_parse(cli, argc, argv, NULL, 1, 1, &operands) < 0)
+    if (cli_parse(cli, argc, argv, &args, 1, 1, &operands) < 0)
         return STATUS_USAGE;
     if (cli->help)
         return cli_help(cli);
@@ -121,13 +114,13 @@ static int run_rm(struct cli *cli, int argc, char **argv)
         return STATUS_FAILED;
     if (berm_key_delete(cli->client, operands.items[0], &problem) < 0)
         return cli_problem(cli, &problem);
-    return STATUS_OK;
+    return args.json ? print_json_pair(cli, "removed", operands.items[0]) : STATUS_OK;
 }
 
 const struct verb verb_key_rm = {
     .name = "key rm",
     .operands = "KEY-ID",
     .summary = "revoke an API key",
-    .options = no_options,
+    .options = key_options,
     .run = run_rm,
 };

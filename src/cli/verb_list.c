@@ -143,17 +143,25 @@ const struct verb verb_ls = {
 
 /* ---- inspect ---- */
 
-static const struct cli_option no_options[] = { CLI_OPTIONS_END };
+struct inspect_args {
+    bool json; /* it is what comes anyway */
+};
+
+static const struct cli_option inspect_options[] = {
+    { 0, "json", NULL, "print JSON, as without it", CLI_FLAG, offsetof(struct inspect_args, json) },
+    CLI_OPTIONS_END,
+};
 
 static int run_inspect(struct cli *cli, int argc, char **argv)
 {
+    struct inspect_args args = { 0 };
     struct berm_sandbox_list *found;
     struct cli_operands operands;
     struct berm_client *client;
     struct berm_problem problem;
     int status;
 
-    if (cli_parse(cli, argc, argv, NULL, 1, 1, &operands) < 0)
+    if (cli_parse(cli, argc, argv, &args, 1, 1, &operands) < 0)
         return STATUS_USAGE;
     if (cli->help)
         return cli_help(cli);
@@ -171,7 +179,7 @@ const struct verb verb_inspect = {
     .name = "inspect",
     .operands = "ID",
     .summary = "print all about a sandbox, as JSON",
-    .options = no_options,
+    .options = inspect_options,
     .run = run_inspect,
 };
 
@@ -229,23 +237,36 @@ const struct verb verb_logs = {
 /* ---- rm ---- */
 
 struct rm_args {
-    bool all;
+    bool all, json;
 };
 
 static const struct cli_option rm_options[] = {
     { 'a', "all", NULL, "remove every sandbox of the daemon", CLI_FLAG, offsetof(struct rm_args, all) },
+    { 0, "json", NULL, "print JSON", CLI_FLAG, offsetof(struct rm_args, json) },
     CLI_OPTIONS_END,
 };
 
-/* Removes one and says so by its id; a failure is told and leaves the others their turn. */
-static int remove_one(struct cli *cli, const char *id)
+/*
+ * Removes them and prints the id of each, or leaves the list with the removed ones; a failure is told and leaves
+ * the others their turn.
+ */
+static int remove_each(struct cli *cli, struct cli_list *ids, bool print)
 {
     struct berm_problem problem;
+    int status = STATUS_OK;
+    size_t removed = 0;
 
-    if (berm_sandbox_delete(cli->client, id, &problem) < 0)
-        return cli_problem(cli, &problem);
-    printf("%s\n", id);
-    return STATUS_OK;
+    for (size_t i = 0; i < ids->count; i++) {
+        if (berm_sandbox_delete(cli->client, ids->items[i], &problem) < 0) {
+            status = cli_problem(cli, &problem);
+            continue;
+        }
+        if (print)
+            printf("%s\n", ids->items[i]);
+        ids->items[removed++] = ids->items[i];
+    }
+    ids->count = removed;
+    return status;
 }
 
 static int take_names(struct cli *cli, const struct berm_sandbox_list *page, void *data)
@@ -257,31 +278,22 @@ static int take_names(struct cli *cli, const struct berm_sandbox_list *page, voi
         return cli_fail(cli, "out of memory");
     for (size_t i = 0; i < ids->count; i++)
         more[i] = ids->items[i];
-    for (size_t i = 0; i < page->count; i++)
+    for (size_t i = 0; i < page->count; i++) {
         more[ids->count + i] = arena_strdup(&cli->arena, str_from(page->items[i].id));
+        if (!more[ids->count + i])
+            return cli_fail(cli, "out of memory");
+    }
     ids->items = more;
     ids->count += page->count;
     return STATUS_OK;
-}
-
-/* All ids first: removing while paging would move the pages under us. */
-static int remove_all(struct cli *cli)
-{
-    struct cli_list ids = { 0 };
-    int status = each_page(cli, NULL, take_names, &ids);
-
-    for (size_t i = 0; i < ids.count; i++) {
-        int one = ids.items[i] ? remove_one(cli, ids.items[i]) : cli_fail(cli, "out of memory");
-        status = one != STATUS_OK ? one : status;
-    }
-    return status;
 }
 
 static int run_rm(struct cli *cli, int argc, char **argv)
 {
     struct rm_args args = { 0 };
     struct cli_operands operands;
-    int status = STATUS_OK;
+    struct cli_list ids;
+    int status = STATUS_OK, printed;
 
     if (cli_parse(cli, argc, argv, &args, 0, INT_MAX, &operands) < 0)
         return STATUS_USAGE;
@@ -291,13 +303,17 @@ static int run_rm(struct cli *cli, int argc, char **argv)
         return cli_usage(cli, args.all ? "either --all or ids" : "which sandbox?");
     if (!cli_client(cli))
         return STATUS_FAILED;
-    if (args.all)
-        return remove_all(cli);
-    for (int i = 0; i < operands.count; i++) {
-        int one = remove_one(cli, operands.items[i]);
-        status = one != STATUS_OK ? one : status;
-    }
-    return status;
+    ids = (struct cli_list){ (const char **)operands.items, (size_t)operands.count };
+    if (args.all) /* all ids first: removing while paging would move the pages under us */
+        status = each_page(cli, NULL, take_names, &ids);
+    if (status != STATUS_OK)
+        return status;
+    status = remove_each(cli, &ids, !args.json);
+    if (args.json)
+        printed = print_json_list(cli, "removed", &ids);
+    else
+        printed = fflush(stdout) == 0 ? STATUS_OK : cli_fail(cli, "writing the output: %s", strerror(errno));
+    return status == STATUS_OK ? printed : status;
 }
 
 const struct verb verb_rm = {

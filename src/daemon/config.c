@@ -3,6 +3,7 @@
 #include "base/sys.h"
 #include "daemon/config_options.h"
 #include "daemon/config_value.h"
+#include "net/server.h"
 
 #include <ctype.h>
 #include <fcntl.h>
@@ -303,6 +304,9 @@ static int check_together(const struct config *config, struct berm_error *err)
         return berm_fail_field(err, "docker_socket", "--docker-socket is not available in this version of bermd");
     if (config->listen.count == 0)
         return berm_fail_field(err, "listen", "server.listen is empty");
+    for (size_t i = 0; i < config->listen.count; i++)
+        if (tcp_check_address(config->listen.items[i], err) < 0)
+            return berm_error_wrap(err, "server.listen");
     return check_runtime(config->runtime, err);
 }
 
@@ -371,5 +375,8 @@ void config_help(FILE *out)
         fprintf(out, "  %-30s %s%s%s%s\n", name, option_table[i].doc, option_table[i].fallback ? " [" : "",
                 option_table[i].fallback ? option_table[i].fallback : "", option_table[i].fallback ? "]" : "");
     }
-    fputs("\nEvery flag is also a key of the file and a variable BERM_<SECTION>_<NAME>.\n", out);
+    fputs("\nEvery flag is also a key of the file and a variable: --pool-size is size in [pool], and "
+          "BERM_POOL_SIZE;\n"
+          "flags without a section's name belong to [server].\n",
+          out);
 }

@@ -27,7 +27,7 @@ const struct option_row option_table[] = {
     { "server", "max_body", OPTION_SIZE, AT(max_body), "64GiB", KIB, 16 * TIB, .doc = "largest request body that is passed on to a sandbox" },
     { "server", "max_file_put", OPTION_SIZE, AT(max_file_put), "32MiB", KIB, 16 * TIB, .doc = "largest file that one PUT writes; 32MiB is the bridge's" },
 
-    { "auth", "keys_file", OPTION_PATH, AT(keys_file), NULL, .doc = "API keys, one a line, plain or as sha256:<hex>; read again on SIGHUP" },
+    { "auth", "keys_file", OPTION_PATH, AT(keys_file), NULL, .doc = "API keys, one a line, plain or as sha256:<hex>; read again on SIGHUP, if server.user may" },
 
     { "sandbox", "image", OPTION_TEXT, AT(image), "base", .doc = "image of sandboxes that name none" },
     { "sandbox", "runtime", OPTION_TEXT, AT(runtime), "native", .doc = "native, or oci:<path of crun, runc, runsc>" },

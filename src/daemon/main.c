@@ -6,6 +6,7 @@
  */
 #include "base/fault.h"
 #include "base/log.h"
+#include "base/standard_fds.h"
 #include "base/sys.h"
 #include "daemon/adopt.h"
 #include "daemon/api/api.h"
@@ -39,7 +40,7 @@ static int open_listeners(struct program *program, struct berm_error *err)
     for (size_t i = 0; i < listen->count; i++) {
         program->listeners[i] = tcp_listen(listen->items[i], err);
         if (program->listeners[i] < 0)
-            return berm_error_wrap(err, "listen on %s", listen->items[i]);
+            return -1;
         program->listener_count++;
     }
     return 0;
@@ -341,6 +342,8 @@ int main(int argc, char **argv)
     struct berm_error err;
     int status = EXIT_SUCCESS;
 
+    if (open_standard_fds() < 0)
+        return EXIT_FAILURE;
     fault_setup();
     if (config_load(argc, argv, environ, config, &action, &err) < 0) {
         fprintf(stderr, "bermd: %s\n", err.message);

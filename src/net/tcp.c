@@ -75,6 +75,15 @@ static int listen_on(const struct address *address, bool any)
     return TAKE_FD(fd);
 }
 
+int tcp_check_address(const char *host_port, struct berm_error *err)
+{
+    struct address address;
+
+    if (parse_address(host_port, &address) < 0)
+        return berm_fail(err, BERM_E_INVALID_REQUEST, 0, "not a listening address (HOST:PORT): %.64s", host_port);
+    return 0;
+}
+
 int tcp_listen(const char *host_port, struct berm_error *err)
 {
     bool any = host_port[0] == '*';
