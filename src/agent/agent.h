@@ -8,9 +8,9 @@
 #pragma once
 
 #include "base/loop.h"
+#include "child.h"
 #include "env.h"
 #include "fifo.h"
-#include "process.h"
 #include "session.h"
 
 #define AGENT_PORT            3000
@@ -27,10 +27,10 @@ struct agent {
     char *workdir;       /* where commands start that name no directory */
     size_t output_limit; /* bytes that one command's collected output may take */
 
-    struct process_table processes;
+    struct child_table children;
     struct session_table sessions;
     struct fifo_dir fifos;
 
-    struct process *supervised; /* the command given on our command line, while it runs */
-    int exit_code;              /* of the agent, once the loop has been stopped */
+    struct child *supervised; /* the command given on our command line, while it runs */
+    int exit_code;            /* of the agent, once the loop has been stopped */
 };

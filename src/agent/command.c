@@ -70,44 +70,44 @@ static int make_command_file(struct str text)
 /* bash reads the descriptor before eval gets the text, and the command does not see it any more. */
 static const char *file_command(struct arena *arena)
 {
-    return arena_printf(arena, "\\builtin eval \"$(</proc/self/fd/%d)\" %d<&-", PROCESS_EXTRA_FD, PROCESS_EXTRA_FD);
+    return arena_printf(arena, "\\builtin eval \"$(</proc/self/fd/%d)\" %d<&-", CHILD_EXTRA_FD, CHILD_EXTRA_FD);
 }
 
 /* What every kind of start has in common. False without memory. */
-static bool fill_spec(struct request *rq, const struct bash_spec *bash, struct process_spec *spec)
+static bool fill_spec(struct request *rq, const struct bash_spec *bash, struct child_spec *spec)
 {
-    *spec = (struct process_spec)PROCESS_SPEC_INIT;
+    *spec = (struct child_spec)CHILD_SPEC_INIT;
     spec->envp = env_merge(&rq->arena, &rq->agent->env, bash->env);
     spec->cwd = command_directory(rq, bash->cwd);
     spec->fds[0] = bash->stdin_fd;
-    spec->fds[1] = spec->fds[2] = PROCESS_PIPE;
+    spec->fds[1] = spec->fds[2] = CHILD_PIPE;
     return spec->envp && spec->cwd;
 }
 
-struct process *command_spawn_argv(struct request *rq, char **argv, const struct bash_spec *bash, struct sink *sink,
-                                   const struct process_events *events, void *data, struct process_error *err)
+struct child *command_spawn_argv(struct request *rq, char **argv, const struct bash_spec *bash, struct sink *sink,
+                                 const struct child_events *events, void *data, struct child_error *err)
 {
-    struct process_spec spec;
+    struct child_spec spec;
 
-    *err = (struct process_error){ PROCESS_FAIL_RESOURCES, ENOMEM };
+    *err = (struct child_error){ CHILD_FAIL_RESOURCES, ENOMEM };
     if (!fill_spec(rq, bash, &spec))
         return NULL;
     spec.argv = argv;
     spec.file = simple_command_find(&rq->arena, argv[0], spec.envp);
     if (!spec.file) {
-        *err = (struct process_error){ PROCESS_FAIL_EXEC, ENOENT };
+        *err = (struct child_error){ CHILD_FAIL_EXEC, ENOENT };
         return NULL;
     }
     spec.envp = simple_command_env(&rq->arena, spec.envp, spec.cwd, spec.file);
-    return spec.envp ? process_spawn(rq->agent, &spec, sink, events, data, err) : NULL;
+    return spec.envp ? child_spawn(rq->agent, &spec, sink, events, data, err) : NULL;
 }
 
 /* NULL: it takes bash, or did not start; bash then says why in its own words. */
-static struct process *spawn_simple(struct request *rq, const struct bash_spec *bash, struct sink *sink,
-                                    const struct process_events *events, void *data)
+static struct child *spawn_simple(struct request *rq, const struct bash_spec *bash, struct sink *sink,
+                                  const struct child_events *events, void *data)
 {
     char **words = simple_command_split(&rq->arena, bash->text);
-    struct process_error err;
+    struct child_error err;
     char **envp;
 
     if (!words)
@@ -118,16 +118,16 @@ static struct process *spawn_simple(struct request *rq, const struct bash_spec *
     return command_spawn_argv(rq, words, bash, sink, events, data, &err);
 }
 
-static struct process *spawn_bash(struct request *rq, const struct bash_spec *bash, struct sink *sink,
-                                  const struct process_events *events, void *data, struct process_error *err)
+static struct child *spawn_bash(struct request *rq, const struct bash_spec *bash, struct sink *sink,
+                                const struct child_events *events, void *data, struct child_error *err)
 {
     _cleanup_close_ int file = -EBADF;
-    struct process_spec spec;
-    struct process *process;
+    struct child_spec spec;
+    struct child *child;
     const char *text;
     char *argv[4] = { (char *)"/bin/bash", (char *)"-c", NULL, NULL };
 
-    *err = (struct process_error){ PROCESS_FAIL_RESOURCES, ENOMEM };
+    *err = (struct child_error){ CHILD_FAIL_RESOURCES, ENOMEM };
     if (bash->text.n > ARGUMENT_MAX && (file = make_command_file(bash->text)) < 0) {
         err->errnum = errno;
         return NULL;
@@ -139,29 +139,29 @@ static struct process *spawn_bash(struct request *rq, const struct bash_spec *ba
     spec.file = argv[0];
     spec.argv = argv;
     spec.extra_fd = file;
-    process = process_spawn(rq->agent, &spec, sink, events, data, err);
-    if (process || err->where != PROCESS_FAIL_EXEC || err->errnum != ENOENT)
-        return process;
+    child = child_spawn(rq->agent, &spec, sink, events, data, err);
+    if (child || err->where != CHILD_FAIL_EXEC || err->errnum != ENOENT)
+        return child;
     spec.file = "bash"; /* not every image has it in /bin */
-    return process_spawn(rq->agent, &spec, sink, events, data, err);
+    return child_spawn(rq->agent, &spec, sink, events, data, err);
 }
 
-struct process *command_spawn(struct request *rq, const struct bash_spec *bash, struct sink *sink,
-                              const struct process_events *events, void *data, struct process_error *err)
+struct child *command_spawn(struct request *rq, const struct bash_spec *bash, struct sink *sink,
+                            const struct child_events *events, void *data, struct child_error *err)
 {
-    struct process *process = spawn_simple(rq, bash, sink, events, data);
+    struct child *child = spawn_simple(rq, bash, sink, events, data);
 
-    return process ? process : spawn_bash(rq, bash, sink, events, data, err);
+    return child ? child : spawn_bash(rq, bash, sink, events, data, err);
 }
 
-const char *command_spawn_failure(struct request *rq, const struct process_error *err, const char *cwd)
+const char *command_spawn_failure(struct request *rq, const struct child_error *err, const char *cwd)
 {
     const char *text;
 
-    if (err->where == PROCESS_FAIL_CWD)
-        text = arena_printf(&rq->arena, "%s '%s': %s", process_failure_text(err->where), command_directory(rq, cwd),
+    if (err->where == CHILD_FAIL_CWD)
+        text = arena_printf(&rq->arena, "%s '%s': %s", child_failure_text(err->where), command_directory(rq, cwd),
                             strerror(err->errnum));
     else
-        text = arena_printf(&rq->arena, "%s: %s", process_failure_text(err->where), strerror(err->errnum));
-    return text ? text : process_failure_text(err->where);
+        text = arena_printf(&rq->arena, "%s: %s", child_failure_text(err->where), strerror(err->errnum));
+    return text ? text : child_failure_text(err->where);
 }

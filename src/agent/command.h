@@ -3,7 +3,7 @@
  */
 #pragma once
 
-#include "process.h"
+#include "child.h"
 #include "request.h"
 
 /*
@@ -17,19 +17,19 @@ struct bash_spec {
     struct str text;
     const struct env *env; /* over the agent's; may be NULL */
     const char *cwd;       /* NULL: the default directory; a relative one starts there */
-    int stdin_fd;          /* a descriptor, PROCESS_NULL or PROCESS_PIPE */
+    int stdin_fd;          /* a descriptor, CHILD_NULL or CHILD_PIPE */
 };
 
 /* stdout and stderr go to the sink. NULL with *err. */
-struct process *command_spawn(struct request *rq, const struct bash_spec *spec, struct sink *sink,
-                              const struct process_events *events, void *data, struct process_error *err);
+struct child *command_spawn(struct request *rq, const struct bash_spec *spec, struct sink *sink,
+                            const struct child_events *events, void *data, struct child_error *err);
 
 /* The same for an argument vector whose program is executed as it is: PATH search, no shell. */
-struct process *command_spawn_argv(struct request *rq, char **argv, const struct bash_spec *spec, struct sink *sink,
-                                   const struct process_events *events, void *data, struct process_error *err);
+struct child *command_spawn_argv(struct request *rq, char **argv, const struct bash_spec *spec, struct sink *sink,
+                                 const struct child_events *events, void *data, struct child_error *err);
 
 /* The directory that `cwd` (may be NULL) means, in the request's arena; NULL without memory. */
 const char *command_directory(struct request *rq, const char *cwd);
 
 /* "cannot enter the working directory '/x': No such file or directory", in the request's arena. */
-const char *command_spawn_failure(struct request *rq, const struct process_error *err, const char *cwd);
+const char *command_spawn_failure(struct request *rq, const struct child_error *err, const char *cwd);

@@ -123,8 +123,8 @@ void exec_stream_finish(struct exec_stream *e, int exit_code)
 static void resume_output(struct exec_stream *e)
 {
     e->blocked = false;
-    if (e->process)
-        process_resume_output(e->process);
+    if (e->child)
+        child_resume_output(e->child);
     else
         shell_resume_output(&e->job);
 }
@@ -146,34 +146,34 @@ static void on_gone(struct request *rq, bool complete)
         return;
     }
     resume_output(e);
-    if (e->process && !e->keep_on_disconnect)
-        process_stop(e->process);
-    else if (e->process && !e->body_ended)
-        process_close_stdin(e->process);
+    if (e->child && !e->keep_on_disconnect)
+        child_stop(e->child);
+    else if (e->child && !e->body_ended)
+        child_close_stdin(e->child);
 }
 
 /* --- without a session --- */
 
-static void on_process_end(struct process *process, void *data)
+static void on_child_end(struct child *child, void *data)
 {
     struct exec_stream *e = data;
 
-    e->process = NULL;
-    if (process->timed_out)
+    e->child = NULL;
+    if (child->timed_out)
         exec_stream_put_timeout(e);
-    exec_stream_finish(e, process_exit_code(process));
+    exec_stream_finish(e, child_exit_code(child));
 }
 
-static void on_stdin_drain(struct process *process, void *data)
+static void on_stdin_drain(struct child *child, void *data)
 {
     struct exec_stream *e = data;
 
-    (void)process;
+    (void)child;
     if (e->rq->ex)
         http_body_resume(e->rq->ex);
 }
 
-static const struct process_events process_events = { .on_end = on_process_end, .on_stdin_drain = on_stdin_drain };
+static const struct child_events child_events = { .on_end = on_child_end, .on_stdin_drain = on_stdin_drain };
 
 static char **make_argv(struct exec_stream *e)
 {
@@ -209,42 +209,40 @@ out:
     return result;
 }
 
-static struct process *spawn(struct exec_stream *e, struct process_error *err)
+static struct child *spawn(struct exec_stream *e, struct child_error *err)
 {
-    struct bash_spec bash = { .env = &e->env,
-                              .cwd = e->cwd,
-                              .stdin_fd = e->with_stdin ? PROCESS_PIPE : PROCESS_NULL };
+    struct bash_spec bash = { .env = &e->env, .cwd = e->cwd, .stdin_fd = e->with_stdin ? CHILD_PIPE : CHILD_NULL };
     char **argv = e->argv ? make_argv(e) : NULL;
-    struct process *process;
+    struct child *child;
 
     if (argv) {
-        process = command_spawn_argv(e->rq, argv, &bash, &e->sink, &process_events, e, err);
-        if (process || err->where != PROCESS_FAIL_EXEC || err->errnum == ENOMEM)
-            return process;
+        child = command_spawn_argv(e->rq, argv, &bash, &e->sink, &child_events, e, err);
+        if (child || err->where != CHILD_FAIL_EXEC || err->errnum == ENOMEM)
+            return child;
         /* A shell's own command (which may take arguments that no program can), or nothing that can be executed:
          * bash knows the difference, and the exit code. */
     }
     bash.text = exec_stream_text(e);
     if (!bash.text.p)
         return NULL;
-    return command_spawn(e->rq, &bash, &e->sink, &process_events, e, err);
+    return command_spawn(e->rq, &bash, &e->sink, &child_events, e, err);
 }
 
 /* False: it could not be started and `e` is gone. */
-static bool start_process(struct exec_stream *e)
+static bool start_child(struct exec_stream *e)
 {
-    struct process_error err = { PROCESS_FAIL_RESOURCES, ENOMEM };
+    struct child_error err = { CHILD_FAIL_RESOURCES, ENOMEM };
 
-    e->process = spawn(e, &err);
-    if (!e->process) {
+    e->child = spawn(e, &err);
+    if (!e->child) {
         exec_stream_fail(e, command_spawn_failure(e->rq, &err, e->cwd));
         return false;
     }
-    e->process->limit_covers_streams = true;
-    e->process->grace_ms = GRACE_MS;
+    e->child->limit_covers_streams = true;
+    e->child->grace_ms = GRACE_MS;
     exec_stream_begin(e);
     if (e->timeout_ms >= 0)
-        process_set_time_limit(e->process, (uint64_t)e->timeout_ms);
+        child_set_time_limit(e->child, (uint64_t)e->timeout_ms);
     return true;
 }
 
@@ -315,7 +313,7 @@ static bool start(struct exec_stream *e, struct str text)
         return false;
     }
     if (!e->session_id)
-        return start_process(e);
+        return start_child(e);
     exec_stream_start_in_session(e);
     return false;
 }
@@ -324,7 +322,7 @@ static bool start(struct exec_stream *e, struct str text)
 
 static void feed_stdin(struct exec_stream *e, struct str piece)
 {
-    if (piece.n > 0 && e->process && !process_write(e->process, piece.p, piece.n) && e->rq->ex)
+    if (piece.n > 0 && e->child && !child_write(e->child, piece.p, piece.n) && e->rq->ex)
         http_body_pause(e->rq->ex);
 }
 
@@ -362,8 +360,8 @@ static void on_body_end(struct request *rq)
     e->body_ended = true;
     if (!e->decoded && !start(e, buf_str(&e->document)))
         return;
-    if (e->process)
-        process_close_stdin(e->process);
+    if (e->child)
+        child_close_stdin(e->child);
 }
 
 static bool has_stdin(const struct http_exchange *ex)

@@ -11,8 +11,8 @@
  */
 #pragma once
 
+#include "child.h"
 #include "env.h"
-#include "process.h"
 #include "procfs.h"
 #include "request.h"
 #include "session.h"
@@ -36,7 +36,7 @@ struct exec_stream {
     int64_t timeout_ms; /* < 0: none */
     bool keep_on_disconnect;
 
-    struct process *process; /* without a session */
+    struct child *child; /* without a session */
 
     struct session_op op; /* in a session */
     struct shell_job job;

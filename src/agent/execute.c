@@ -19,7 +19,7 @@ struct execution {
     int64_t timeout_ms; /* < 0: not given */
     struct collector collector;
 
-    struct process *process; /* sessionless */
+    struct child *child; /* sessionless */
 
     struct session_op op; /* in a session */
     struct shell_job job;
@@ -239,13 +239,13 @@ static void add_timeout_line(struct execution *e)
         e->collector.overflowed = true;
 }
 
-static void on_process_end(struct process *process, void *data)
+static void on_child_end(struct child *child, void *data)
 {
     struct execution *e = data;
 
-    if (process->timed_out && !e->collector.overflowed)
+    if (child->timed_out && !e->collector.overflowed)
         add_timeout_line(e);
-    reply_result(e, process_exit_code(process));
+    reply_result(e, child_exit_code(child));
     free_execution(e);
 }
 
@@ -254,25 +254,25 @@ static void on_overflow(struct collector *collector)
 {
     struct execution *e = container_of(collector, struct execution, collector);
 
-    if (e->process)
-        process_stop(e->process);
+    if (e->child)
+        child_stop(e->child);
 }
 
 static void start_sessionless(struct execution *e)
 {
-    static const struct process_events events = { .on_end = on_process_end };
-    struct bash_spec bash = { .text = e->command, .env = &e->env, .cwd = e->cwd, .stdin_fd = PROCESS_NULL };
-    struct process_error err;
+    static const struct child_events events = { .on_end = on_child_end };
+    struct bash_spec bash = { .text = e->command, .env = &e->env, .cwd = e->cwd, .stdin_fd = CHILD_NULL };
+    struct child_error err;
 
     e->collector.on_overflow = on_overflow;
-    e->process = command_spawn(e->rq, &bash, &e->collector.sink, &events, e, &err);
-    if (!e->process) {
+    e->child = command_spawn(e->rq, &bash, &e->collector.sink, &events, e, &err);
+    if (!e->child) {
         reply_failed(e, command_spawn_failure(e->rq, &err, e->cwd));
         free_execution(e);
         return;
     }
     if (e->timeout_ms >= 0)
-        process_set_time_limit(e->process, (uint64_t)e->timeout_ms);
+        child_set_time_limit(e->child, (uint64_t)e->timeout_ms);
 }
 
 /* --- decoding --- */

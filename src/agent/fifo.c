@@ -53,7 +53,7 @@ static int make_directory_in(struct fifo_dir *dir, const char *parent)
     if (rc < 0)
         return -1;
     snprintf(script, sizeof(script), "%s/" FIFO_DIR_SCRIPT, path);
-    snprintf(target, sizeof(target), "/proc/self/fd/%d", PROCESS_EXTRA_FD);
+    snprintf(target, sizeof(target), "/proc/self/fd/%d", CHILD_EXTRA_FD);
     if (symlink(target, script) < 0) {
         rmdir(path);
         return -1;

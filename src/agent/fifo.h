@@ -25,7 +25,7 @@ struct fifo_dir {
 };
 
 /*
- * In the directory there is a link of this name that leads every process to its own descriptor PROCESS_EXTRA_FD.
+ * In the directory there is a link of this name that leads every process to its own descriptor CHILD_EXTRA_FD.
  * A shell that is started there and told to run the script "bash" reads that, and calls itself by that name.
  */
 #define FIFO_DIR_SCRIPT "bash"

@@ -64,12 +64,12 @@ static int copy_in_child(void *arg)
     return 1;
 }
 
-static void on_child_end(struct process *process, void *data)
+static void on_child_end(struct child *child, void *data)
 {
     struct move *m = data;
     struct output *out = &m->output.outputs[STREAM_STDOUT];
 
-    if (process_exit_code(process) == 0) {
+    if (child_exit_code(child) == 0) {
         reply_moved(m->f);
     } else {
         const char *reason =
@@ -82,16 +82,16 @@ static void on_child_end(struct process *process, void *data)
 
 static void start_copy(struct move *m)
 {
-    static const struct process_events events = { .on_end = on_child_end };
-    struct process_spec spec = PROCESS_SPEC_INIT;
-    struct process_error err;
+    static const struct child_events events = { .on_end = on_child_end };
+    struct child_spec spec = CHILD_SPEC_INIT;
+    struct child_error err;
 
     collector_init(&m->output, 4096);
     spec.run = copy_in_child;
     spec.run_arg = m;
     spec.cwd_fd = m->f->cwd_fd;
-    spec.fds[1] = PROCESS_PIPE;
-    if (process_spawn(m->f->rq->agent, &spec, &m->output.sink, &events, m, &err))
+    spec.fds[1] = CHILD_PIPE;
+    if (child_spawn(m->f->rq->agent, &spec, &m->output.sink, &events, m, &err))
         return;
     reply_not_moved(m, strerror(err.errnum));
     finish(m);

@@ -74,12 +74,12 @@ static void finish(struct file_read *r)
 /* --- the type of a file whose name says nothing --- */
 
 /* "text/x-shellscript\n" and nothing else; file(1) also reports its troubles on stdout. */
-static const char *type_of_output(struct file_read *r, const struct process *process)
+static const char *type_of_output(struct file_read *r, const struct child *child)
 {
     struct output_chunk *chunk = r->type.outputs[STREAM_STDOUT].first;
     struct str text;
 
-    if (process_exit_code(process) != 0 || r->type.overflowed || !chunk)
+    if (child_exit_code(child) != 0 || r->type.overflowed || !chunk)
         return UNKNOWN_TYPE;
     text = (struct str){ chunk->bytes, chunk->len };
     while (text.n > 0 && (text.p[text.n - 1] == '\n' || text.p[text.n - 1] == ' '))
@@ -90,10 +90,10 @@ static const char *type_of_output(struct file_read *r, const struct process *pro
     return arena_strdup(&r->f->rq->arena, text);
 }
 
-static void on_file_end(struct process *process, void *data)
+static void on_file_end(struct child *child, void *data)
 {
     struct file_read *r = data;
-    const char *type = type_of_output(r, process);
+    const char *type = type_of_output(r, child);
 
     reply_content(r, type ? type : UNKNOWN_TYPE);
     finish(r);
@@ -101,25 +101,25 @@ static void on_file_end(struct process *process, void *data)
 
 static bool start_file_command(struct file_read *r)
 {
-    static const struct process_events events = { .on_end = on_file_end };
+    static const struct child_events events = { .on_end = on_file_end };
     const char *argv[] = { "file", "--mime-type", "-b", "--", r->f->path, NULL };
     struct agent *agent = r->f->rq->agent;
-    struct process_spec spec = PROCESS_SPEC_INIT;
-    struct process_error err;
-    struct process *process;
+    struct child_spec spec = CHILD_SPEC_INIT;
+    struct child_error err;
+    struct child *child;
 
     collector_init(&r->type, TYPE_MAX);
     spec.file = argv[0];
     spec.argv = (char *const *)(uintptr_t)argv;
     spec.envp = env_merge(&r->f->rq->arena, &agent->env, NULL);
     spec.cwd_fd = r->f->cwd_fd >= 0 ? r->f->cwd_fd : -1;
-    spec.fds[1] = PROCESS_PIPE;
+    spec.fds[1] = CHILD_PIPE;
     if (!spec.envp)
         return false;
-    process = process_spawn(agent, &spec, &r->type.sink, &events, r, &err);
-    if (!process)
+    child = child_spawn(agent, &spec, &r->type.sink, &events, r, &err);
+    if (!child)
         return false; /* an image without file(1) */
-    process_set_time_limit(process, FILE_TIME_MS);
+    child_set_time_limit(child, FILE_TIME_MS);
     return true;
 }
 

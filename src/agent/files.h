@@ -7,7 +7,7 @@
  */
 #pragma once
 
-#include "process.h"
+#include "child.h"
 #include "request.h"
 #include "session.h"
 

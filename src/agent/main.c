@@ -121,7 +121,7 @@ static void on_signal(struct loop *loop, const struct signalfd_siginfo *info, vo
 {
     (void)loop;
     if (info->ssi_signo == SIGCHLD)
-        process_reap(data);
+        child_reap(data);
     else
         stop_on(data, info);
 }
@@ -165,7 +165,7 @@ static int agent_init(struct agent *agent)
         return -1;
     agent->output_limit = output_limit();
     session_table_init(&agent->sessions);
-    if (process_table_init(agent) < 0)
+    if (child_table_init(agent) < 0)
         return -1;
     return watch_signals(agent);
 }
@@ -251,7 +251,7 @@ int main(int argc, char **argv)
         return 1;
     if (loop_run(agent.loop) < 0)
         return 1;
-    process_kill_all(&agent);
+    child_kill_all(&agent);
     fifo_dir_remove(&agent);
     return agent.exit_code;
 }

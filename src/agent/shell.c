@@ -29,7 +29,7 @@ struct shell_slot {
 
 struct shell {
     struct agent *agent;
-    struct process *process;
+    struct child *child;
     shell_exit_callback on_exit;
     void *data;
 
@@ -392,15 +392,15 @@ static void end_slot_without_shell(struct shell *shell, int exit_code)
     }
 }
 
-static void on_process_end(struct process *process, void *data)
+static void on_child_end(struct child *child, void *data)
 {
     struct shell *shell = data;
-    int exit_code = process_exit_code(process);
+    int exit_code = child_exit_code(child);
 
     /* Reports that it wrote before it died are results still. The pipe holds at most 64 KiB of them. */
     for (int i = 0; i < 64 && read_control(shell); i++)
         ;
-    shell->process = NULL;
+    shell->child = NULL;
     release_all(shell);
     shell->on_exit(shell, exit_code, shell->data);
     while (shell->head)
@@ -408,13 +408,13 @@ static void on_process_end(struct process *process, void *data)
     loop_defer(shell->agent->loop, &shell->free_later);
 }
 
-static const struct process_events shell_process_events = { .on_end = on_process_end };
+static const struct child_events shell_child_events = { .on_end = on_child_end };
 
 /* To the shell alone. Once it has been reaped its pid may mean somebody else. */
 static void signal_shell(struct shell *shell, int signo)
 {
-    if (shell->process && !shell->process->exited)
-        kill(shell->process->pid, signo);
+    if (shell->child && !shell->child->exited)
+        kill(shell->child->pid, signo);
 }
 
 void shell_kill(struct shell *shell)
@@ -436,7 +436,7 @@ void shell_stop(struct shell *shell)
 
 pid_t shell_pid(const struct shell *shell)
 {
-    return shell->process ? shell->process->pid : -1;
+    return shell->child ? shell->child->pid : -1;
 }
 
 int shell_open_cwd(const struct shell *shell)
@@ -461,11 +461,11 @@ static void make_marker(char out[MARKER_LETTERS + 1])
     out[MARKER_LETTERS] = '\0';
 }
 
-static int start_process(struct shell *shell, const struct env *env, int script_fd, struct berm_error *err)
+static int start_child(struct shell *shell, const struct env *env, int script_fd, struct berm_error *err)
 {
     static char *const argv[] = { (char *)"bash", (char *)"--norc", (char *)FIFO_DIR_SCRIPT, NULL };
-    struct process_spec spec = PROCESS_SPEC_INIT;
-    struct process_error failure;
+    struct child_spec spec = CHILD_SPEC_INIT;
+    struct child_error failure;
     struct arena arena;
     int control[2];
 
@@ -480,14 +480,14 @@ static int start_process(struct shell *shell, const struct env *env, int script_
     spec.cwd = shell->agent->fifos.path;
     spec.extra_fd = script_fd;
     spec.fds[1] = control[1];
-    failure = (struct process_error){ PROCESS_FAIL_RESOURCES, ENOMEM };
+    failure = (struct child_error){ CHILD_FAIL_RESOURCES, ENOMEM };
     if (spec.envp)
-        shell->process = process_spawn(shell->agent, &spec, NULL, &shell_process_events, shell, &failure);
+        shell->child = child_spawn(shell->agent, &spec, NULL, &shell_child_events, shell, &failure);
     arena_free(&arena);
     close(control[1]);
-    if (!shell->process)
+    if (!shell->child)
         return berm_fail(err, BERM_E_SYSTEM, failure.errnum, "cannot start bash: %s",
-                         process_failure_text(failure.where));
+                         child_failure_text(failure.where));
     return 0;
 }
 
@@ -501,7 +501,7 @@ static int write_start(struct shell *shell, const char *directory, struct berm_e
     slot_append(shell, slot);
     shell->start_directory = strdup(directory);
     if (!shell->start_directory ||
-        shell_script_write_start(&shell->backlog, PROCESS_EXTRA_FD, directory, shell->marker) < 0)
+        shell_script_write_start(&shell->backlog, CHILD_EXTRA_FD, directory, shell->marker) < 0)
         return berm_fail(err, BERM_E_SYSTEM, ENOMEM, "cannot start the shell");
     return flush_backlog(shell) < 0 ? berm_fail(err, BERM_E_SYSTEM, errno, "cannot write to the shell") : 0;
 }
@@ -520,7 +520,7 @@ static int start(struct shell *shell, const struct env *env, const char *directo
     fcntl(shell->script_fd, F_SETFL, O_NONBLOCK);
     if (write_start(shell, directory, err) < 0)
         return -1;
-    return start_process(shell, env, script_fd, err);
+    return start_child(shell, env, script_fd, err);
 }
 
 static void free_unstarted(struct shell *shell)

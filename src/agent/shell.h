@@ -14,8 +14,8 @@
 
 #include "base/buf.h"
 #include "base/error.h"
+#include "child.h"
 #include "env.h"
-#include "process.h"
 #include "sink.h"
 
 struct agent;

@@ -6,10 +6,10 @@
 #include <fcntl.h>
 #include <signal.h>
 
-static void on_end(struct process *process, void *data)
+static void on_end(struct child *child, void *data)
 {
     struct agent *agent = data;
-    int code = process_exit_code(process);
+    int code = child_exit_code(child);
 
     agent->supervised = NULL;
     if (code == 0) {
@@ -23,39 +23,39 @@ static void on_end(struct process *process, void *data)
 
 int supervisor_start(struct agent *agent, char *const *argv)
 {
-    static const struct process_events events = { .on_end = on_end };
+    static const struct child_events events = { .on_end = on_end };
     const char *raw = env_get(&agent->env, "SANDBOX_RAW_CHILD_STDIO");
-    struct process_spec spec = PROCESS_SPEC_INIT;
-    struct process_error err = { PROCESS_FAIL_RESOURCES, ENOMEM };
+    struct child_spec spec = CHILD_SPEC_INIT;
+    struct child_error err = { CHILD_FAIL_RESOURCES, ENOMEM };
     struct env none = { 0 };
     struct arena arena;
 
     arena_init(&arena, SIZE_MAX);
     spec.file = argv[0];
     spec.argv = argv;
-    spec.fds[0] = raw && strcmp(raw, "1") == 0 ? STDIN_FILENO : PROCESS_PIPE;
+    spec.fds[0] = raw && strcmp(raw, "1") == 0 ? STDIN_FILENO : CHILD_PIPE;
     spec.fds[1] = STDOUT_FILENO;
     spec.fds[2] = STDERR_FILENO;
     if (env_set(&agent->env, STR("SANDBOX_STARTED"), STR("true")) == 0)
         spec.envp = env_merge(&arena, &agent->env, &none);
     if (spec.envp)
-        agent->supervised = process_spawn(agent, &spec, NULL, &events, agent, &err);
+        agent->supervised = child_spawn(agent, &spec, NULL, &events, agent, &err);
     arena_free(&arena);
     if (agent->supervised)
         return 0;
-    log_error("command_not_started", "command", argv[0], "reason", process_failure_text(err.where), "error",
+    log_error("command_not_started", "command", argv[0], "reason", child_failure_text(err.where), "error",
               strerror(err.errnum));
     return -1;
 }
 
-static void ignore_end(struct process *process, void *data)
+static void ignore_end(struct child *child, void *data)
 {
-    (void)process, (void)data;
+    (void)child, (void)data;
 }
 
 void supervisor_forward(struct agent *agent, int signo)
 {
-    static const struct process_events ignored = { .on_end = ignore_end };
+    static const struct child_events ignored = { .on_end = ignore_end };
 
     if (!agent->supervised)
         return;

@@ -1,11 +1,11 @@
 /*
- * process_start.c - from a process_spec to a pid.
+ * child_start.c - from a child_spec to a pid.
  *
  * The child of clone(CLONE_VM | CLONE_VFORK) shares our memory while we are suspended: it must not return, allocate
  * or touch anything but its own stack and `struct start`. All signals stay blocked in it until just before execve,
  * so that no handler runs there.
  */
-#include "process_start.h"
+#include "child_start.h"
 
 #include <fcntl.h>
 #include <limits.h>
@@ -16,7 +16,7 @@
 #define CHILD_STACK ((size_t)16 * 1024)
 
 struct start {
-    const struct process_spec *spec;
+    const struct child_spec *spec;
     const int *fds;
     const struct rlimit *nofile;
     const char *path_list; /* the child's PATH */
@@ -34,7 +34,7 @@ static const char *find_path(char *const *envp)
     return default_path;
 }
 
-static int give_up(struct start *start, enum process_failure where)
+static int give_up(struct start *start, enum child_failure where)
 {
     start->where = (int)where;
     start->errnum = errno;
@@ -42,7 +42,7 @@ static int give_up(struct start *start, enum process_failure where)
 }
 
 /* execvp(3) with the child's own PATH. Returns only on failure, with the errno that says most. */
-static void exec_search(const struct process_spec *spec, const char *list)
+static void exec_search(const struct child_spec *spec, const char *list)
 {
     char candidate[PATH_MAX];
     size_t name_len = strlen(spec->file);
@@ -74,9 +74,9 @@ static int move_fds(const struct start *start)
     for (int i = 0; i < 3; i++)
         if (dup2(start->fds[i], i) < 0)
             return -1;
-    if (start->spec->extra_fd == PROCESS_EXTRA_FD) /* dup2(2) would leave it close-on-exec */
-        return fcntl(PROCESS_EXTRA_FD, F_SETFD, 0);
-    return start->spec->extra_fd >= 0 && dup2(start->spec->extra_fd, PROCESS_EXTRA_FD) < 0 ? -1 : 0;
+    if (start->spec->extra_fd == CHILD_EXTRA_FD) /* dup2(2) would leave it close-on-exec */
+        return fcntl(CHILD_EXTRA_FD, F_SETFD, 0);
+    return start->spec->extra_fd >= 0 && dup2(start->spec->extra_fd, CHILD_EXTRA_FD) < 0 ? -1 : 0;
 }
 
 static void reset_signals(void)
@@ -92,13 +92,13 @@ static void reset_signals(void)
 static int child_main(void *arg)
 {
     struct start *start = arg;
-    const struct process_spec *spec = start->spec;
+    const struct child_spec *spec = start->spec;
 
     setsid();
     if (move_fds(start) < 0)
-        return give_up(start, PROCESS_FAIL_RESOURCES);
+        return give_up(start, CHILD_FAIL_RESOURCES);
     if (spec->cwd ? chdir(spec->cwd) < 0 : spec->cwd_fd >= 0 && fchdir(spec->cwd_fd) < 0)
-        return give_up(start, PROCESS_FAIL_CWD);
+        return give_up(start, CHILD_FAIL_CWD);
     if (start->nofile)
         setrlimit(RLIMIT_NOFILE, start->nofile);
     reset_signals();
@@ -106,7 +106,7 @@ static int child_main(void *arg)
         execve(spec->file, spec->argv, spec->envp);
     else
         exec_search(spec, start->path_list);
-    return give_up(start, PROCESS_FAIL_EXEC);
+    return give_up(start, CHILD_FAIL_EXEC);
 }
 
 static pid_t start_by_vfork(struct start *start)
@@ -132,8 +132,8 @@ static pid_t start_by_fork(struct start *start)
     _exit(start->spec->run(start->spec->run_arg));
 }
 
-pid_t process_start(const struct process_spec *spec, const int fds[3], const struct rlimit *nofile,
-                    struct process_error *err)
+pid_t child_start(const struct child_spec *spec, const int fds[3], const struct rlimit *nofile,
+                  struct child_error *err)
 {
     struct start start = { .spec = spec, .fds = fds, .nofile = nofile };
     sigset_t all, before;
@@ -150,6 +150,6 @@ pid_t process_start(const struct process_spec *spec, const int fds[3], const str
     if (start.errnum == 0)
         return pid;
     /* A child that could not exec is a zombie by now; the reaper meets its pid without knowing it. */
-    *err = (struct process_error){ (enum process_failure)start.where, start.errnum };
+    *err = (struct child_error){ (enum child_failure)start.where, start.errnum };
     return -1;
 }

@@ -1,5 +1,5 @@
 /*
- * process.h - the child processes of the agent: one kind underneath everything that runs in the sandbox (session
+ * child.h - the child processes of the agent: one kind underneath everything that runs in the sandbox (session
  * shells, sessionless commands, file(1), the command of the supervisor mode).
  *
  * Theory of operation. The agent reaps centrally: on SIGCHLD it calls waitpid(-1) until nothing is left, hands the
@@ -26,48 +26,48 @@
 #include <sys/types.h>
 
 struct agent;
-struct process;
+struct child;
 
-/* Values of process_spec.fds other than a descriptor. */
-enum { PROCESS_NULL = -1, /* /dev/null */ PROCESS_PIPE = -2 /* stdin: process_write(); the others: the sink */ };
+/* Values of child_spec.fds other than a descriptor. */
+enum { CHILD_NULL = -1, /* /dev/null */ CHILD_PIPE = -2 /* stdin: child_write(); the others: the sink */ };
 
 /* An extra descriptor of a child appears at this number. */
-#define PROCESS_EXTRA_FD 60 /* below 64, the least limit of open files that a sandbox can have */
+#define CHILD_EXTRA_FD 60 /* below 64, the least limit of open files that a sandbox can have */
 
-struct process_spec {
+struct child_spec {
     const char *file; /* without '/': searched in the PATH of `envp` */
     char *const *argv;
     char *const *envp;
     const char *cwd;       /* NULL: see cwd_fd */
     int cwd_fd;            /* -1: the agent's own directory */
     int fds[3];            /* stdin, stdout, stderr */
-    int extra_fd;          /* put at PROCESS_EXTRA_FD; -1: none */
+    int extra_fd;          /* put at CHILD_EXTRA_FD; -1: none */
     int (*run)(void *arg); /* instead of file, argv, envp: a forked copy of the agent runs this (with nothing but
                               fds open, in cwd_fd) and exits with its result */
     void *run_arg;
 };
 
-#define PROCESS_SPEC_INIT                                                                                          \
+#define CHILD_SPEC_INIT                                                                                            \
     {                                                                                                              \
-        .cwd_fd = -1, .fds = { PROCESS_NULL, PROCESS_NULL, PROCESS_NULL }, .extra_fd = -1                          \
+        .cwd_fd = -1, .fds = { CHILD_NULL, CHILD_NULL, CHILD_NULL }, .extra_fd = -1                                \
     }
 
-enum process_failure { PROCESS_FAIL_RESOURCES, PROCESS_FAIL_CWD, PROCESS_FAIL_EXEC };
+enum child_failure { CHILD_FAIL_RESOURCES, CHILD_FAIL_CWD, CHILD_FAIL_EXEC };
 
-struct process_error {
-    enum process_failure where;
+struct child_error {
+    enum child_failure where;
     int errnum;
 };
 
-struct process_events {
-    /* Once, last, never from inside process_spawn(). The process is gone when it returns. */
-    void (*on_end)(struct process *process, void *data);
-    /* What process_write() held back has been written; may be NULL. */
-    void (*on_stdin_drain)(struct process *process, void *data);
+struct child_events {
+    /* Once, last, never from inside child_spawn(). The process is gone when it returns. */
+    void (*on_end)(struct child *child, void *data);
+    /* What child_write() held back has been written; may be NULL. */
+    void (*on_stdin_drain)(struct child *child, void *data);
 };
 
-struct process {
-    struct process *next; /* in its bucket */
+struct child {
+    struct child *next; /* in its bucket */
     struct agent *agent;
     pid_t pid;
     bool exited;
@@ -84,47 +84,47 @@ struct process {
     uint32_t grace_ms;  /* between SIGTERM and SIGKILL; 5 s unless changed after the start */
     uint8_t kill_stage; /* 0: running; then TERM, KILL, and streams dropped */
     struct loop_deferred free_later;
-    const struct process_events *events;
+    const struct child_events *events;
     void *data;
 };
 
-#define PROCESS_BUCKETS 64
+#define CHILD_BUCKETS 64
 
-struct process_table {
-    struct process *buckets[PROCESS_BUCKETS];
+struct child_table {
+    struct child *buckets[CHILD_BUCKETS];
     int null_fd;
     size_t count;
     bool nofile_raised; /* the agent takes more descriptors than its children are given */
     struct rlimit nofile;
 };
 
-int process_table_init(struct agent *agent);
+int child_table_init(struct agent *agent);
 
 /* NULL with *err. `sink` takes stdout and stderr where they are pipes; it must live until on_end. */
-struct process *process_spawn(struct agent *agent, const struct process_spec *spec, struct sink *sink,
-                              const struct process_events *events, void *data, struct process_error *err);
+struct child *child_spawn(struct agent *agent, const struct child_spec *spec, struct sink *sink,
+                          const struct child_events *events, void *data, struct child_error *err);
 
 /* Starts the clock. 0 is "at once". */
-void process_set_time_limit(struct process *process, uint64_t ms);
+void child_set_time_limit(struct child *child, uint64_t ms);
 /* Begins with the steps that the time limit takes, now; timed_out stays as it is. */
-void process_stop(struct process *process);
+void child_stop(struct child *child);
 /* To the whole group. Safe after the leader has been reaped: a group that is not ours any more gets nothing. */
-void process_signal_group(const struct process *process, int signo);
+void child_signal_group(const struct child *child, int signo);
 /* The sink can take more. */
-void process_resume_output(struct process *process);
+void child_resume_output(struct child *child);
 
 /* Queues bytes for stdin (a pipe): false when they are not all written, on_stdin_drain follows. */
-bool process_write(struct process *process, const void *p, size_t n);
-void process_close_stdin(struct process *process); /* after what is queued */
+bool child_write(struct child *child, const void *p, size_t n);
+void child_close_stdin(struct child *child); /* after what is queued */
 
 /* As a shell would tell it: the exit code, 128 + signal, or 124 after the time limit. */
-int process_exit_code(const struct process *process);
-int process_status_to_code(int wait_status);
+int child_exit_code(const struct child *child);
+int child_status_to_code(int wait_status);
 
 /* Collects every child that has exited. */
-void process_reap(struct agent *agent);
+void child_reap(struct agent *agent);
 /* SIGKILL to every group; for the agent's own end. */
-void process_kill_all(struct agent *agent);
+void child_kill_all(struct agent *agent);
 
 /* "permission denied: ..." for people: what was wrong with the start. */
-const char *process_failure_text(enum process_failure where);
+const char *child_failure_text(enum child_failure where);

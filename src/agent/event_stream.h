@@ -1,0 +1,40 @@
+/*
+ * event_stream.h - an answer of server-sent events in the form of the upstream control server: each event is one
+ * line "data: {...}", its kind the JSON member "type". Used by every route of /api/ that streams.
+ *
+ * Theory of operation. The stream holds its request. Whoever feeds it stops when `blocked` is set (the client does
+ * not read) and goes on when on_drain comes; events sent all the same are queued, so that a terminal event is never
+ * lost. A stream that has been silent for 15 s gets a comment line, which every parser of such streams skips. When
+ * the client goes away on_gone comes, once; what was sent after that is dropped. Nothing of this ends what the
+ * stream tells about.
+ */
+#pragma once
+
+#include "base/loop.h"
+#include "request.h"
+
+struct event_stream {
+    struct request *rq; /* NULL when not open */
+    bool blocked;
+    bool spoke; /* since the last look of the keep-alive */
+    struct loop_timer keep_alive;
+    struct reply event;                            /* the one being written */
+    void (*on_drain)(struct event_stream *stream); /* may be NULL */
+    void (*on_gone)(struct event_stream *stream);  /* may be NULL; not after event_stream_end() */
+};
+
+/* Sends the head of the answer and takes the request's callbacks and its `data` over. Set the callbacks before. */
+void event_stream_begin(struct event_stream *stream, struct request *rq);
+
+/* {"type":"<type>", and the caller's members up to event_stream_send(). Valid on a stream whose client is gone,
+ * too. */
+struct json_writer *event_stream_event(struct event_stream *stream, const char *type);
+/* Ends and sends the event. Without memory the connection is cut: a hole must not look like none. */
+void event_stream_send(struct event_stream *stream);
+/* The same with the member "timestamp" at the end. */
+void event_stream_send_stamped(struct event_stream *stream);
+
+/* Ends the answer and releases the request. Idempotent; also closes a stream whose client is gone. */
+void event_stream_end(struct event_stream *stream);
+/* Whether there is anybody to write to. */
+bool event_stream_open(const struct event_stream *stream);
