@@ -33,6 +33,16 @@ int instance_set_limits(struct daemon *daemon, uint64_t key, const struct spawn_
     return spawn_link_send(daemon->spawn, &request, done, data, err);
 }
 
+int instance_socket(struct daemon *daemon, uint64_t key, int family, int type, spawn_done done, void *data,
+                    struct berm_error *err)
+{
+    struct spawn_request request = { .op = SPAWN_OP_SOCKET, .key = key };
+
+    request.socket.family = (uint32_t)family;
+    request.socket.type = (uint32_t)type;
+    return spawn_link_send(daemon->spawn, &request, done, data, err);
+}
+
 /* What berm-spawn could not do now is found at the next adoption: nothing claims the key any more. */
 static void on_destroyed(const struct spawn_reply *reply, const struct berm_error *err, void *data)
 {

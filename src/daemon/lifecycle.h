@@ -71,5 +71,8 @@ int instance_create(struct daemon *daemon, uint64_t key, const uint8_t digest[32
                     const struct spawn_limits *limits, spawn_done done, void *data, struct berm_error *err);
 int instance_set_limits(struct daemon *daemon, uint64_t key, const struct spawn_limits *limits, spawn_done done,
                         void *data, struct berm_error *err);
+/* A socket made inside the network namespace of an instance: `done` takes it with spawn_link_take_fd(). */
+int instance_socket(struct daemon *daemon, uint64_t key, int family, int type, spawn_done done, void *data,
+                    struct berm_error *err);
 /* "pool error: failed to start the sandbox: <why>", or image_not_found. */
 void instance_start_error(const struct berm_error *cause, struct berm_error *err);

@@ -32,6 +32,7 @@ struct spawn_link {
     struct spawn_link_events events;
     uint32_t timeout_ms;
     bool lost;
+    int passed_fd;    /* of the message that is being looked at, or -EBADF */
     struct buf queue; /* whole requests that the socket had no room for */
 
     struct pending **slots; /* stable addresses: they are list nodes */
@@ -205,13 +206,14 @@ static void receive(struct spawn_link *link)
 
         if (n < 0 && (errno == EAGAIN || errno == EINTR))
             return;
-        for (size_t f = 0; n >= 0 && f < nfds; f++)
-            close_fd(&fds[f]); /* no request of ours asks for a descriptor */
-        if (n != (ssize_t)sizeof(reply) || reply.version != SPAWN_WIRE_VERSION) {
+        for (size_t f = 1; n >= 0 && f < nfds; f++)
+            close_fd(&fds[f]); /* no reply has more than one */
+        link->passed_fd = n >= 0 && nfds > 0 ? fds[0] : -EBADF;
+        if (n == (ssize_t)sizeof(reply) && reply.version == SPAWN_WIRE_VERSION)
+            take_reply(link, &reply);
+        else
             lose(link);
-            return;
-        }
-        take_reply(link, &reply);
+        close_fd(&link->passed_fd);
     }
 }
 
@@ -285,6 +287,11 @@ void spawn_link_forget(struct spawn_link *link, const void *data)
             link->slots[i]->done = NULL;
 }
 
+int spawn_link_take_fd(struct spawn_link *link)
+{
+    return TAKE_FD(link->passed_fd);
+}
+
 bool spawn_link_alive(const struct spawn_link *link)
 {
     return !link->lost;
@@ -303,6 +310,7 @@ struct spawn_link *spawn_link_new(struct loop *loop, int fd, uint32_t timeout_ms
     link->events = *events;
     link->timeout_ms = timeout_ms;
     link->first_free = NO_SLOT;
+    link->passed_fd = -EBADF;
     list_init(&link->pending);
     buf_init(&link->queue, QUEUE_MAX_BYTES);
     loop_timer_init(&link->timer, on_timer);

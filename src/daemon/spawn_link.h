@@ -14,7 +14,7 @@
 
 struct spawn_link;
 
-/* `reply` is NULL when `err->code` is not BERM_OK and no reply came. Descriptors are the callback's to take. */
+/* `reply` is NULL when `err->code` is not BERM_OK and no reply came. */
 typedef void (*spawn_done)(const struct spawn_reply *reply, const struct berm_error *err, void *data);
 
 struct spawn_link_events {
@@ -36,6 +36,9 @@ void spawn_link_free(struct spawn_link *link); /* pending callbacks do not come 
  */
 int spawn_link_send(struct spawn_link *link, struct spawn_request *request, spawn_done done, void *data,
                     struct berm_error *err);
+/* Inside a spawn_done: the descriptor that came with the reply, now the caller's, or -EBADF. What is not taken is
+ * closed. */
+int spawn_link_take_fd(struct spawn_link *link);
 /* The callbacks with this `data` will not come. */
 void spawn_link_forget(struct spawn_link *link, const void *data);
 bool spawn_link_alive(const struct spawn_link *link);

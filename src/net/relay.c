@@ -1,0 +1,206 @@
+#include "relay.h"
+
+#include "base/sys.h"
+#include "scratch.h"
+
+#define TURNS 8 /* scratch fills that one event may move: others wait meanwhile */
+
+_Static_assert(NET_SCRATCH <= RELAY_BUFFER, "what one read brings must fit");
+
+struct relay_side {
+    struct loop_io io;
+    struct relay *relay;
+    struct buf out;   /* for this socket, not written yet */
+    uint64_t written; /* to this socket */
+    bool ended;       /* it sends no more */
+    bool shut;        /* it knows that nothing more comes */
+    bool broken;      /* neither matters any more */
+};
+
+struct relay {
+    struct loop *loop;
+    struct relay_side sides[2];
+    void (*on_end)(void *data);
+    void *data;
+};
+
+static void on_io(struct loop_io *io, uint32_t events);
+
+static struct relay_side *other(struct relay_side *side)
+{
+    return &side->relay->sides[side == &side->relay->sides[0]];
+}
+
+void relay_free(struct relay *relay)
+{
+    if (!relay)
+        return;
+    for (size_t i = 0; i < ARRAY_SIZE(relay->sides); i++) {
+        struct relay_side *side = &relay->sides[i];
+        int fd = side->io.fd;
+
+        loop_io_remove(relay->loop, &side->io);
+        close_fd(&fd);
+        buf_free(&side->out);
+    }
+    free(relay);
+}
+
+/* Nothing goes to or comes from it any more. What it sent before may still have to be delivered. */
+static void fail(struct relay_side *side)
+{
+    side->broken = side->ended = side->shut = true;
+    buf_free(&side->out);
+}
+
+/* How much the socket takes now. */
+static size_t put(struct relay_side *side, struct str bytes)
+{
+    size_t done = 0;
+
+    while (done < bytes.n) {
+        ssize_t n = send(side->io.fd, bytes.p + done, bytes.n - done, MSG_NOSIGNAL | MSG_DONTWAIT);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0 && errno != EAGAIN)
+            fail(side);
+        if (n < 0)
+            break;
+        done += (size_t)n;
+    }
+    side->written += done;
+    return done;
+}
+
+static void flush(struct relay_side *side)
+{
+    if (side->out.len == 0)
+        return;
+    size_t done = put(side, buf_str(&side->out));
+
+    if (!side->broken)
+        buf_consume(&side->out, done);
+    buf_release_if_empty(&side->out);
+}
+
+static void pass(struct relay_side *to, struct str bytes)
+{
+    size_t done = put(to, bytes);
+
+    if (!to->broken && buf_append(&to->out, bytes.p + done, bytes.n - done) < 0)
+        fail(to);
+}
+
+/* Moves what `from` has sent, as long as its peer takes it. */
+static void pull(struct relay_side *from)
+{
+    struct relay_side *to = other(from);
+
+    for (int i = 0; i < TURNS && !from->ended && !to->broken && to->out.len == 0; i++) {
+        ssize_t n = recv(from->io.fd, net_scratch, NET_SCRATCH, MSG_DONTWAIT);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0 && errno != EAGAIN)
+            fail(from);
+        else if (n == 0)
+            from->ended = true;
+        else if (n > 0)
+            pass(to, (struct str){ net_scratch, (size_t)n });
+        if (n < (ssize_t)NET_SCRATCH)
+            return;
+    }
+}
+
+/* One that waits for nothing is taken out: hang-ups are reported whatever one asks for, again and again. */
+static int watch(struct relay_side *side, uint32_t events)
+{
+    struct loop *loop = side->relay->loop;
+
+    if (events == 0) {
+        loop_io_remove(loop, &side->io);
+        return 0;
+    }
+    return loop_io_active(&side->io) ? loop_io_modify(loop, &side->io, events)
+                                     : loop_io_add(loop, &side->io, side->io.fd, events, on_io);
+}
+
+/* Passes ends on and waits for the right events. True: there is nothing left to do. */
+static bool settle(struct relay *relay)
+{
+    bool over = true;
+
+    for (size_t i = 0; i < ARRAY_SIZE(relay->sides); i++) {
+        struct relay_side *side = &relay->sides[i], *peer = other(side);
+        uint32_t events = side->out.len > 0 ? EPOLLOUT : 0;
+
+        if (peer->ended && side->out.len == 0 && !side->shut) {
+            shutdown(side->io.fd, SHUT_WR);
+            side->shut = true;
+        }
+        if (!side->ended && !peer->broken && peer->out.len == 0)
+            events |= EPOLLIN;
+        over &= side->shut;
+        if (watch(side, events) < 0)
+            return true;
+    }
+    return over || (relay->sides[0].broken && relay->sides[1].broken);
+}
+
+static void end(struct relay *relay)
+{
+    void (*on_end)(void *) = relay->on_end;
+    void *data = relay->data;
+
+    relay_free(relay);
+    if (on_end)
+        on_end(data);
+}
+
+static void on_io(struct loop_io *io, uint32_t events)
+{
+    struct relay_side *side = container_of(io, struct relay_side, io);
+    struct relay *relay = side->relay;
+
+    (void)events; /* errors show in what the calls return, after the bytes that came before them */
+    flush(side);
+    pull(other(side));
+    pull(side);
+    if (settle(relay))
+        end(relay);
+}
+
+struct relay *relay_start(struct loop *loop, int a, int b, struct str to_b, void (*on_end)(void *data), void *data)
+{
+    struct relay *relay = calloc(1, sizeof(*relay));
+    int fds[] = { a, b };
+
+    if (!relay) {
+        close(a);
+        close(b);
+        errno = ENOMEM;
+        return NULL;
+    }
+    relay->loop = loop;
+    relay->on_end = on_end;
+    relay->data = data;
+    for (size_t i = 0; i < ARRAY_SIZE(fds); i++) {
+        relay->sides[i].relay = relay;
+        relay->sides[i].io.fd = fds[i];
+        buf_init(&relay->sides[i].out, RELAY_BUFFER);
+    }
+    /* An end or an error is left for the loop to report. */
+    if (buf_append_str(&relay->sides[1].out, to_b) == 0 &&
+        loop_io_add(loop, &relay->sides[0].io, a, to_b.n ? 0 : EPOLLIN, on_io) == 0 &&
+        loop_io_add(loop, &relay->sides[1].io, b, EPOLLIN | (to_b.n ? EPOLLOUT : 0), on_io) == 0)
+        return relay;
+    relay_free(relay);
+    return NULL;
+}
+
+void relay_counts(const struct relay *relay, uint64_t *ret_to_b, uint64_t *ret_to_a)
+{
+    *ret_to_b = relay->sides[1].written;
+    *ret_to_a = relay->sides[0].written;
+}
