@@ -135,14 +135,15 @@ static int mount_lower(const struct rootfs_plan *plan)
 /*
  * Mounted as host root, so it keeps its own marks in trusted.* attributes, which nobody inside can set.
  * redirect_dir makes renaming a directory of the image possible; index and metacopy are off, for they trust what
- * the layers say.
+ * the layers say. volatile: without it every end of a sandbox writes out the whole disk pool (the unmount syncs the
+ * file system of the upper layer), and so does each fsync inside; but what a sandbox writes never outlives it.
  */
 static int mount_overlay(const struct rootfs_plan *plan, int lower_fd)
 {
     char upper[40], work[40];
     const struct mount_option options[] = {
-        { "source", "overlay" }, { "upperdir", upper },    { "workdir", work }, { "index", "off" },
-        { "metacopy", "off" },   { "redirect_dir", "on" }, { NULL, NULL },
+        { "source", "overlay" }, { "upperdir", upper },    { "workdir", work },  { "index", "off" },
+        { "metacopy", "off" },   { "redirect_dir", "on" }, { "volatile", NULL }, { NULL, NULL },
     };
     _cleanup_close_ int fs = fsopen("overlay", FSOPEN_CLOEXEC);
     int rc;
@@ -248,11 +249,23 @@ static int furnish_attached(int overlay, const struct rootfs_plan *plan, struct 
     return tree;
 }
 
+/* The mark of a volatile mount, which says that nobody waited for its data: it would forbid a second one. */
+static int forget_first_tree(const struct rootfs_plan *plan)
+{
+    char path[64];
+
+    snprintf(path, sizeof(path), "%s/" WORK_DIR "/work/incompat/volatile/dirty", plan->name);
+    if (unlinkat(plan->disk_fd, path, 0) < 0)
+        return errno == ENOENT ? 0 : -1;
+    *strrchr(path, '/') = '\0';
+    return unlinkat(plan->disk_fd, path, AT_REMOVEDIR);
+}
+
 int rootfs_build(const struct rootfs_plan *plan, struct berm_error *err)
 {
     _cleanup_close_ int overlay = -EBADF;
 
-    if (complete_upper(plan) < 0)
+    if (complete_upper(plan) < 0 || forget_first_tree(plan) < 0)
         return step_fail(err, STEP_SUBVOLUME);
     overlay = join_layers(plan, err);
     if (overlay < 0)

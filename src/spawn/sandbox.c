@@ -16,7 +16,6 @@
 #include <sys/wait.h>
 
 #define CREATE_DEADLINE_MS 10000
-#define CLEAN_BATCH        4
 #define CLEAN_LOUD_TRIES   1000 /* tries until it is worth an operator's attention */
 
 /* --- the agent's socket --- */
@@ -196,24 +195,21 @@ static void report_stuck(const struct sandbox *s)
     log_error("cleanup_stuck", "key", key, "reason", strerror(errno));
 }
 
-bool sandbox_clean_some(struct worker *w)
+bool sandbox_clean_one(struct worker *w)
 {
     struct sandbox **link = &w->cleaning;
-    int cleaned = 0;
 
-    while (*link && cleaned < CLEAN_BATCH) {
-        struct sandbox *s = *link;
+    for (struct sandbox *s = *link; s; s = *link) {
         struct sandbox *next = s->next_cleaning;
         if (clean(s) == 0) {
             *link = next;
-            cleaned++;
-        } else {
-            if (++s->cleaning_tries == CLEAN_LOUD_TRIES)
-                report_stuck(s);
-            link = &s->next_cleaning;
+            return true;
         }
+        if (++s->cleaning_tries == CLEAN_LOUD_TRIES)
+            report_stuck(s);
+        link = &s->next_cleaning;
     }
-    return cleaned > 0;
+    return false;
 }
 
 /* --- exits --- */
@@ -515,6 +511,7 @@ void sandbox_create(struct worker *w, const struct spawn_request *request)
         fail_create(s, &err);
     else
         loop_timer_start(w->loop, &s->deadline, CREATE_DEADLINE_MS);
+    w->last_create_ms = loop_now_ms(w->loop);
     worker_schedule(w, 1);
 }
 

@@ -18,6 +18,7 @@
 #define IMAGE_IDLE_MS 60000
 #define RETRY_MS      5    /* cleaning that found a cgroup busy */
 #define BACK_OFF_MS   1000 /* after a slot could not be prepared */
+#define QUIET_MS      10   /* no slot is made so soon after a creation, while enough are ready */
 #define DRAIN_MS      5000
 
 /* --- answers --- */
@@ -63,14 +64,25 @@ static void stop_if_drained(struct worker *w)
         loop_stop(w->loop);
 }
 
+/*
+ * A slot takes a CPU for more than a millisecond, and the locks of mounts, cgroups and network namespaces that the
+ * child of a creation needs too: whoever waits for that one goes first.
+ */
+static uint64_t slots_due_ms(const struct worker *w)
+{
+    bool enough = w->slots.ready_count > w->slots.ready_wanted / 4;
+
+    return enough ? MAX(w->slots_not_before_ms, w->last_create_ms + QUIET_MS) : w->slots_not_before_ms;
+}
+
 static void prepare_slots(struct worker *w)
 {
-    uint64_t now_ms = loop_now_ms(w->loop);
+    uint64_t now_ms = loop_now_ms(w->loop), due_ms = slots_due_ms(w);
     struct berm_error err;
     int rc;
 
-    if (now_ms < w->slots_not_before_ms) {
-        worker_schedule(w, w->slots_not_before_ms - now_ms);
+    if (now_ms < due_ms) {
+        worker_schedule(w, due_ms - now_ms);
         return;
     }
     rc = slot_prepare(&w->slots, &err);
@@ -88,7 +100,7 @@ static void on_work(struct loop_timer *timer)
     struct worker *w = container_of(timer, struct worker, work);
 
     if (w->cleaning) {
-        bool progress = sandbox_clean_some(w);
+        bool progress = sandbox_clean_one(w);
         worker_schedule(w, progress ? 0 : RETRY_MS);
         if (!loop_timer_armed(&w->trim))
             loop_timer_start(w->loop, &w->trim, IMAGE_IDLE_MS);

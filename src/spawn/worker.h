@@ -79,6 +79,7 @@ struct worker {
     struct sandbox *cleaning;
     struct loop_timer work; /* idle work: cleaning, then slots */
     uint64_t slots_not_before_ms;
+    uint64_t last_create_ms;
     struct loop_timer trim;     /* of idle images */
     struct loop_timer deadline; /* of the drain */
     bool draining;              /* the daemon is gone: finish what was begun, then exit */
@@ -123,7 +124,7 @@ void sandbox_reaped(struct sandbox *s, int wait_status);
 void sandbox_lost(struct sandbox *s); /* an adopted one ended and nobody can tell how */
 void sandbox_end(struct sandbox *s);  /* kill if alive, then clean */
 /* Takes away the parts of one CLEANING sandbox; false when all that are left must be tried again later. */
-bool sandbox_clean_some(struct worker *w);
+bool sandbox_clean_one(struct worker *w);
 
 /* control.c: requests about a sandbox that runs. */
 void control_stat(struct worker *w, struct sandbox *s, uint64_t serial);
