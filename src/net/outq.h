@@ -38,5 +38,5 @@ int outq_append_file(struct outq *q, int fd, uint64_t offset, uint64_t count);
  * was enough for one turn of the loop; the rest of `extra` is queued. -1 with errno: the connection is lost, a file
  * was shorter than its range (EIO), or memory is out.
  */
-#define OUTQ_EXTRA 3
+#define OUTQ_EXTRA 4
 int outq_send(struct outq *q, int sock, const struct iovec *extra, size_t extra_count);
