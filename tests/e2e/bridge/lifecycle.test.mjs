@@ -87,7 +87,7 @@ describe('life cycle', { skip: whyNoDaemon() }, () => {
     assert.equal((await api.put('/v1/sandbox/survivor/file/workspace/f', 'acknowledged')).status, 200);
     await api.exec('survivor', ['cd', '/tmp'], { session: 's' });
     await api.exec('survivor', ['sh', '-c', 'nohup sleep 4712 > /dev/null 2>&1 &']);
-    const pid = hostPid('sleep\0' + '4712');
+    const pid = await until('its process runs', () => hostPid('sleep\0' + '4712'));
     const [, signal] = await daemon.end('SIGKILL');
     assert.equal(signal, 'SIGKILL');
     await daemon.start();
