@@ -16,7 +16,7 @@
 
 #include "base.h"
 
-#define SPAWN_WIRE_VERSION 1
+#define SPAWN_WIRE_VERSION 2
 
 enum spawn_op {
     SPAWN_OP_HELLO = 1,      /* -> reply.hello: what this host offers */
@@ -30,7 +30,9 @@ enum spawn_op {
     SPAWN_OP_SOCKET = 8,  /* a socket made inside the sandbox's network namespace; reply carries the fd */
     SPAWN_OP_PREPARE = 9, /* keep `prepare.slots` sets of parts ready (namespaces, cgroups, upper, root) */
     SPAWN_OP_FREEZE = 10, /* freeze.on */
-    SPAWN_OP_EVENT = 100  /* spawner -> bermd, serial 0 */
+    SPAWN_OP_EGRESS =
+        11, /* the two sockets of the sandbox's way out, made again; the ones of before must be closed */
+    SPAWN_OP_EVENT = 100 /* spawner -> bermd, serial 0 */
 };
 
 enum spawn_event {
@@ -39,7 +41,14 @@ enum spawn_event {
     SPAWN_EVENT_RESTARTED = 3 /* the worker process crashed and came back: pending requests are lost, LIST again */
 };
 
-enum spawn_network { SPAWN_NETWORK_NONE = 0 /* loopback only */ };
+enum spawn_network {
+    SPAWN_NETWORK_NONE = 0,  /* loopback only */
+    SPAWN_NETWORK_EGRESS = 1 /* connections and DNS questions end at two sockets that come with CREATE's reply */
+};
+
+/* Which descriptor is what, with the replies to CREATE (SPAWN_NETWORK_EGRESS) and EGRESS. */
+enum { SPAWN_EGRESS_TCP = 0, SPAWN_EGRESS_UDP = 1, SPAWN_EGRESS_FDS = 2 };
+
 enum spawn_backend { SPAWN_BACKEND_NATIVE = 0, SPAWN_BACKEND_OCI = 1 /* the runtime the operator configured */ };
 
 struct spawn_limits {
@@ -104,7 +113,7 @@ struct spawn_sandbox {
     uint8_t image_digest[32];
     struct spawn_limits limits;
     uint32_t backend;
-    uint32_t reserved;
+    uint32_t network;
 };
 
 struct spawn_stat {
@@ -119,7 +128,8 @@ enum {
     SPAWN_FEATURE_LANDLOCK = 1 << 2,
     SPAWN_FEATURE_EROFS_FILE = 1 << 3, /* images mounted straight from their file */
     SPAWN_FEATURE_SIMPLE_QUOTA = 1 << 4,
-    SPAWN_FEATURE_DISK_QUOTA = 1 << 5
+    SPAWN_FEATURE_DISK_QUOTA = 1 << 5,
+    SPAWN_FEATURE_EGRESS = 1 << 6 /* SPAWN_NETWORK_EGRESS can be had: nft with tproxy */
 };
 
 struct spawn_hello {

@@ -20,7 +20,7 @@
 #include <time.h>
 
 #define META_MAGIC     UINT32_C(0x6d726562)
-#define META_VERSION   1
+#define META_VERSION   2
 #define SWEEP_TRIES    5000
 #define SWEEP_PAUSE_NS 1000000
 
@@ -35,6 +35,8 @@ struct meta {
     uint32_t end_reason;
     int32_t exit_status;
     uint32_t backend;
+    uint32_t network;
+    uint32_t egress_moved;
     struct spawn_limits limits;
     uint8_t image_digest[32];
     char boot_id[40];
@@ -61,6 +63,8 @@ int meta_write(const struct sandbox *s)
         .end_reason = s->end_reason,
         .exit_status = s->exit_status,
         .backend = s->backend,
+        .network = s->network,
+        .egress_moved = s->egress_moved,
         .limits = s->limits,
     };
     int run = s->worker->stage.run_fd;
@@ -214,6 +218,8 @@ static int adopt(struct worker *w, const struct meta *m)
     s->index = m->index;
     s->start_time = m->start_time;
     s->backend = m->backend;
+    s->network = m->network;
+    s->egress_moved = m->egress_moved;
     s->limits = m->limits;
     memcpy(s->image_digest, m->image_digest, sizeof(s->image_digest));
     s->pidfd = open_process(w, m);

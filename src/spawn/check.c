@@ -98,9 +98,19 @@ static enum check_status probe_userns(char detail[DETAIL_SIZE])
 static enum check_status probe_netns(char detail[DETAIL_SIZE])
 {
     _cleanup_close_ int home = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
-    _cleanup_close_ int fd = home < 0 ? -EBADF : netns_new(home);
+    _cleanup_close_ int fd = home < 0 ? -EBADF : netns_new(home, NULL);
 
     return fd < 0 ? say_errno(detail, "make one") : say(detail, CHECK_OK, "loopback only");
+}
+
+static enum check_status probe_egress(char detail[DETAIL_SIZE])
+{
+    _cleanup_close_ int home = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+    struct egress_sockets sockets = { -EBADF, -EBADF };
+    _cleanup_close_ int fd = home < 0 ? -EBADF : netns_new(home, &sockets);
+
+    egress_close(&sockets);
+    return fd < 0 ? say_errno(detail, "make one with nft and tproxy") : say(detail, CHECK_OK, "nft with tproxy");
 }
 
 /* --- walls --- */
@@ -305,6 +315,7 @@ static const struct check_row check_table[] = {
     { "namespaces", true, probe_clone3 },
     { "user_namespace", true, probe_userns },
     { "network_namespace", true, probe_netns },
+    { "egress", false, probe_egress },
     { "cgroup_limits", true, probe_cgroups },
     { "cgroup_kill", false, probe_cgroup_kill },
     { "seccomp", true, probe_seccomp },

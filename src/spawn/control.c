@@ -111,22 +111,63 @@ void control_freeze(struct worker *w, struct sandbox *s, const struct spawn_requ
            cgroup_freeze(&w->cgroups, name, request->freeze.on) < 0 ? "freeze" : NULL);
 }
 
+/* A running sandbox's pidfd; *own is to be closed by the caller's cleanup. */
+static int borrow_pidfd(const struct sandbox *s, int *own)
+{
+    if (s->pidfd >= 0)
+        return s->pidfd;
+    return *own = pidfd_open_pid(s->pid);
+}
+
+static void answer_with_fds(struct worker *w, struct sandbox *s, uint32_t op, uint64_t serial, const int *fds,
+                            size_t count)
+{
+    struct spawn_reply reply = { .version = SPAWN_WIRE_VERSION, .op = op, .serial = serial, .key = s->key };
+
+    peer_send(&w->peer, &reply, fds, count);
+}
+
+/* That the rules may lead elsewhere is recorded before they do. */
+static int renew_egress(struct worker *w, struct sandbox *s, int pidfd, struct egress_sockets *ret)
+{
+    int home = w->stage.home_netns_fd;
+
+    if (netns_renew_egress(pidfd, home, s->egress_moved, ret) == 0)
+        return 0;
+    if (errno != EADDRINUSE || s->egress_moved)
+        return -1;
+    s->egress_moved = true;
+    return meta_write(s) < 0 ? -1 : netns_renew_egress(pidfd, home, true, ret);
+}
+
+void control_egress(struct worker *w, struct sandbox *s, uint64_t serial)
+{
+    _cleanup_close_ int own_pidfd = -EBADF;
+    struct egress_sockets sockets;
+    int pidfd;
+
+    if (s->network != SPAWN_NETWORK_EGRESS) {
+        errno = EOPNOTSUPP;
+        answer(w, s, SPAWN_OP_EGRESS, serial, "the sandbox has no network");
+        return;
+    }
+    pidfd = borrow_pidfd(s, &own_pidfd);
+    if (pidfd < 0 || renew_egress(w, s, pidfd, &sockets) < 0) {
+        answer(w, s, SPAWN_OP_EGRESS, serial, "make the way out");
+        return;
+    }
+    answer_with_fds(w, s, SPAWN_OP_EGRESS, serial, (int[]){ sockets.tcp_fd, sockets.udp_fd }, SPAWN_EGRESS_FDS);
+}
+
 void control_socket(struct worker *w, struct sandbox *s, const struct spawn_request *request)
 {
     _cleanup_close_ int own_pidfd = -EBADF;
-    struct spawn_reply reply = { 0 };
-    int fd, pidfd = s->pidfd;
+    int fd, pidfd = borrow_pidfd(s, &own_pidfd);
 
-    if (pidfd < 0)
-        pidfd = own_pidfd = pidfd_open_pid(s->pid);
     if (pidfd < 0 || (fd = netns_socket(pidfd, w->stage.home_netns_fd, (int)request->socket.family,
                                         (int)request->socket.type)) < 0) {
         answer(w, s, SPAWN_OP_SOCKET, request->serial, "make socket");
         return;
     }
-    reply.op = SPAWN_OP_SOCKET;
-    reply.version = SPAWN_WIRE_VERSION;
-    reply.serial = request->serial;
-    reply.key = s->key;
-    peer_send(&w->peer, &reply, fd);
+    answer_with_fds(w, s, SPAWN_OP_SOCKET, request->serial, &fd, 1);
 }

@@ -1,6 +1,7 @@
 #include "filter.h"
 
 #include <linux/audit.h>
+#include <linux/netlink.h>
 #include <linux/seccomp.h>
 #include <linux/udp.h>
 #include <netinet/in.h>
@@ -43,6 +44,9 @@ enum check {
     CHECK_TCP_PROTOCOL,
     CHECK_UDP_PROTOCOL,
     CHECK_NETLINK_PROTOCOL,
+    CHECK_SOCKET_OF_WORKER,
+    CHECK_WORKER_NETLINK,
+    CHECK_SOCKET_OF_CHILD,
     CHECK_SOCKETPAIR,
     CHECK_CLONE,
     CHECK_UNSHARE,
@@ -102,6 +106,29 @@ static const struct row udp_rows[] = {
 static const struct row netlink_rows[] = {
     { 0, YES }, /* NETLINK_ROUTE */
     { 1, ERRNO_LEAF(EPROTONOSUPPORT) },
+};
+
+/* The worker sets up nft rules in the namespaces that it makes. */
+static const struct row worker_socket_rows[] = {
+    { 0, ERRNO_LEAF(EAFNOSUPPORT) },
+    { AF_UNIX, YES },
+    { AF_INET, CHECK(CHECK_INET_TYPE) },
+    { AF_INET + 1, ERRNO_LEAF(EAFNOSUPPORT) },
+    { AF_INET6, CHECK(CHECK_INET_TYPE) },
+    { AF_INET6 + 1, ERRNO_LEAF(EAFNOSUPPORT) },
+    { AF_NETLINK, CHECK(CHECK_WORKER_NETLINK) },
+    { AF_NETLINK + 1, ERRNO_LEAF(EAFNOSUPPORT) },
+};
+static const struct row worker_netlink_rows[] = {
+    { 0, YES }, /* NETLINK_ROUTE */
+    { 1, ERRNO_LEAF(EPROTONOSUPPORT) },
+    { NETLINK_NETFILTER, YES },
+    { NETLINK_NETFILTER + 1, ERRNO_LEAF(EPROTONOSUPPORT) },
+};
+static const struct row child_socket_rows[] = {
+    { 0, YES },
+    { AF_NETLINK, CHECK(CHECK_NETLINK_PROTOCOL) },
+    { AF_NETLINK + 1, YES },
 };
 
 static const struct row socketpair_rows[] = {
@@ -228,6 +255,9 @@ static const struct check_block checks[CHECK_COUNT] = {
     [CHECK_TCP_PROTOCOL] = TREE(2, 0, tcp_rows),
     [CHECK_UDP_PROTOCOL] = TREE(2, 0, udp_rows),
     [CHECK_NETLINK_PROTOCOL] = TREE(2, 0, netlink_rows),
+    [CHECK_SOCKET_OF_WORKER] = TREE(0, 0, worker_socket_rows),
+    [CHECK_WORKER_NETLINK] = TREE(2, 0, worker_netlink_rows),
+    [CHECK_SOCKET_OF_CHILD] = TREE(0, 0, child_socket_rows),
     [CHECK_SOCKETPAIR] = TREE(0, 0, socketpair_rows),
     [CHECK_CLONE] = { .argument = 0, .any_bit = NAMESPACE_FLAGS & ~UINT32_C(0xff) },
     [CHECK_UNSHARE] = { .argument = 0, .any_bit = NAMESPACE_FLAGS },
@@ -318,6 +348,8 @@ static uint32_t verdict_leaf(enum filter_verdict verdict)
         [FILTER_EPERM] = ERRNO_LEAF(EPERM),
         [FILTER_ENOSYS] = ERRNO_LEAF(ENOSYS),
         [FILTER_CHECK_SOCKET] = CHECK(CHECK_SOCKET),
+        [FILTER_CHECK_SOCKET_OF_WORKER] = CHECK(CHECK_SOCKET_OF_WORKER),
+        [FILTER_CHECK_SOCKET_OF_CHILD] = CHECK(CHECK_SOCKET_OF_CHILD),
         [FILTER_CHECK_SOCKETPAIR] = CHECK(CHECK_SOCKETPAIR),
         [FILTER_CHECK_CLONE] = CHECK(CHECK_CLONE),
         [FILTER_CHECK_UNSHARE] = CHECK(CHECK_UNSHARE),
@@ -359,6 +391,8 @@ static size_t make_rows(const uint32_t leaves[NUMBERS_MAX], uint32_t fallback, s
 
 static uint32_t rule_leaf(const struct filter_rule *rule, enum filter_part part)
 {
+    if (part != FILTER_WHOLE && rule->verdict == FILTER_CHECK_SOCKET)
+        return verdict_leaf(part == FILTER_WORKER ? FILTER_CHECK_SOCKET_OF_WORKER : FILTER_CHECK_SOCKET_OF_CHILD);
     if (part == FILTER_WORKER && rule->set_up)
         return YES;
     if (part == FILTER_CHILD && !rule->set_up)

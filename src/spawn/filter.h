@@ -25,6 +25,8 @@ enum filter_verdict {
     FILTER_EPERM,
     FILTER_ENOSYS,
     FILTER_CHECK_SOCKET,
+    FILTER_CHECK_SOCKET_OF_WORKER, /* not in rules: what FILTER_WORKER has in place of the former, */
+    FILTER_CHECK_SOCKET_OF_CHILD,  /* and what FILTER_CHILD takes away again */
     FILTER_CHECK_SOCKETPAIR,
     FILTER_CHECK_CLONE,
     FILTER_CHECK_UNSHARE,

@@ -2,6 +2,8 @@
 
 #include "base/sys.h"
 
+#include <assert.h>
+
 /* So that exits and finished creations are seen between the requests of a burst. */
 #define REQUESTS_PER_TURN 4
 
@@ -11,13 +13,20 @@ static void end(struct peer *peer)
     peer->on_end(peer);
 }
 
-/* -1: it must wait. A broken connection counts as sent: its end is noticed by reading. */
-static int transmit(struct peer *peer, const struct spawn_reply *reply, int *fd)
+static void close_all(struct peer_message *m)
 {
-    if (send_fds(peer->sock, reply, sizeof(*reply), fd, *fd >= 0 ? 1 : 0) < 0 &&
+    for (size_t i = 0; i < m->fd_count; i++)
+        close_fd(&m->fds[i]);
+    m->fd_count = 0;
+}
+
+/* -1: it must wait. A broken connection counts as sent: its end is noticed by reading. */
+static int transmit(struct peer *peer, struct peer_message *m)
+{
+    if (send_fds(peer->sock, &m->reply, sizeof(m->reply), m->fds, m->fd_count) < 0 &&
         (errno == EAGAIN || errno == ENOBUFS || errno == ENOMEM))
         return -1;
-    close_fd(fd);
+    close_all(m);
     return 0;
 }
 
@@ -27,24 +36,30 @@ static void update_events(struct peer *peer)
         loop_io_modify(peer->loop, &peer->io, peer->first ? EPOLLOUT : EPOLLIN);
 }
 
-static void enqueue(struct peer *peer, const struct spawn_reply *reply, int fd)
+static void enqueue(struct peer *peer, const struct peer_message *message)
 {
     struct peer_message *m = malloc(sizeof(*m));
 
     if (!m)
         abort(); /* an answer that never comes would hang the daemon; the keeper starts us again */
-    *m = (struct peer_message){ .reply = *reply, .fd = fd };
+    *m = *message;
+    m->next = NULL;
     *peer->last = m;
     peer->last = &m->next;
     update_events(peer);
 }
 
-void peer_send(struct peer *peer, const struct spawn_reply *reply, int fd)
+void peer_send(struct peer *peer, const struct spawn_reply *reply, const int *fds, size_t count)
 {
+    struct peer_message message = { .reply = *reply, .fd_count = count };
+
+    assert(count <= PEER_FDS_MAX);
+    for (size_t i = 0; i < count; i++)
+        message.fds[i] = fds[i];
     if (!loop_io_active(&peer->io))
-        close_fd(&fd);
-    else if (peer->first || transmit(peer, reply, &fd) < 0)
-        enqueue(peer, reply, fd);
+        close_all(&message);
+    else if (peer->first || transmit(peer, &message) < 0)
+        enqueue(peer, &message);
 }
 
 static void drop_first(struct peer *peer)
@@ -54,13 +69,13 @@ static void drop_first(struct peer *peer)
     peer->first = m->next;
     if (!peer->first)
         peer->last = &peer->first;
-    close_fd(&m->fd);
+    close_all(m);
     free(m);
 }
 
 static void flush(struct peer *peer)
 {
-    while (peer->first && transmit(peer, &peer->first->reply, &peer->first->fd) == 0)
+    while (peer->first && transmit(peer, peer->first) == 0)
         drop_first(peer);
     update_events(peer);
 }

@@ -8,10 +8,13 @@
 #include "base/loop.h"
 #include "base/spawn_wire.h"
 
+#define PEER_FDS_MAX SPAWN_EGRESS_FDS
+
 struct peer_message {
     struct peer_message *next;
     struct spawn_reply reply;
-    int fd;
+    int fds[PEER_FDS_MAX];
+    size_t fd_count;
 };
 
 struct peer {
@@ -28,5 +31,5 @@ struct peer {
 int peer_start(struct peer *peer, struct loop *loop, int sock);
 /* Stops reading and drops what is queued. */
 void peer_stop(struct peer *peer);
-/* `fd` (or -EBADF) goes with the message and is closed here. */
-void peer_send(struct peer *peer, const struct spawn_reply *reply, int fd);
+/* `fds` go with the message and are closed here. */
+void peer_send(struct peer *peer, const struct spawn_reply *reply, const int *fds, size_t count);

@@ -51,8 +51,10 @@ static int check_create(const struct spawn_create *create, const struct spawn_po
 {
     if (spawn_limits_check(&create->limits, &policy->ceiling, err) < 0)
         return -1;
-    if (create->network != SPAWN_NETWORK_NONE)
+    if (create->network != SPAWN_NETWORK_NONE && create->network != SPAWN_NETWORK_EGRESS)
         return refuse(err, EINVAL, "network");
+    if (create->network == SPAWN_NETWORK_EGRESS && !policy->egress)
+        return refuse(err, EOPNOTSUPP, "this host has no nft with tproxy");
     if (create->backend != SPAWN_BACKEND_NATIVE && create->backend != SPAWN_BACKEND_OCI)
         return refuse(err, EINVAL, "backend");
     if (create->backend == SPAWN_BACKEND_OCI && !policy->oci)
@@ -94,6 +96,7 @@ static int check_body(const struct spawn_request *r, const struct spawn_policy *
     case SPAWN_OP_DESTROY:
     case SPAWN_OP_STAT:
     case SPAWN_OP_LIST:
+    case SPAWN_OP_EGRESS:
         return 0;
     default:
         return refuse(err, EINVAL, "unknown operation");

@@ -19,7 +19,8 @@
 
 struct spawn_policy {
     struct spawn_limits ceiling;
-    bool oci; /* an OCI runtime is configured */
+    bool oci;    /* an OCI runtime is configured */
+    bool egress; /* SPAWN_FEATURE_EGRESS */
 };
 
 /*

@@ -8,6 +8,7 @@
 #include "rootfs.h"
 
 #include "base/sys.h"
+#include "egress.h"
 #include "mounts.h"
 #include "stage.h"
 #include "step.h"
@@ -36,7 +37,7 @@ static const struct upper_entry entries_owned[] = {
     { "etc", 0755 },
     { "etc/hostname", 0644, "" },
     { "etc/hosts", 0644, "" },
-    { "etc/resolv.conf", 0644, "nameserver 127.0.0.1\n" },
+    { "etc/resolv.conf", 0644, "nameserver " EGRESS_RESOLVER "\n" },
 };
 
 static int make_entry(int dirfd, const struct upper_entry *e, uid_t owner)

@@ -85,7 +85,13 @@ static void answer_create(struct sandbox *s, const struct berm_error *err)
         return;
     }
     sandbox_describe(s, &reply.sandbox);
-    worker_reply(s->worker, &reply, SPAWN_OP_CREATE, serial, s->key);
+    reply.version = SPAWN_WIRE_VERSION;
+    reply.op = SPAWN_OP_CREATE;
+    reply.serial = serial;
+    reply.key = s->key;
+    peer_send(&s->worker->peer, &reply, (int[]){ s->egress.tcp_fd, s->egress.udp_fd },
+              s->egress.tcp_fd >= 0 ? SPAWN_EGRESS_FDS : 0);
+    s->egress = (struct egress_sockets){ -EBADF, -EBADF };
 }
 
 void sandbox_end(struct sandbox *s)
@@ -462,9 +468,11 @@ static int begin_create(struct sandbox *s, const struct spawn_create *create, st
     if (step_fault(STEP_IMAGE))
         return step_fail(err, STEP_IMAGE);
     s->image = image_use(&w->images, create->image_digest, err);
-    if (!s->image || slot_take(&w->slots, s->image, &create->limits, &slot, err) < 0)
+    if (!s->image || slot_take(&w->slots, s->image, &create->limits, create->network, &slot, err) < 0)
         return -1;
     s->index = slot.index;
+    s->egress = slot.egress;
+    slot.egress = (struct egress_sockets){ -EBADF, -EBADF };
     FAULT_POINT("spawn.create.slot");
     slot_name(s->index, name);
     rc = apply_limits(s, &slot, name, err);
@@ -505,6 +513,7 @@ void sandbox_create(struct worker *w, const struct spawn_request *request)
     s->create_serial = request->serial;
     s->limits = request->create.limits;
     s->backend = request->create.backend;
+    s->network = request->create.network;
     memcpy(s->image_digest, request->create.image_digest, sizeof(s->image_digest));
     loop_timer_init(&s->deadline, on_deadline);
     if (begin_create(s, &request->create, &err) < 0)
@@ -527,6 +536,7 @@ void sandbox_describe(const struct sandbox *s, struct spawn_sandbox *ret)
         .uid_base = range_uid_base(s->index),
         .limits = s->limits,
         .backend = s->backend,
+        .network = s->network,
     };
     memcpy(ret->image_digest, s->image_digest, sizeof(ret->image_digest));
     slot_name(s->index, name);

@@ -61,11 +61,21 @@ static int do_ids(struct slot_maker *maker, struct slot *slot, struct berm_error
     return 0;
 }
 
-static int do_netns(struct slot_maker *maker, struct slot *slot, struct berm_error *err)
+static int make_netns(struct slot_maker *maker, struct slot *slot, uint32_t network, struct berm_error *err)
 {
-    if (step_fault(STEP_NETNS) || (slot->netns_fd = netns_new(maker->stage->home_netns_fd)) < 0)
+    struct egress_sockets *egress = network == SPAWN_NETWORK_EGRESS ? &slot->egress : NULL;
+
+    close_fd(&slot->netns_fd);
+    egress_close(&slot->egress);
+    slot->network = network;
+    if (step_fault(STEP_NETNS) || (slot->netns_fd = netns_new(maker->stage->home_netns_fd, egress)) < 0)
         return step_fail(err, STEP_NETNS);
     return 0;
+}
+
+static int do_netns(struct slot_maker *maker, struct slot *slot, struct berm_error *err)
+{
+    return make_netns(maker, slot, maker->usual_network, err);
 }
 
 static int do_cgroup(struct slot_maker *maker, struct slot *slot, struct berm_error *err)
@@ -156,6 +166,7 @@ static int advance(struct slot_maker *maker, struct slot *slot, struct berm_erro
 static int begin(struct slot_maker *maker, struct slot *ret, struct berm_error *err)
 {
     *ret = (struct slot){ .userns_fd = -EBADF, .netns_fd = -EBADF, .listen_fd = -EBADF, .tree_fd = -EBADF };
+    ret->egress = (struct egress_sockets){ -EBADF, -EBADF };
     ret->index = range_alloc(maker->ranges);
     if (ret->index == RANGE_NONE)
         return berm_fail(err, BERM_E_CAPACITY_EXCEEDED, EDQUOT, "all user id ranges are in use");
@@ -240,16 +251,26 @@ static int take_any(struct slot_maker *maker, struct slot *ret, struct berm_erro
     return 0;
 }
 
+/* What the slot was not made for. */
+static int adapt(struct slot_maker *maker, struct slot *slot, const struct image *image,
+                 const struct spawn_limits *limits, uint32_t network, struct berm_error *err)
+{
+    if (slot->network != network && make_netns(maker, slot, network, err) < 0)
+        return -1;
+    if (slot->tree_fd >= 0 && slot->tree_image == image->number && slot->tree_shm_bytes == shm_bytes(limits))
+        return 0;
+    return build_tree(maker, slot, image, limits, err);
+}
+
 int slot_take(struct slot_maker *maker, const struct image *image, const struct spawn_limits *limits,
-              struct slot *ret, struct berm_error *err)
+              uint32_t network, struct slot *ret, struct berm_error *err)
 {
     maker->usual_image = image;
     maker->usual_limits = *limits;
+    maker->usual_network = network;
     if (take_any(maker, ret, err) < 0)
         return -1;
-    if (ret->tree_fd >= 0 && ret->tree_image == image->number && ret->tree_shm_bytes == shm_bytes(limits))
-        return 0;
-    if (build_tree(maker, ret, image, limits, err) == 0)
+    if (adapt(maker, ret, image, limits, network, err) == 0)
         return 0;
     slot_close_fds(ret);
     slot_remove(maker, ret->index);
@@ -273,6 +294,7 @@ void slot_close_fds(struct slot *slot)
     close_fd(&slot->netns_fd);
     close_fd(&slot->listen_fd);
     close_fd(&slot->tree_fd);
+    egress_close(&slot->egress);
 }
 
 int slot_remove(struct slot_maker *maker, uint32_t index)

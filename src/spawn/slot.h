@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "base/spawn_wire.h"
 #include "cgroup.h"
+#include "egress.h"
 #include "image.h"
 #include "range.h"
 #include "stage.h"
@@ -25,6 +26,8 @@ struct slot {
     int userns_fd;
     int netns_fd;
     int listen_fd;
+    uint32_t network; /* of the namespace */
+    struct egress_sockets egress;
     int tree_fd;         /* the root file system, or -EBADF */
     uint32_t tree_image; /* the number of the image in it */
     uint64_t tree_shm_bytes;
@@ -39,7 +42,8 @@ struct slot_maker {
     uid_t owner_uid;
     gid_t owner_gid;
     struct spawn_limits usual_limits; /* those of the last sandbox */
-    const struct image *usual_image;  /* likewise; NULL when there was none or it is gone */
+    uint32_t usual_network;
+    const struct image *usual_image; /* likewise; NULL when there was none or it is gone */
     struct slot *ready;
     uint32_t ready_count, ready_wanted;
     struct slot *next; /* being made, or NULL */
@@ -56,7 +60,7 @@ int slot_set_wanted(struct slot_maker *maker, uint32_t count);
 
 /* A complete slot for an image that is in use: a ready one, or one made here and now. */
 int slot_take(struct slot_maker *maker, const struct image *image, const struct spawn_limits *limits,
-              struct slot *ret, struct berm_error *err);
+              uint32_t network, struct slot *ret, struct berm_error *err);
 /* Ready slots let go of an image that is about to be unmounted. */
 void slot_forget_image(struct slot_maker *maker, const struct image *image);
 void slot_close_fds(struct slot *slot);

@@ -42,6 +42,7 @@ struct sandbox *table_add(struct worker *w, uint64_t key)
     s->key = key;
     s->index = RANGE_NONE;
     s->pidfd = -EBADF;
+    s->egress = (struct egress_sockets){ -EBADF, -EBADF };
     s->status_io.fd = -EBADF;
     loop_timer_init(&s->deadline, NULL); /* so that it can be stopped; whoever starts it sets what it does */
     s->next_by_key = *bucket;
@@ -80,6 +81,7 @@ void table_remove(struct sandbox *s)
         link = &(*link)->next_by_key;
     *link = s->next_by_key;
     s->worker->count--;
+    egress_close(&s->egress);
     free(s);
 }
 

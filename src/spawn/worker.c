@@ -4,6 +4,7 @@
 #include "base/sys.h"
 #include "caps.h"
 #include "landlock.h"
+#include "namespaces.h"
 #include "rootfs.h"
 
 #include <fcntl.h>
@@ -29,7 +30,7 @@ void worker_reply(struct worker *w, struct spawn_reply *reply, uint32_t op, uint
     reply->op = op;
     reply->serial = serial;
     reply->key = key;
-    peer_send(&w->peer, reply, -EBADF);
+    peer_send(&w->peer, reply, NULL, 0);
 }
 
 void worker_reply_error(struct worker *w, uint32_t op, uint64_t serial, uint64_t key, const struct berm_error *err)
@@ -205,6 +206,9 @@ static void handle_running(struct worker *w, struct sandbox *s, const struct spa
     case SPAWN_OP_FREEZE:
         control_freeze(w, s, r);
         break;
+    case SPAWN_OP_EGRESS:
+        control_egress(w, s, r->serial);
+        break;
     default:
         control_socket(w, s, r);
     }
@@ -302,6 +306,16 @@ static int read_boot_id(struct worker *w, struct berm_error *err)
     return 0;
 }
 
+/* By doing it: a kernel may lack tproxy, or a module of it. */
+static bool egress_supported(const struct worker *w)
+{
+    struct egress_sockets sockets;
+    _cleanup_close_ int netns = netns_new(w->stage.home_netns_fd, &sockets);
+
+    egress_close(&sockets);
+    return netns >= 0;
+}
+
 static void set_features(struct worker *w, bool simple_quota)
 {
     const unsigned all = (1u << CGROUP_CONTROLLERS) - 1;
@@ -311,6 +325,7 @@ static void set_features(struct worker *w, bool simple_quota)
                   (w->landlock_abi >= LANDLOCK_ABI_MIN ? SPAWN_FEATURE_LANDLOCK : 0) |
                   (w->cgroups.v2_controllers == all ? SPAWN_FEATURE_CGROUP_V2 : 0) |
                   (cgroup_kill_supported(&w->cgroups, ".") ? SPAWN_FEATURE_CGROUP_KILL : 0);
+    w->features |= egress_supported(w) ? SPAWN_FEATURE_EGRESS : 0;
     w->images.from_file = image_file_mounts_supported();
 }
 
@@ -318,7 +333,9 @@ static void set_policy(struct worker *w)
 {
     struct rlimit files;
 
-    w->policy = (struct spawn_policy){ .ceiling = w->options->ceiling, .oci = w->options->oci_runtime != NULL };
+    w->policy = (struct spawn_policy){ .ceiling = w->options->ceiling,
+                                       .oci = w->options->oci_runtime != NULL,
+                                       .egress = w->features & SPAWN_FEATURE_EGRESS };
     /* A child can only lower its limit. */
     if (w->policy.ceiling.nofile == 0 && getrlimit(RLIMIT_NOFILE, &files) == 0)
         w->policy.ceiling.nofile = (uint32_t)MIN(files.rlim_max, (rlim_t)INT32_MAX);

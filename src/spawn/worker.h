@@ -17,6 +17,7 @@
 #pragma once
 
 #include "base/loop.h"
+#include "egress.h"
 #include "filter.h"
 #include "image.h"
 #include "oci.h"
@@ -45,6 +46,9 @@ struct sandbox {
     uint8_t image_digest[32];
     struct spawn_limits limits;
     uint32_t backend;
+    uint32_t network;
+    bool egress_moved;            /* not on its first ports: see egress_renew() */
+    struct egress_sockets egress; /* until CREATE is answered */
     enum spawn_end_reason end_reason;
     int32_t exit_status;
     bool kill_requested;
@@ -131,6 +135,7 @@ void control_stat(struct worker *w, struct sandbox *s, uint64_t serial);
 void control_set_limits(struct worker *w, struct sandbox *s, const struct spawn_request *request);
 int control_restore_limits(const struct sandbox *s); /* makes the recorded ones hold; -1 with errno */
 void control_freeze(struct worker *w, struct sandbox *s, const struct spawn_request *request);
+void control_egress(struct worker *w, struct sandbox *s, uint64_t serial);
 void control_socket(struct worker *w, struct sandbox *s, const struct spawn_request *request);
 
 /* adopt.c */

@@ -34,7 +34,8 @@ static void require_create(const struct spawn_create *c)
     size_t n = strnlen(c->hostname, sizeof(c->hostname));
 
     require_limits(&c->limits);
-    require(c->network == SPAWN_NETWORK_NONE && c->backend == SPAWN_BACKEND_NATIVE);
+    require((c->network == SPAWN_NETWORK_NONE || c->network == SPAWN_NETWORK_EGRESS) &&
+            c->backend == SPAWN_BACKEND_NATIVE);
     require(n >= 1 && n <= 63);
     require(strspn(c->hostname, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-") == n);
 }

@@ -167,13 +167,16 @@ void harness_send(struct spawn_harness *h, const struct spawn_request *r)
         err(1, "send a request");
 }
 
-struct spawn_reply harness_receive(struct spawn_harness *h, int *ret_fd, int with_events)
+struct spawn_reply harness_receive_fds(struct spawn_harness *h, int ret_fds[SPAWN_EGRESS_FDS], int with_events)
 {
     for (;;) {
         struct spawn_reply reply;
-        int fd = -EBADF;
         size_t nfds = 0;
-        ssize_t n = recv_fds(h->sock, &reply, sizeof(reply), &fd, 1, &nfds);
+        ssize_t n;
+
+        for (int i = 0; i < SPAWN_EGRESS_FDS; i++)
+            ret_fds[i] = -EBADF;
+        n = recv_fds(h->sock, &reply, sizeof(reply), ret_fds, SPAWN_EGRESS_FDS, &nfds);
 
         if (n != (ssize_t)sizeof(reply))
             err(1, "receive a reply: %zd bytes", n);
@@ -183,12 +186,20 @@ struct spawn_reply harness_receive(struct spawn_harness *h, int *ret_fd, int wit
             if (!with_events)
                 continue;
         }
-        if (ret_fd)
-            *ret_fd = fd;
-        else
-            close_fd(&fd);
         return reply;
     }
+}
+
+struct spawn_reply harness_receive(struct spawn_harness *h, int *ret_fd, int with_events)
+{
+    int fds[SPAWN_EGRESS_FDS];
+    struct spawn_reply reply = harness_receive_fds(h, fds, with_events);
+
+    if (ret_fd)
+        *ret_fd = TAKE_FD(fds[0]);
+    for (int i = 0; i < SPAWN_EGRESS_FDS; i++)
+        close_fd(&fds[i]);
+    return reply;
 }
 
 struct spawn_reply harness_call(struct spawn_harness *h, const struct spawn_request *r)

@@ -38,6 +38,8 @@ struct spawn_request harness_request(struct spawn_harness *h, uint32_t op, uint6
 void harness_send(struct spawn_harness *h, const struct spawn_request *r);
 /* The next message; events are counted and kept, and skipped unless `with_events`. */
 struct spawn_reply harness_receive(struct spawn_harness *h, int *ret_fd, int with_events);
+/* The same for a reply with up to SPAWN_EGRESS_FDS descriptors; what did not come is -EBADF. */
+struct spawn_reply harness_receive_fds(struct spawn_harness *h, int ret_fds[SPAWN_EGRESS_FDS], int with_events);
 struct spawn_reply harness_call(struct spawn_harness *h, const struct spawn_request *r);
 struct spawn_reply harness_create(struct spawn_harness *h, uint64_t key);
 struct spawn_reply harness_simple(struct spawn_harness *h, uint32_t op, uint64_t key);

@@ -7,6 +7,7 @@
 #include "spawn/filter.h"
 
 #include <linux/audit.h>
+#include <linux/netlink.h>
 #include <linux/seccomp.h>
 #include <sched.h>
 #include <sys/ioctl.h>
@@ -186,6 +187,19 @@ static void sockets_are_unix_internet_or_routing(void **state)
     assert_int_equal(verdict(SYS_socketpair, AF_INET, SOCK_STREAM, 0), ERR(EAFNOSUPPORT));
 }
 
+static void the_worker_alone_may_talk_to_the_packet_filter(void **state)
+{
+    struct seccomp_data data = { .nr = SYS_socket, .arch = NATIVE, .args = { AF_NETLINK, SOCK_RAW } };
+
+    (void)state;
+    for (uint32_t protocol = 1; protocol < 32; protocol++) {
+        data.args[2] = protocol;
+        assert_int_equal(run(&worker, &data, NULL),
+                         protocol == NETLINK_NETFILTER ? SECCOMP_RET_ALLOW : ERR(EPROTONOSUPPORT));
+        assert_int_equal(run(&child, &data, NULL), ERR(EPROTONOSUPPORT));
+    }
+}
+
 static void rubbish_in_the_upper_half_of_an_argument_changes_nothing(void **state)
 {
     const uint64_t rubbish = UINT64_C(0xdeadbeef) << 32;
@@ -332,6 +346,8 @@ static const uint64_t interesting[] = {
     0x53564d42,
     PR_SET_PTRACER,
     PR_SET_PTRACER + 1,
+    NETLINK_NETFILTER,
+    NETLINK_NETFILTER + 1,
     0xffffffff,
 };
 
@@ -423,6 +439,7 @@ int main(void)
         cmocka_unit_test(calls_nobody_has_heard_of_do_not_exist),
         cmocka_unit_test(foreign_call_tables_kill),
         cmocka_unit_test(sockets_are_unix_internet_or_routing),
+        cmocka_unit_test(the_worker_alone_may_talk_to_the_packet_filter),
         cmocka_unit_test(rubbish_in_the_upper_half_of_an_argument_changes_nothing),
         cmocka_unit_test(no_new_namespaces),
         cmocka_unit_test(terminals_cannot_be_injected_into),

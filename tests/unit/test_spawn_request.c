@@ -96,7 +96,7 @@ static void requests_about_a_sandbox_need_a_key(void **state)
 
 static void unknown_operations_are_refused(void **state)
 {
-    static const uint32_t ops[] = { 0, 11, 50, SPAWN_OP_EVENT, UINT32_MAX };
+    static const uint32_t ops[] = { 0, 12, 50, SPAWN_OP_EVENT, UINT32_MAX };
 
     (void)state;
     for (size_t i = 0; i < ARRAY_SIZE(ops); i++) {
@@ -155,11 +155,15 @@ static void host_names_are_letters_digits_and_hyphens(void **state)
 static void back_ends_and_networks_must_be_known(void **state)
 {
     struct spawn_request r = good_create(), out;
-    struct spawn_policy with_oci = policy;
+    struct spawn_policy with_oci = policy, with_egress = policy;
 
     (void)state;
-    r.create.network = 1;
+    r.create.network = 2;
     assert_refused(r, EINVAL);
+    r.create.network = SPAWN_NETWORK_EGRESS;
+    assert_refused(r, EOPNOTSUPP);
+    with_egress.egress = true;
+    assert_int_equal(spawn_request_check(&r, sizeof(r), &with_egress, &out, NULL), 0);
     r = good_create();
     r.create.backend = 2;
     assert_refused(r, EINVAL);

@@ -59,9 +59,13 @@ static void write_features(struct json_writer *w, uint32_t features)
         uint32_t bit;
         const char *name;
     } names[] = {
-        { SPAWN_FEATURE_CGROUP_V2, "cgroupV2" },       { SPAWN_FEATURE_CGROUP_KILL, "cgroupKill" },
-        { SPAWN_FEATURE_LANDLOCK, "landlock" },        { SPAWN_FEATURE_EROFS_FILE, "erofsFile" },
-        { SPAWN_FEATURE_SIMPLE_QUOTA, "simpleQuota" }, { SPAWN_FEATURE_DISK_QUOTA, "diskQuota" },
+        { SPAWN_FEATURE_CGROUP_V2, "cgroupV2" },
+        { SPAWN_FEATURE_CGROUP_KILL, "cgroupKill" },
+        { SPAWN_FEATURE_LANDLOCK, "landlock" },
+        { SPAWN_FEATURE_EROFS_FILE, "erofsFile" },
+        { SPAWN_FEATURE_SIMPLE_QUOTA, "simpleQuota" },
+        { SPAWN_FEATURE_DISK_QUOTA, "diskQuota" },
+        { SPAWN_FEATURE_EGRESS, "egress" },
     };
 
     json_key(w, "features");

@@ -188,7 +188,7 @@ static void try_fields(void)
 
     must_be_refused(&r, "an image that is not installed");
     r = plausible_create();
-    r.create.network = 1;
+    r.create.network = 2;
     must_be_refused(&r, "the host's network");
     r = plausible_create();
     r.create.backend = SPAWN_BACKEND_OCI;
