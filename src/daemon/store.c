@@ -7,34 +7,14 @@
  * end, and the log would grow for ever: above LOG_LARGE_PAGES the thread asks for the log's restart, for which a
  * commit of ours may wait a few milliseconds.
  */
-#include "daemon/store.h"
-
 #include "base/loop.h"
+#include "daemon/store_internal.h"
 #include "daemon/store_schema.h"
 
-#include <pthread.h>
-#include <sqlite3.h>
 #include <sys/stat.h>
 
 #define CHECKPOINT_EVERY 1000
 #define LOG_LARGE_PAGES  16384
-
-enum statement {
-    BEGIN,
-    COMMIT,
-    ROLLBACK,
-    INSERT_SANDBOX,
-    UPDATE_SANDBOX,
-    DELETE_SANDBOX,
-    TOUCH_SANDBOX,
-    PUT_EVENT,
-    DELETE_EVENTS,
-    PUT_POOL,
-    DELETE_POOL,
-    PUT_KEY,
-    DELETE_KEY,
-    STATEMENT_COUNT
-};
 
 /* clang-format off */
 static const char *const statement_sql[STATEMENT_COUNT] = {
@@ -58,22 +38,7 @@ static const char *const statement_sql[STATEMENT_COUNT] = {
 };
 /* clang-format on */
 
-struct store {
-    sqlite3 *db;
-    sqlite3_stmt *statements[STATEMENT_COUNT];
-    bool in_touch;
-    int64_t last_seq;
-    unsigned commits;
-
-    sqlite3 *checkpoint_db; /* the thread's, after it has started */
-    pthread_t thread;
-    bool thread_started;
-    pthread_mutex_t lock;
-    pthread_cond_t wake;
-    bool wanted, stopping; /* under lock */
-};
-
-static int store_fail(sqlite3 *db, struct berm_error *err, const char *what)
+int store_fail(sqlite3 *db, struct berm_error *err, const char *what)
 {
     return berm_fail(err, BERM_E_STORE_ERROR, 0, "%s: %s", what, db ? sqlite3_errmsg(db) : "out of memory");
 }
@@ -180,8 +145,15 @@ static int migrate(sqlite3 *db, struct berm_error *err)
     if (version > STORE_SCHEMA_VERSION)
         return berm_fail(err, BERM_E_STORE_ERROR, 0, "the database has version %lld, this bermd knows %d",
                          (long long)version, STORE_SCHEMA_VERSION);
-    if (version < STORE_SCHEMA_VERSION && sqlite3_exec(db, store_schema, NULL, NULL, NULL) != SQLITE_OK) {
-        store_fail(db, err, "make the schema");
+    for (; version < STORE_SCHEMA_VERSION; version++) {
+        char number[64];
+
+        snprintf(number, sizeof(number), "PRAGMA user_version=%d;COMMIT", (int)version + 1);
+        if (sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL) == SQLITE_OK &&
+            sqlite3_exec(db, store_steps[version], NULL, NULL, NULL) == SQLITE_OK &&
+            sqlite3_exec(db, number, NULL, NULL, NULL) == SQLITE_OK)
+            continue;
+        store_fail(db, err, "bring the schema up to date");
         sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL);
         return -1;
     }
@@ -252,8 +224,7 @@ void store_close(struct store *store)
 
 /* --- transactions --- */
 
-/* Runs a statement that was bound and gives it back for the next use. */
-static int run(struct store *store, enum statement which, struct berm_error *err)
+int store_run(struct store *store, enum statement which, struct berm_error *err)
 {
     sqlite3_stmt *statement = store->statements[which];
     int rc = sqlite3_step(statement);
@@ -264,28 +235,27 @@ static int run(struct store *store, enum statement which, struct berm_error *err
     return rc == SQLITE_DONE ? 0 : -1;
 }
 
-/* Ends the transaction: commits when all went well so far. */
-static int finish(struct store *store, int rc, struct berm_error *err)
+int store_finish(struct store *store, int rc, struct berm_error *err)
 {
-    if (rc == 0 && run(store, COMMIT, err) == 0) {
+    if (rc == 0 && store_run(store, COMMIT, err) == 0) {
         count_commit(store);
         return 0;
     }
-    run(store, ROLLBACK, NULL);
+    store_run(store, ROLLBACK, NULL);
     return -1;
 }
 
-static void bind_int(struct store *store, enum statement which, int index, int64_t value)
+void store_bind_int(struct store *store, enum statement which, int index, int64_t value)
 {
     sqlite3_bind_int64(store->statements[which], index, value);
 }
 
-static void bind_text(struct store *store, enum statement which, int index, const char *text)
+void store_bind_text(struct store *store, enum statement which, int index, const char *text)
 {
     sqlite3_bind_text(store->statements[which], index, text, -1, SQLITE_STATIC);
 }
 
-static void bind_blob(struct store *store, enum statement which, int index, const void *p, int n)
+void store_bind_blob(struct store *store, enum statement which, int index, const void *p, int n)
 {
     sqlite3_bind_blob(store->statements[which], index, p, n, SQLITE_STATIC);
 }
@@ -294,48 +264,48 @@ static void bind_blob(struct store *store, enum statement which, int index, cons
 
 static void bind_sandbox(struct store *store, enum statement s, const struct sandbox_row *row)
 {
-    bind_int(store, s, 1, (int64_t)row->key);
-    bind_int(store, s, 2, row->generation);
-    bind_int(store, s, 3, row->state);
-    bind_text(store, s, 4, row->image);
-    bind_blob(store, s, 5, row->digest, sizeof(row->digest));
-    bind_int(store, s, 6, (int64_t)row->limits.memory_bytes);
-    bind_int(store, s, 7, (int64_t)row->limits.disk_bytes);
-    bind_int(store, s, 8, row->limits.cpu_millis);
-    bind_int(store, s, 9, row->limits.pids);
-    bind_int(store, s, 10, row->limits.nofile);
-    bind_text(store, s, 11, row->env ? row->env : "{}");
-    bind_text(store, s, 12, row->labels ? row->labels : "{}");
-    bind_int(store, s, 13, (int64_t)row->sleep_after_ms);
-    bind_int(store, s, 14, row->keep_alive);
-    bind_int(store, s, 15, row->created_ms);
-    bind_int(store, s, 16, row->started_ms);
-    bind_int(store, s, 17, row->last_used_ms);
-    bind_int(store, s, 18, row->end_reason);
-    bind_int(store, s, 19, row->exit_status);
-    bind_int(store, s, 20, row->event_count);
-    bind_text(store, s, 21, row->id);
+    store_bind_int(store, s, 1, (int64_t)row->key);
+    store_bind_int(store, s, 2, row->generation);
+    store_bind_int(store, s, 3, row->state);
+    store_bind_text(store, s, 4, row->image);
+    store_bind_blob(store, s, 5, row->digest, sizeof(row->digest));
+    store_bind_int(store, s, 6, (int64_t)row->limits.memory_bytes);
+    store_bind_int(store, s, 7, (int64_t)row->limits.disk_bytes);
+    store_bind_int(store, s, 8, row->limits.cpu_millis);
+    store_bind_int(store, s, 9, row->limits.pids);
+    store_bind_int(store, s, 10, row->limits.nofile);
+    store_bind_text(store, s, 11, row->env ? row->env : "{}");
+    store_bind_text(store, s, 12, row->labels ? row->labels : "{}");
+    store_bind_int(store, s, 13, (int64_t)row->sleep_after_ms);
+    store_bind_int(store, s, 14, row->keep_alive);
+    store_bind_int(store, s, 15, row->created_ms);
+    store_bind_int(store, s, 16, row->started_ms);
+    store_bind_int(store, s, 17, row->last_used_ms);
+    store_bind_int(store, s, 18, row->end_reason);
+    store_bind_int(store, s, 19, row->exit_status);
+    store_bind_int(store, s, 20, row->event_count);
+    store_bind_text(store, s, 21, row->id);
     if (s == INSERT_SANDBOX)
-        bind_int(store, s, 22, row->seq);
+        store_bind_int(store, s, 22, row->seq);
 }
 
 /* The slot makes the table a ring per sandbox: the oldest event is overwritten. */
 static int put_event(struct store *store, int64_t seq, int64_t number, const struct store_event *event,
                      struct berm_error *err)
 {
-    bind_int(store, PUT_EVENT, 1, seq);
-    bind_int(store, PUT_EVENT, 2, number % STORE_EVENTS_KEPT);
-    bind_int(store, PUT_EVENT, 3, number);
-    bind_int(store, PUT_EVENT, 4, event->time_ms);
-    bind_text(store, PUT_EVENT, 5, event->event);
-    bind_text(store, PUT_EVENT, 6, event->detail);
-    return run(store, PUT_EVENT, err);
+    store_bind_int(store, PUT_EVENT, 1, seq);
+    store_bind_int(store, PUT_EVENT, 2, number % STORE_EVENTS_KEPT);
+    store_bind_int(store, PUT_EVENT, 3, number);
+    store_bind_int(store, PUT_EVENT, 4, event->time_ms);
+    store_bind_text(store, PUT_EVENT, 5, event->event);
+    store_bind_text(store, PUT_EVENT, 6, event->detail);
+    return store_run(store, PUT_EVENT, err);
 }
 
 static int delete_pool_row(struct store *store, uint64_t key, struct berm_error *err)
 {
-    bind_int(store, DELETE_POOL, 1, (int64_t)key);
-    return run(store, DELETE_POOL, err);
+    store_bind_int(store, DELETE_POOL, 1, (int64_t)key);
+    return store_run(store, DELETE_POOL, err);
 }
 
 /* Never given twice, also not after the newest one was deleted: a cursor of a listing stays right. */
@@ -355,18 +325,18 @@ int store_put_sandbox(struct store *store, struct sandbox_row *row, uint64_t poo
     int64_t number = row->event_count;
     int rc;
 
-    if (run(store, BEGIN, err) < 0)
+    if (store_run(store, BEGIN, err) < 0)
         return -1;
     row->event_count += event != NULL;
     if (is_new)
         row->seq = next_seq(store);
     bind_sandbox(store, which, row);
-    rc = run(store, which, err);
+    rc = store_run(store, which, err);
     if (rc == 0 && event)
         rc = put_event(store, row->seq, number, event, err);
     if (rc == 0 && pool_key)
         rc = delete_pool_row(store, pool_key, err);
-    rc = finish(store, rc, err);
+    rc = store_finish(store, rc, err);
     if (rc < 0) {
         row->event_count = number;
         row->seq = is_new ? 0 : row->seq;
@@ -378,24 +348,24 @@ int store_delete_sandbox(struct store *store, const struct sandbox_row *row, str
 {
     int rc;
 
-    if (run(store, BEGIN, err) < 0)
+    if (store_run(store, BEGIN, err) < 0)
         return -1;
-    bind_text(store, DELETE_SANDBOX, 1, row->id);
-    bind_int(store, DELETE_EVENTS, 1, row->seq);
-    rc = run(store, DELETE_SANDBOX, err);
+    store_bind_text(store, DELETE_SANDBOX, 1, row->id);
+    store_bind_int(store, DELETE_EVENTS, 1, row->seq);
+    rc = store_run(store, DELETE_SANDBOX, err);
     if (rc == 0)
-        rc = run(store, DELETE_EVENTS, err);
-    return finish(store, rc, err);
+        rc = store_run(store, DELETE_EVENTS, err);
+    return store_finish(store, rc, err);
 }
 
 int store_touch(struct store *store, const char *id, int64_t last_used_ms, struct berm_error *err)
 {
-    if (!store->in_touch && run(store, BEGIN, err) < 0)
+    if (!store->in_touch && store_run(store, BEGIN, err) < 0)
         return -1;
     store->in_touch = true;
-    bind_text(store, TOUCH_SANDBOX, 1, id);
-    bind_int(store, TOUCH_SANDBOX, 2, last_used_ms);
-    return run(store, TOUCH_SANDBOX, err);
+    store_bind_text(store, TOUCH_SANDBOX, 1, id);
+    store_bind_int(store, TOUCH_SANDBOX, 2, last_used_ms);
+    return store_run(store, TOUCH_SANDBOX, err);
 }
 
 int store_touch_flush(struct store *store, struct berm_error *err)
@@ -403,14 +373,14 @@ int store_touch_flush(struct store *store, struct berm_error *err)
     if (!store->in_touch)
         return 0;
     store->in_touch = false;
-    return finish(store, 0, err);
+    return store_finish(store, 0, err);
 }
 
 /* --- warm sandboxes and keys: single statements are their own transactions --- */
 
-static int run_alone(struct store *store, enum statement which, struct berm_error *err)
+int store_run_alone(struct store *store, enum statement which, struct berm_error *err)
 {
-    int rc = run(store, which, err);
+    int rc = store_run(store, which, err);
 
     if (rc == 0)
         count_commit(store);
@@ -419,182 +389,31 @@ static int run_alone(struct store *store, enum statement which, struct berm_erro
 
 int store_put_pool(struct store *store, uint64_t key, const uint8_t digest[32], struct berm_error *err)
 {
-    bind_int(store, PUT_POOL, 1, (int64_t)key);
-    bind_blob(store, PUT_POOL, 2, digest, 32);
-    return run_alone(store, PUT_POOL, err);
+    store_bind_int(store, PUT_POOL, 1, (int64_t)key);
+    store_bind_blob(store, PUT_POOL, 2, digest, 32);
+    return store_run_alone(store, PUT_POOL, err);
 }
 
 int store_delete_pool(struct store *store, uint64_t key, struct berm_error *err)
 {
-    bind_int(store, DELETE_POOL, 1, (int64_t)key);
-    return run_alone(store, DELETE_POOL, err);
+    store_bind_int(store, DELETE_POOL, 1, (int64_t)key);
+    return store_run_alone(store, DELETE_POOL, err);
 }
 
 int store_put_key(struct store *store, const struct api_key_row *row, struct berm_error *err)
 {
-    bind_text(store, PUT_KEY, 1, row->id);
-    bind_blob(store, PUT_KEY, 2, row->hash, sizeof(row->hash));
-    bind_text(store, PUT_KEY, 3, row->label);
-    bind_int(store, PUT_KEY, 4, row->created_ms);
-    return run_alone(store, PUT_KEY, err);
+    store_bind_text(store, PUT_KEY, 1, row->id);
+    store_bind_blob(store, PUT_KEY, 2, row->hash, sizeof(row->hash));
+    store_bind_text(store, PUT_KEY, 3, row->label);
+    store_bind_int(store, PUT_KEY, 4, row->created_ms);
+    return store_run_alone(store, PUT_KEY, err);
 }
 
 int store_delete_key(struct store *store, const char *id, bool *ret_found, struct berm_error *err)
 {
-    bind_text(store, DELETE_KEY, 1, id);
-    if (run_alone(store, DELETE_KEY, err) < 0)
+    store_bind_text(store, DELETE_KEY, 1, id);
+    if (store_run_alone(store, DELETE_KEY, err) < 0)
         return -1;
     *ret_found = sqlite3_changes(store->db) > 0;
     return 0;
-}
-
-/* --- reading at start-up --- */
-
-struct walk {
-    int (*row)(sqlite3_stmt *statement, const struct walk *walk);
-    void (*each)(void); /* the caller's callback; `row` knows its type */
-    void *data;
-};
-
-static int walk_rows(struct store *store, const char *sql, int64_t parameter, const struct walk *walk,
-                     struct berm_error *err)
-{
-    sqlite3_stmt *statement;
-    int rc;
-
-    if (sqlite3_prepare_v2(store->db, sql, -1, &statement, NULL) != SQLITE_OK)
-        return store_fail(store->db, err, sql);
-    if (sqlite3_bind_parameter_count(statement))
-        sqlite3_bind_int64(statement, 1, parameter);
-    while ((rc = sqlite3_step(statement)) == SQLITE_ROW)
-        if (walk->row(statement, walk) < 0)
-            break;
-    if (rc == SQLITE_ROW)
-        berm_fail(err, BERM_E_STORE_ERROR, 0, "a row of the database could not be used");
-    else if (rc != SQLITE_DONE)
-        store_fail(store->db, err, sql);
-    sqlite3_finalize(statement);
-    return rc == SQLITE_DONE ? 0 : -1;
-}
-
-static void column_text(sqlite3_stmt *s, int column, char *out, size_t size)
-{
-    const unsigned char *text = sqlite3_column_text(s, column);
-
-    snprintf(out, size, "%s", text ? (const char *)text : "");
-}
-
-static int column_blob(sqlite3_stmt *s, int column, void *out, int n)
-{
-    if (sqlite3_column_bytes(s, column) != n)
-        return -1;
-    memcpy(out, sqlite3_column_blob(s, column), (size_t)n);
-    return 0;
-}
-
-static void read_sandbox(sqlite3_stmt *s, struct sandbox_row *row)
-{
-    row->seq = sqlite3_column_int64(s, 0);
-    column_text(s, 1, row->id, sizeof(row->id));
-    row->key = (uint64_t)sqlite3_column_int64(s, 2);
-    row->generation = sqlite3_column_int64(s, 3);
-    row->state = (enum sandbox_state)sqlite3_column_int(s, 4);
-    column_text(s, 5, row->image, sizeof(row->image));
-    row->limits.memory_bytes = (uint64_t)sqlite3_column_int64(s, 7);
-    row->limits.disk_bytes = (uint64_t)sqlite3_column_int64(s, 8);
-    row->limits.cpu_millis = (uint32_t)sqlite3_column_int64(s, 9);
-    row->limits.pids = (uint32_t)sqlite3_column_int64(s, 10);
-    row->limits.nofile = (uint32_t)sqlite3_column_int64(s, 11);
-    row->sleep_after_ms = (uint64_t)sqlite3_column_int64(s, 14);
-    row->keep_alive = sqlite3_column_int(s, 15) != 0;
-    row->created_ms = sqlite3_column_int64(s, 16);
-    row->started_ms = sqlite3_column_int64(s, 17);
-    row->last_used_ms = sqlite3_column_int64(s, 18);
-    row->end_reason = (enum end_reason)sqlite3_column_int(s, 19);
-    row->exit_status = sqlite3_column_int(s, 20);
-    row->event_count = sqlite3_column_int64(s, 21);
-}
-
-static int sandbox_from_row(sqlite3_stmt *s, const struct walk *walk)
-{
-    int (*each)(struct sandbox_row *, void *) = (int (*)(struct sandbox_row *, void *))walk->each;
-    struct sandbox_row row = { 0 };
-    const unsigned char *env = sqlite3_column_text(s, 12), *labels = sqlite3_column_text(s, 13);
-
-    read_sandbox(s, &row);
-    if (column_blob(s, 6, row.digest, sizeof(row.digest)) < 0 || !env || !labels)
-        return -1;
-    row.env = (char *)(uintptr_t)env;
-    row.labels = (char *)(uintptr_t)labels;
-    return each(&row, walk->data);
-}
-
-int store_each_sandbox(struct store *store, int (*each)(struct sandbox_row *row, void *data), void *data,
-                       struct berm_error *err)
-{
-    struct walk walk = { sandbox_from_row, (void (*)(void))each, data };
-
-    return walk_rows(store,
-                     "SELECT seq,id,key,generation,state,image,digest,memory,disk,cpu,pids,nofile,env,labels,"
-                     "sleep_after,keep_alive,created,started,last_used,end_reason,exit_status,event_count "
-                     "FROM sandboxes ORDER BY seq",
-                     0, &walk, err);
-}
-
-static int pool_from_row(sqlite3_stmt *s, const struct walk *walk)
-{
-    int (*each)(uint64_t, const uint8_t *, void *) = (int (*)(uint64_t, const uint8_t *, void *))walk->each;
-    uint8_t digest[32];
-
-    if (column_blob(s, 1, digest, sizeof(digest)) < 0)
-        return -1;
-    return each((uint64_t)sqlite3_column_int64(s, 0), digest, walk->data);
-}
-
-int store_each_pool(struct store *store, int (*each)(uint64_t key, const uint8_t digest[32], void *data),
-                    void *data, struct berm_error *err)
-{
-    struct walk walk = { pool_from_row, (void (*)(void))each, data };
-
-    return walk_rows(store, "SELECT key,digest FROM pool", 0, &walk, err);
-}
-
-static int key_from_row(sqlite3_stmt *s, const struct walk *walk)
-{
-    int (*each)(const struct api_key_row *, void *) = (int (*)(const struct api_key_row *, void *))walk->each;
-    struct api_key_row row = { 0 };
-
-    column_text(s, 0, row.id, sizeof(row.id));
-    column_text(s, 2, row.label, sizeof(row.label));
-    row.created_ms = sqlite3_column_int64(s, 3);
-    if (column_blob(s, 1, row.hash, sizeof(row.hash)) < 0)
-        return -1;
-    return each(&row, walk->data);
-}
-
-int store_each_key(struct store *store, int (*each)(const struct api_key_row *row, void *data), void *data,
-                   struct berm_error *err)
-{
-    struct walk walk = { key_from_row, (void (*)(void))each, data };
-
-    return walk_rows(store, "SELECT id,hash,label,created FROM api_keys ORDER BY created,id", 0, &walk, err);
-}
-
-static int event_from_row(sqlite3_stmt *s, const struct walk *walk)
-{
-    int (*each)(const struct store_event *, void *) = (int (*)(const struct store_event *, void *))walk->each;
-    const char *event = (const char *)sqlite3_column_text(s, 1);
-    const char *detail = (const char *)sqlite3_column_text(s, 2);
-
-    return each(&(struct store_event){ sqlite3_column_int64(s, 0), event ? event : "", detail ? detail : "" },
-                walk->data);
-}
-
-int store_each_event(struct store *store, int64_t seq, int (*each)(const struct store_event *event, void *data),
-                     void *data, struct berm_error *err)
-{
-    struct walk walk = { event_from_row, (void (*)(void))each, data };
-
-    return walk_rows(store, "SELECT time,event,detail FROM events WHERE sandbox=?1 ORDER BY number", seq, &walk,
-                     err);
 }
