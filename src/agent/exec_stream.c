@@ -9,11 +9,28 @@
 
 #include <stdio.h>
 
-#define GRACE_MS 2000 /* clients of the bridge API allow five seconds over the time limit in all */
+#define GRACE_MS      2000 /* clients of the bridge API allow five seconds over the time limit in all */
+#define HEAD_AFTER_MS 4
 
 static const char *const stream_names[STREAM_COUNT] = { "stdout", "stderr" };
 
 /* --- events --- */
+
+static void send_head(struct exec_stream *e)
+{
+    static const struct http_field fields[] = { { "Content-Type", "text/event-stream" },
+                                                { "Cache-Control", "no-cache" } };
+
+    e->begun = true;
+    loop_timer_stop(e->rq->agent->loop, &e->begin_timer);
+    if (e->rq->ex)
+        http_respond_begin(e->rq->ex, 200, fields, ARRAY_SIZE(fields), HTTP_CHUNKED);
+}
+
+static void on_begin_timer(struct loop_timer *timer)
+{
+    send_head(container_of(timer, struct exec_stream, begin_timer));
+}
 
 static void send_event(struct exec_stream *e, const char *name, const void *p, size_t n, bool base64)
 {
@@ -22,6 +39,8 @@ static void send_event(struct exec_stream *e, const char *name, const void *p, s
 
     if (!e->rq->ex)
         return;
+    if (!e->begun)
+        send_head(e);
     buf_init(&event, SIZE_MAX / 4);
     rc = base64 ? sse_append_base64(&event, name, p, n) : sse_append(&event, name, (struct str){ p, n });
     if (rc < 0)
@@ -81,6 +100,7 @@ void exec_stream_free(struct exec_stream *e)
     rq->on_drain = NULL;
     rq->on_gone = NULL;
     loop_timer_stop(rq->agent->loop, &e->timer);
+    loop_timer_stop(rq->agent->loop, &e->begin_timer);
     pid_list_free(&e->children_before);
     buf_free(&e->document);
     env_free(&e->env);
@@ -98,15 +118,17 @@ void exec_stream_fail(struct exec_stream *e, const char *reason)
     exec_stream_free(e);
 }
 
+/*
+ * By itself the head would wake bermd and then the client, just when the command wants the CPU that they share. A
+ * short command has it all in one piece.
+ */
 void exec_stream_begin(struct exec_stream *e)
 {
-    static const struct http_field fields[] = { { "Content-Type", "text/event-stream" },
-                                                { "Cache-Control", "no-cache" } };
-
     if (!e->rq->ex)
         return;
-    http_respond_begin(e->rq->ex, 200, fields, ARRAY_SIZE(fields), HTTP_CHUNKED);
     http_watch_disconnect(e->rq->ex);
+    if (loop_timer_start(e->rq->agent->loop, &e->begin_timer, HEAD_AFTER_MS) < 0)
+        send_head(e);
 }
 
 void exec_stream_finish(struct exec_stream *e, int exit_code)
@@ -388,6 +410,7 @@ void handle_exec_stream(struct request *rq)
     e->with_stdin = has_stdin(rq->ex);
     buf_init(&e->document, BODY_MAX);
     loop_timer_init(&e->timer, NULL);
+    loop_timer_init(&e->begin_timer, on_begin_timer);
     rq->data = e;
     rq->on_piece = on_piece;
     rq->on_body_end = on_body_end;

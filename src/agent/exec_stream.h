@@ -20,6 +20,8 @@
 struct exec_stream {
     struct request *rq;
     struct sink sink;
+    bool begun; /* the head of the answer is on its way */
+    struct loop_timer begin_timer;
     bool blocked;          /* the client does not take more at the moment */
     bool stderr_open_line; /* the last byte of stderr was no newline */
 
@@ -46,7 +48,7 @@ struct exec_stream {
     uint8_t kill_stage;
 };
 
-/* Sends the head of the stream; output may follow. */
+/* The command runs. The head of the answer goes out with the first output, or by itself after a moment. */
 void exec_stream_begin(struct exec_stream *e);
 /* Sends the last event and frees everything. `e` is gone. */
 void exec_stream_finish(struct exec_stream *e, int exit_code);

@@ -1,6 +1,7 @@
 #include "router.h"
 
 #include "agent.h"
+#include "base/spawn_wire.h"
 #include "routes.h"
 
 #define ARENA_MAX ((size_t)1024 * 1024 * 1024) /* parsing takes a small multiple of the body, which is bounded */
@@ -195,6 +196,17 @@ static struct request *new_request(struct agent *agent, struct http_exchange *ex
     return rq;
 }
 
+/* False after having answered. */
+static bool take_environment(struct agent *agent, struct http_exchange *ex, const struct h1_head *head)
+{
+    struct str value = h1_header(head, AGENT_ENVIRONMENT_FIELD);
+
+    if (!value.p || http_exchange_listener(ex) != agent->control_listener || configure_by_field(agent, value) == 0)
+        return true;
+    respond_error(ex, AGENT_E_INTERNAL_ERROR, 503, "Cannot take the environment");
+    return false;
+}
+
 static void on_request(struct http_exchange *ex, const struct h1_head *head, void *data)
 {
     static const struct http_exchange_callbacks piecewise = { on_body, on_body_end, on_drain, on_close };
@@ -207,6 +219,8 @@ static void on_request(struct http_exchange *ex, const struct h1_head *head, voi
         respond_error(ex, AGENT_E_UNKNOWN_ERROR, 404, "Not Found: there is no such route");
         return;
     }
+    if (!take_environment(agent, ex, head))
+        return;
     rq = new_request(agent, ex, route);
     if (!rq) {
         respond_error(ex, AGENT_E_INTERNAL_ERROR, 500, "Out of memory");

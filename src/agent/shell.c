@@ -10,7 +10,7 @@
 #include <sys/stat.h>
 
 #define STOP_GRACE_MS  1000
-#define WATCH_AFTER_MS 1
+#define WATCH_AFTER_MS 4
 #define INLINE_MAX     ((size_t)240) /* longer scripts go through a file; from here on that is faster */
 #define BACKLOG_KEEP   ((size_t)4096)
 #define BACKLOG_MAX    ((size_t)256 * 1024 * 1024)
@@ -64,8 +64,9 @@ static struct shell_slot *slot_new(struct shell *shell)
 }
 
 /*
- * A builtin is over in a tenth of a millisecond and its output fits into the pipes: being woken up for every piece
- * and every end of it would cost more than the command. So the FIFOs are watched only if it takes longer.
+ * A builtin is over in a tenth of a millisecond, a small program in one or two, and the output fits into the pipes:
+ * being woken up for every piece and every end of it would cost more than the command. So the FIFOs are watched
+ * only if it takes longer.
  */
 static void begin_head(struct shell *shell)
 {

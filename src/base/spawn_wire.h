@@ -162,3 +162,9 @@ struct spawn_reply {
  */
 #define SPAWN_AGENT_SOCKET_FORMAT "%016llx.sock"
 #define SPAWN_AGENT_FD            3
+
+/*
+ * A request of bermd may carry this field: base64 of a JSON object, as `env` of POST /berm/v1/configure, which the
+ * agent lays over its environment before anything else. If it cannot, the answer is 503 and nothing has been done.
+ */
+#define AGENT_ENVIRONMENT_FIELD "Berm-Environment"

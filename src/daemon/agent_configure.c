@@ -1,10 +1,12 @@
 #include "daemon/agent_configure.h"
 
+#include "base/base64.h"
 #include "base/json.h"
 
 #define BODY_MAX_BYTES (1024 * 1024)
 #define ARENA_MAX      (8 * 1024 * 1024)
 #define TIMEOUT_MS     10000
+#define FIELD_MAX      ((size_t)4096)
 
 struct configure {
     configure_done done;
@@ -18,29 +20,23 @@ bool agent_configure_needed(const struct image_entry *image, const char *env)
 }
 
 /* The sandbox's variables win over the image's; a null takes one of the image's away. */
-static int write_body(const struct image_entry *image, const struct json *env, struct buf *out)
+static void write_variables(const struct image_entry *image, const struct json *env, struct json_writer *w)
 {
-    struct json_writer w;
-
-    json_writer_init(&w, out);
-    json_object_begin(&w);
-    json_key(&w, "env");
-    json_object_begin(&w);
+    json_object_begin(w);
     for (size_t i = 0; i < image->config.env_count; i++) {
         const struct image_env *variable = &image->config.env[i];
 
         if (!json_get(env, variable->name.p))
-            json_pair_string(&w, variable->name.p, variable->value);
+            json_pair_string(w, variable->name.p, variable->value);
     }
     for (size_t i = 0; env && i < env->object.count; i++)
         if (env->object.members[i].value.type == JSON_STRING)
-            json_pair_string(&w, env->object.members[i].key.p, env->object.members[i].value.string);
-    json_object_end(&w);
-    json_object_end(&w);
-    return json_writer_finish(&w);
+            json_pair_string(w, env->object.members[i].key.p, env->object.members[i].value.string);
+    json_object_end(w);
 }
 
-static int make_body(const struct image_entry *image, const char *env, struct buf *out, struct berm_error *err)
+static int put_variables(const struct image_entry *image, const char *env, struct json_writer *w,
+                         struct berm_error *err)
 {
     const struct json *object = NULL;
     struct arena arena;
@@ -49,10 +45,41 @@ static int make_body(const struct image_entry *image, const char *env, struct bu
     arena_init(&arena, ARENA_MAX);
     if (env)
         rc = json_parse(&arena, str_from(env), 4, &object, err);
-    if (rc == 0 && write_body(image, object, out) < 0)
-        rc = berm_fail(err, BERM_E_SYSTEM, ENOMEM, "environment");
+    if (rc == 0)
+        write_variables(image, object, w);
     arena_free(&arena);
     return rc;
+}
+
+static int make_body(const struct image_entry *image, const char *env, struct buf *out, struct berm_error *err)
+{
+    struct json_writer w;
+
+    json_writer_init(&w, out);
+    json_object_begin(&w);
+    json_key(&w, "env");
+    if (put_variables(image, env, &w, err) < 0)
+        return -1;
+    json_object_end(&w);
+    return json_writer_finish(&w) < 0 ? berm_fail(err, BERM_E_SYSTEM, ENOMEM, "environment") : 0;
+}
+
+char *agent_environment(const struct image_entry *image, const char *env)
+{
+    struct json_writer w;
+    struct buf text;
+    char *field = NULL;
+    size_t n;
+
+    buf_init(&text, BODY_MAX_BYTES);
+    json_writer_init(&w, &text);
+    if (put_variables(image, env, &w, NULL) == 0 && json_writer_finish(&w) == 0 &&
+        BASE64_ENCODED_SIZE(text.len) <= FIELD_MAX && (field = malloc(BASE64_ENCODED_SIZE(text.len) + 1))) {
+        n = base64_encode(buf_head(&text), text.len, field);
+        field[n] = '\0';
+    }
+    buf_free(&text);
+    return field;
 }
 
 static void on_head(struct http_call *call, const struct h1_head *head, void *data)

@@ -13,5 +13,10 @@ typedef void (*configure_done)(const struct berm_error *err, void *data);
 struct http_call *agent_configure(struct agent_link *link, const struct image_entry *image, const char *env,
                                   configure_done done, void *data, struct berm_error *err);
 void agent_configure_cancel(struct http_call *call);
+/*
+ * The same as the value of AGENT_ENVIRONMENT_FIELD, which saves the call: the caller's to free. NULL when it is too
+ * long for that or memory is out.
+ */
+char *agent_environment(const struct image_entry *image, const char *env);
 /* False: there is nothing to tell. */
 bool agent_configure_needed(const struct image_entry *image, const char *env);

@@ -61,6 +61,7 @@ static uint64_t detach_instance(struct sandbox *sandbox, enum end_reason reason,
 
     agent_configure_cancel(sandbox->configure_call);
     sandbox->configure_call = NULL;
+    free_ptr(&sandbox->environment);
     if (sandbox->state == SANDBOX_CREATING || sandbox->change)
         spawn_link_forget(daemon->spawn, sandbox);
     loop_timer_stop(daemon->loop, &sandbox->idle_timer);
@@ -235,6 +236,27 @@ static void on_configured(const struct berm_error *err, void *data)
     now_running(sandbox);
 }
 
+void lifecycle_environment_told(struct sandbox *sandbox, const struct agent_link *link)
+{
+    if (!sandbox->environment || sandbox->link != link)
+        return;
+    FAULT_POINT("create.configured");
+    free_ptr(&sandbox->environment);
+    sandbox->must_configure = false;
+}
+
+/*
+ * A new instance is told with its first request: a call of its own would be one more way there and back before it.
+ * A change of one that is in use is not, since the order of requests on different connections is not certain.
+ */
+static bool tell_with_request(struct sandbox *sandbox, const struct image_entry *image)
+{
+    free_ptr(&sandbox->environment);
+    if (sandbox->starting)
+        sandbox->environment = agent_environment(image, sandbox->row.env);
+    return sandbox->environment != NULL;
+}
+
 static void tell_environment(struct sandbox *sandbox)
 {
     struct daemon *daemon = sandbox->daemon;
@@ -248,6 +270,10 @@ static void tell_environment(struct sandbox *sandbox)
     image = image_cache_by_digest(daemon->images, sandbox->row.digest, &err);
     if (image && !agent_configure_needed(image, sandbox->row.env)) {
         sandbox->must_configure = false;
+        now_running(sandbox);
+        return;
+    }
+    if (image && tell_with_request(sandbox, image)) {
         now_running(sandbox);
         return;
     }
@@ -450,7 +476,7 @@ static void use_existing(struct sandbox *sandbox, struct sandbox_wait *wait)
         settings_apply(sandbox, wait);
         return;
     }
-    if (sandbox->state == SANDBOX_RUNNING && !sandbox->must_configure) {
+    if (sandbox->state == SANDBOX_RUNNING && (!sandbox->must_configure || sandbox->environment)) {
         wait->done(wait, sandbox, NULL);
         return;
     }

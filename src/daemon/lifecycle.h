@@ -64,6 +64,8 @@ void lifecycle_init(struct daemon *daemon);
 void lifecycle_arm_idle(struct sandbox *sandbox);
 /* A running sandbox whose environment changed: tells its agent, then finishes those who wait. */
 void lifecycle_tell_environment(struct sandbox *sandbox);
+/* The agent behind `link` has answered a request that carried sandbox->environment. */
+void lifecycle_environment_told(struct sandbox *sandbox, const struct agent_link *link);
 bool limits_equal(const struct spawn_limits *a, const struct spawn_limits *b);
 /* Asks berm-spawn to end an instance; nobody waits for it. */
 void instance_destroy(struct daemon *daemon, uint64_t key);

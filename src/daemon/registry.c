@@ -83,6 +83,7 @@ void sandbox_unref(struct sandbox *sandbox)
         return;
     loop_timer_stop(sandbox->daemon->loop, &sandbox->idle_timer);
     agent_link_unref(sandbox->link);
+    free(sandbox->environment);
     free(sandbox->row.env);
     free(sandbox->row.labels);
     free(sandbox);

@@ -37,6 +37,7 @@ struct sandbox {
     struct agent_link *link; /* of the running instance */
     struct http_call *configure_call;
     bool must_configure; /* the agent may not know the environment */
+    char *environment;   /* what it is then told with the next request; NULL: by a call of its own */
     bool starting;       /* CREATING because of a new instance, not only to tell a running one its environment */
     bool warm;           /* the instance came from the pool */
     uint64_t start_ns;

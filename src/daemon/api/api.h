@@ -39,7 +39,8 @@ struct proxy {
     struct berm_error broken;
     struct buf refusal; /* the body of an answer that is not passed on */
     int status;         /* of the agent's answer, 0 before it */
-    bool passing;       /* the answer's body goes to the client */
+    bool tells_environment;
+    bool passing; /* the answer's body goes to the client */
     bool upload_done;
 };
 

@@ -1,5 +1,8 @@
 #include "daemon/api/proxy.h"
 
+#include "base/spawn_wire.h"
+#include "daemon/lifecycle.h"
+
 #define REFUSAL_MAX (64 * 1024)
 #define RETRY_MS    2
 #define RETRIES     5000
@@ -35,6 +38,8 @@ static void on_head(struct http_call *call, const struct h1_head *head, void *da
     struct request *request = data;
 
     (void)call;
+    if (request->proxy.tells_environment && head->status != 503)
+        lifecycle_environment_told(request->sandbox, request->link);
     request->proxy.status = head->status;
     request->proxy.passing = request->proxy.rules->on_head(request, head);
 }
@@ -110,6 +115,27 @@ static void try_again_later(struct request *request)
     loop_timer_start(request->daemon->loop, &proxy->retry, RETRY_MS);
 }
 
+/* Adds the environment that the agent does not know yet to the fields. */
+static int add_environment(struct request *request, const struct http_field **fields, size_t *count,
+                           struct berm_error *err)
+{
+    const struct sandbox *sandbox = request->sandbox;
+    struct http_field *all;
+
+    request->proxy.tells_environment = false;
+    if (!sandbox || !sandbox->environment || sandbox->link != request->link)
+        return 0;
+    all = arena_calloc(&request->arena, *count + 1, sizeof(*all));
+    if (!all)
+        return berm_fail(err, BERM_E_SYSTEM, ENOMEM, "request to the agent");
+    for (size_t i = 0; i < *count; i++)
+        all[i] = (*fields)[i];
+    all[(*count)++] = (struct http_field){ AGENT_ENVIRONMENT_FIELD, sandbox->environment };
+    *fields = all;
+    request->proxy.tells_environment = true;
+    return 0;
+}
+
 int proxy_start(struct request *request, const struct proxy_rules *rules, const char *method, const char *target,
                 const struct http_field *fields, size_t count, uint64_t length)
 {
@@ -121,7 +147,7 @@ int proxy_start(struct request *request, const struct proxy_rules *rules, const 
     buf_init(&proxy->refusal, REFUSAL_MAX);
     if (!client)
         agent_link_obituary(request->link, &err);
-    else
+    else if (add_environment(request, &fields, &count, &err) == 0)
         proxy->call =
             http_call_start(client, method, target, fields, count, length, &call_callbacks, request, &err);
     if (proxy->call)

@@ -1,0 +1,68 @@
+/* configure.c - what bermd tells about everything that is started later: environment and working directory. */
+#include "agent.h"
+#include "base/base64.h"
+#include "router.h"
+#include "routes.h"
+
+#define FIELD_ARENA_MAX ((size_t)1024 * 1024)
+
+static int set_workdir(struct agent *agent, const char *workdir)
+{
+    char *copy = strdup(workdir);
+
+    if (!copy)
+        return -1;
+    free(agent->workdir);
+    agent->workdir = copy;
+    return 0;
+}
+
+void handle_configure(struct request *rq)
+{
+    _cleanup_(env_free) struct env env = { 0 };
+    const struct json *variables = NULL;
+    const char *workdir = NULL;
+    struct berm_error err;
+    struct buf body;
+    struct json_writer w;
+
+    if (json_field_object(rq->body, "env", &variables, &err) < 0 ||
+        request_field_text(rq->body, "workdir", &workdir, &err) < 0 || env_from_json(&env, variables, &err) < 0) {
+        reply_invalid_field(rq, &err);
+        return;
+    }
+    if (workdir && workdir[0] != '/') {
+        reply_invalid(rq, "workdir", "must be an absolute path", "INVALID_PATH");
+        return;
+    }
+    if (env_apply(&rq->agent->env, &env) < 0 || (workdir && set_workdir(rq->agent, workdir) < 0)) {
+        reply_error(rq, AGENT_E_INTERNAL_ERROR, NULL, 0, "Out of memory");
+        return;
+    }
+    buf_init(&body, 64);
+    json_writer_init(&w, &body);
+    json_object_begin(&w);
+    json_pair_bool(&w, "ok", true);
+    json_object_end(&w);
+    http_respond(rq->ex, 200, "application/json", buf_str(&body));
+    buf_free(&body);
+}
+
+int configure_by_field(struct agent *agent, struct str value)
+{
+    _cleanup_(env_free) struct env env = { 0 };
+    const struct json *variables = NULL;
+    struct arena arena;
+    char *text;
+    size_t n = 0;
+    int rc = -1;
+
+    arena_init(&arena, FIELD_ARENA_MAX);
+    text = arena_alloc(&arena, value.n / 4 * 3 + 3);
+    if (text && base64_decode(value, text, &n) == 0 &&
+        json_parse(&arena, (struct str){ text, n }, 2, &variables, NULL) == 0 && variables->type == JSON_OBJECT &&
+        env_from_json(&env, variables, NULL) == 0)
+        rc = env_apply(&agent->env, &env);
+    arena_free(&arena);
+    return rc;
+}
