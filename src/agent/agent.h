@@ -12,6 +12,7 @@
 #include "env.h"
 #include "fifo.h"
 #include "session.h"
+#include "watch.h"
 
 #define AGENT_PORT            3000
 #define AGENT_DEFAULT_WORKDIR "/workspace"
@@ -30,6 +31,7 @@ struct agent {
     struct child_table children;
     struct session_table sessions;
     struct fifo_dir fifos;
+    struct watch_table watches;
 
     struct child *supervised; /* the command given on our command line, while it runs */
     int exit_code;            /* of the agent, once the loop has been stopped */

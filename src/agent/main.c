@@ -165,6 +165,7 @@ static int agent_init(struct agent *agent)
         return -1;
     agent->output_limit = output_limit();
     session_table_init(&agent->sessions);
+    watch_table_init(&agent->watches, agent->loop);
     if (child_table_init(agent) < 0)
         return -1;
     return watch_signals(agent);

@@ -254,11 +254,3 @@ int request_field_text(const struct json *body, const char *key, const char **re
         *ret = text;
     return 0;
 }
-
-bool is_blank(struct str s)
-{
-    for (size_t i = 0; i < s.n; i++)
-        if (s.p[i] != ' ' && !(s.p[i] >= '\t' && s.p[i] <= '\r'))
-            return false;
-    return true;
-}

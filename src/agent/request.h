@@ -110,6 +110,3 @@ enum agent_code agent_code_for_status(int status);
 int request_field_ms(const struct json *body, const char *key, int64_t *ret, struct berm_error *err);
 /* A string without NUL; "" counts as absent. */
 int request_field_text(const struct json *body, const char *key, const char **ret, struct berm_error *err);
-
-/* True for "", "  ", ... */
-bool is_blank(struct str s);

@@ -26,6 +26,9 @@ static const struct route routes[] = {
     { "POST", "/api/list-files", ROUTE_JSON, handle_list_files },
     { "POST", "/api/exists", ROUTE_JSON, handle_exists },
 
+    { "POST", "/api/watch", ROUTE_JSON, handle_watch },
+    { "POST", "/api/watch/check", ROUTE_JSON, handle_watch_check },
+
     { "POST", "/berm/v1/configure", ROUTE_JSON | ROUTE_INTERNAL, handle_configure },
     { "POST", "/berm/v1/exec", ROUTE_STREAM | ROUTE_INTERNAL, handle_exec_stream },
     { "GET", "/berm/v1/file", ROUTE_INTERNAL, handle_raw_read },
@@ -47,8 +50,6 @@ static const struct route routes[] = {
     { "DELETE", "/api/contexts/{id}", 0, handle_not_implemented },
     { "POST", "/api/execute/code", 0, handle_not_implemented },
     { "POST", "/api/port-watch", 0, handle_not_implemented },
-    { "POST", "/api/watch", 0, handle_not_implemented },
-    { "POST", "/api/watch/check", 0, handle_not_implemented },
     { "POST", "/api/git/checkout", 0, handle_not_implemented },
     { "POST", "/api/backup/create", 0, handle_not_implemented },
     { "POST", "/api/backup/restore", 0, handle_not_implemented },

@@ -49,6 +49,9 @@ bool str_eq_nocase(struct str a, struct str b);
 /* Strips spaces and tabs at both ends. */
 struct str str_trim(struct str s);
 
+/* True for "", "  ", ...: nothing but ASCII white space. */
+bool is_blank(struct str s);
+
 /* Copies `s` as a NUL-terminated string into `out`; -1 if it does not fit or holds a NUL. */
 int str_copy(struct str s, char *out, size_t out_size);
 

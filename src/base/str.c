@@ -28,6 +28,14 @@ struct str str_trim(struct str s)
     return s;
 }
 
+bool is_blank(struct str s)
+{
+    for (size_t i = 0; i < s.n; i++)
+        if (s.p[i] != ' ' && !(s.p[i] >= '\t' && s.p[i] <= '\r'))
+            return false;
+    return true;
+}
+
 int str_copy(struct str s, char *out, size_t out_size)
 {
     if (s.n >= out_size || (s.n > 0 && memchr(s.p, '\0', s.n)))

@@ -1,6 +1,6 @@
 #include "daemon/image_cache.h"
 
-#include "daemon/hash.h"
+#include "base/hash.h"
 
 #include <limits.h>
 #include <sys/inotify.h>

@@ -6,9 +6,9 @@
  */
 #pragma once
 
+#include "base/hash.h"
 #include "base/loop.h"
 #include "daemon/agent_link.h"
-#include "daemon/hash.h"
 #include "daemon/list.h"
 #include "daemon/store.h"
 

@@ -1,4 +1,4 @@
-#include "daemon/hash.h"
+#include "hash.h"
 
 static uint64_t secret(unsigned which)
 {

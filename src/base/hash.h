@@ -1,11 +1,12 @@
 /*
  * hash.h - intrusive chained hash table, by 64-bit hash. The caller compares keys.
  *
- * Clients choose sandbox ids, so text is hashed with a secret of this process: nobody can aim at one bucket.
+ * Strangers choose names (sandbox ids, files), so text is hashed with a secret of this process: nobody can aim at
+ * one bucket.
  */
 #pragma once
 
-#include "base/base.h"
+#include "base.h"
 
 struct hash_node {
     struct hash_node *next;
