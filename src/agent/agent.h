@@ -8,10 +8,12 @@
 #pragma once
 
 #include "base/loop.h"
+#include "ca_trust.h"
 #include "child.h"
 #include "env.h"
 #include "fifo.h"
 #include "session.h"
+#include "shutdown.h"
 #include "watch.h"
 
 #define AGENT_PORT            3000
@@ -33,6 +35,9 @@ struct agent {
     struct fifo_dir fifos;
     struct watch_table watches;
 
-    struct child *supervised; /* the command given on our command line, while it runs */
-    int exit_code;            /* of the agent, once the loop has been stopped */
+    char *const *command;     /* the one on our own command line; its first word may be NULL */
+    struct child *supervised; /* that command, while it runs */
+    struct ca_trust ca_trust;
+    struct shutdown shutdown;
+    int exit_code; /* of the agent, once the loop has been stopped */
 };

@@ -6,6 +6,12 @@
 
 #define FIELD_ARENA_MAX ((size_t)1024 * 1024)
 
+/* The environment may also ask for a certificate to be trusted (ca_trust.h). */
+static int apply(struct agent *agent, const struct env *env)
+{
+    return env_apply(&agent->env, env) < 0 || ca_trust_begin(agent, NULL) < 0 ? -1 : 0;
+}
+
 static int set_workdir(struct agent *agent, const char *workdir)
 {
     char *copy = strdup(workdir);
@@ -35,7 +41,7 @@ void handle_configure(struct request *rq)
         reply_invalid(rq, "workdir", "must be an absolute path", "INVALID_PATH");
         return;
     }
-    if (env_apply(&rq->agent->env, &env) < 0 || (workdir && set_workdir(rq->agent, workdir) < 0)) {
+    if (apply(rq->agent, &env) < 0 || (workdir && set_workdir(rq->agent, workdir) < 0)) {
         reply_error(rq, AGENT_E_INTERNAL_ERROR, NULL, 0, "Out of memory");
         return;
     }
@@ -62,7 +68,7 @@ int configure_by_field(struct agent *agent, struct str value)
     if (text && base64_decode(value, text, &n) == 0 &&
         json_parse(&arena, (struct str){ text, n }, 2, &variables, NULL) == 0 && variables->type == JSON_OBJECT &&
         env_from_json(&env, variables, NULL) == 0)
-        rc = env_apply(&agent->env, &env);
+        rc = apply(agent, &env);
     arena_free(&arena);
     return rc;
 }

@@ -112,9 +112,7 @@ static void stop_on(struct agent *agent, const struct signalfd_siginfo *info)
 
     if (from_inside)
         return;
-    supervisor_forward(agent, (int)info->ssi_signo);
-    agent->exit_code = 0;
-    loop_stop(agent->loop);
+    shutdown_begin(agent, (int)info->ssi_signo);
 }
 
 static void on_signal(struct loop *loop, const struct signalfd_siginfo *info, void *data)
@@ -248,7 +246,8 @@ int main(int argc, char **argv)
         log_error("start_failed", "error", err.message);
         return 1;
     }
-    if (options.command[0] && supervisor_start(&agent, options.command) < 0)
+    agent.command = options.command;
+    if (ca_trust_begin(&agent, supervisor_start) < 0)
         return 1;
     if (loop_run(agent.loop) < 0)
         return 1;

@@ -12,6 +12,10 @@ static void on_end(struct child *child, void *data)
     int code = child_exit_code(child);
 
     agent->supervised = NULL;
+    if (agent->shutdown.begun) {
+        shutdown_check(agent);
+        return;
+    }
     if (code == 0) {
         log_info("command_ended", "exit_code", "0");
         return;
@@ -21,7 +25,7 @@ static void on_end(struct child *child, void *data)
     loop_stop(agent->loop);
 }
 
-int supervisor_start(struct agent *agent, char *const *argv)
+void supervisor_start(struct agent *agent)
 {
     static const struct child_events events = { .on_end = on_end };
     const char *raw = env_get(&agent->env, "SANDBOX_RAW_CHILD_STDIO");
@@ -30,9 +34,11 @@ int supervisor_start(struct agent *agent, char *const *argv)
     struct env none = { 0 };
     struct arena arena;
 
+    if (!agent->command[0] || agent->shutdown.begun)
+        return;
     arena_init(&arena, SIZE_MAX);
-    spec.file = argv[0];
-    spec.argv = argv;
+    spec.file = agent->command[0];
+    spec.argv = agent->command;
     spec.fds[0] = raw && strcmp(raw, "1") == 0 ? STDIN_FILENO : CHILD_PIPE;
     spec.fds[1] = STDOUT_FILENO;
     spec.fds[2] = STDERR_FILENO;
@@ -42,24 +48,15 @@ int supervisor_start(struct agent *agent, char *const *argv)
         agent->supervised = child_spawn(agent, &spec, NULL, &events, agent, &err);
     arena_free(&arena);
     if (agent->supervised)
-        return 0;
-    log_error("command_not_started", "command", argv[0], "reason", child_failure_text(err.where), "error",
+        return;
+    log_error("command_not_started", "command", agent->command[0], "reason", child_failure_text(err.where), "error",
               strerror(err.errnum));
-    return -1;
-}
-
-static void ignore_end(struct child *child, void *data)
-{
-    (void)child, (void)data;
+    agent->exit_code = 1;
+    loop_stop(agent->loop);
 }
 
 void supervisor_forward(struct agent *agent, int signo)
 {
-    static const struct child_events ignored = { .on_end = ignore_end };
-
-    if (!agent->supervised)
-        return;
-    kill(agent->supervised->pid, signo);
-    agent->supervised->events = &ignored;
-    agent->supervised = NULL;
+    if (agent->supervised)
+        kill(agent->supervised->pid, signo);
 }

@@ -8,7 +8,10 @@
 
 struct agent;
 
-/* Puts SANDBOX_STARTED=true into the environment, then starts `argv`. 0, or -1 after having logged why not. */
-int supervisor_start(struct agent *agent, char *const *argv);
-/* Passes a signal on, if the command runs; its end does not matter any more. */
+/*
+ * Puts SANDBOX_STARTED=true into the environment, then starts agent->command. If that fails, it says why in the log
+ * and stops the loop with exit code 1.
+ */
+void supervisor_start(struct agent *agent);
+/* Passes a signal on, if the command runs. */
 void supervisor_forward(struct agent *agent, int signo);

@@ -291,9 +291,11 @@ test('the end of the agent is told to all', async () => {
   const other = await Agent.start();
   const reader = await EventReader.open(other, '/api/watch', { path: '/workspace' });
   await reader.event({ type: 'watching' });
-  await other.stop();
+  process.kill(await other.hostPid(), 'SIGTERM');
+  assert.deepEqual(await other.exited, [0, null]);
   await reader.end();
   assert.equal(reader.events.at(-1).type, 'stopped');
+  await other.stop();
 });
 
 // --- check ---

@@ -1,0 +1,166 @@
+#include "ca_trust.h"
+
+#include "agent.h"
+#include "base/log.h"
+#include "base/sys.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#define DEFAULT_CERTIFICATE "/etc/cloudflare/certs/cloudflare-containers-ca.crt"
+#define WAIT_MS             5000
+#define POLL_MS             20
+#define CERTIFICATE_MAX     ((size_t)1024 * 1024)
+#define BUNDLE_MAX          ((size_t)16 * 1024 * 1024)
+
+static const char *const bundles[] = {
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+    "/etc/pki/tls/cert.pem",
+};
+
+static void fail(struct agent *agent, const char *event, const char *path, const char *reason)
+{
+    log_error(event, "path", path, "error", reason);
+    agent->exit_code = 1;
+    loop_stop(agent->loop);
+}
+
+static void done(struct agent *agent)
+{
+    if (agent->ca_trust.on_done)
+        agent->ca_trust.on_done(agent);
+}
+
+static const char *certificate_path(const struct agent *agent)
+{
+    const char *path = env_get(&agent->env, "SANDBOX_CA_CERT");
+
+    return path && path[0] ? path : DEFAULT_CERTIFICATE;
+}
+
+/* The whole of a regular file; `ret` is empty and its limit set. -1 with errno. */
+static int read_file(const char *path, struct buf *ret)
+{
+    _cleanup_close_ int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    struct stat st;
+
+    if (fd < 0 || fstat(fd, &st) < 0)
+        return -1;
+    if (!S_ISREG(st.st_mode)) {
+        errno = EINVAL;
+        return -1;
+    }
+    for (;;) {
+        char *at = buf_reserve(ret, 65536);
+        ssize_t n = at ? RETRY_EINTR(read(fd, at, 65536)) : -1;
+        if (n == 0)
+            return 0;
+        if (n < 0) {
+            errno = at ? errno : EFBIG;
+            return -1;
+        }
+        buf_commit(ret, (size_t)n);
+    }
+}
+
+static const char *find_bundle(void)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(bundles); i++)
+        if (access(bundles[i], F_OK) == 0)
+            return bundles[i];
+    return NULL;
+}
+
+static int append_once(const char *bundle, struct str certificate)
+{
+    _cleanup_(buf_free) struct buf there;
+    _cleanup_close_ int fd = -EBADF;
+
+    buf_init(&there, BUNDLE_MAX);
+    if (read_file(bundle, &there) < 0)
+        return -1;
+    if (memmem(buf_head(&there), there.len, certificate.p, certificate.n))
+        return 0;
+    fd = open(bundle, O_WRONLY | O_APPEND | O_CLOEXEC);
+    if (fd < 0 || write_all(fd, "\n", 1) < 0 || write_all(fd, certificate.p, certificate.n) < 0)
+        return -1;
+    return 0;
+}
+
+static int set_variables(struct agent *agent, const char *bundle)
+{
+    static const char *const names[] = { "SSL_CERT_FILE", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE",
+                                         "GIT_SSL_CAINFO" };
+
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+        if (env_set(&agent->env, str_from(names[i]), str_from(bundle)) < 0)
+            return -1;
+    return 0;
+}
+
+static void trust(struct agent *agent, const char *path)
+{
+    _cleanup_(buf_free) struct buf certificate;
+    const char *bundle = find_bundle();
+
+    buf_init(&certificate, CERTIFICATE_MAX);
+    if (read_file(path, &certificate) < 0) {
+        fail(agent, "ca_certificate_unreadable", path, strerror(errno));
+        return;
+    }
+    if (env_set(&agent->env, STR("NODE_EXTRA_CA_CERTS"), str_from(path)) < 0) {
+        fail(agent, "ca_certificate_not_trusted", path, "out of memory");
+        return;
+    }
+    if (!bundle) {
+        log_warn("ca_bundle_not_found", "effect", "only Node.js trusts the certificate");
+        done(agent);
+        return;
+    }
+    if (append_once(bundle, buf_str(&certificate)) < 0 || set_variables(agent, bundle) < 0) {
+        fail(agent, "ca_bundle_not_written", bundle, strerror(errno));
+        return;
+    }
+    log_info("ca_certificate_trusted", "path", path, "bundle", bundle);
+    done(agent);
+}
+
+static void look(struct loop_timer *timer)
+{
+    struct agent *agent = container_of(timer, struct agent, ca_trust.timer);
+    const char *path = certificate_path(agent);
+
+    if (access(path, F_OK) == 0)
+        trust(agent, path);
+    else if (loop_now_ms(agent->loop) >= agent->ca_trust.give_up_ms)
+        fail(agent, "ca_certificate_missing", path, "it did not appear within 5 s");
+    else if (loop_timer_start(agent->loop, timer, POLL_MS) < 0)
+        fail(agent, "ca_certificate_missing", path, "out of memory");
+}
+
+static void begin(struct loop_timer *timer)
+{
+    struct agent *agent = container_of(timer, struct agent, ca_trust.timer);
+    const char *wanted = env_get(&agent->env, "SANDBOX_INTERCEPT_HTTPS");
+
+    if (!wanted || strcmp(wanted, "1") != 0) {
+        done(agent);
+        return;
+    }
+    agent->ca_trust.give_up_ms = loop_now_ms(agent->loop) + WAIT_MS;
+    loop_timer_init(timer, look);
+    look(timer);
+}
+
+int ca_trust_begin(struct agent *agent, void (*on_done)(struct agent *agent))
+{
+    if (loop_timer_armed(&agent->ca_trust.timer))
+        return 0;
+    agent->ca_trust.on_done = on_done;
+    loop_timer_init(&agent->ca_trust.timer, begin);
+    return loop_timer_start(agent->loop, &agent->ca_trust.timer, 0);
+}
