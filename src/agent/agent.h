@@ -12,6 +12,7 @@
 #include "child.h"
 #include "env.h"
 #include "fifo.h"
+#include "process.h"
 #include "session.h"
 #include "shutdown.h"
 #include "watch.h"
@@ -34,6 +35,7 @@ struct agent {
     struct session_table sessions;
     struct fifo_dir fifos;
     struct watch_table watches;
+    struct process_table processes;
 
     char *const *command;     /* the one on our own command line; its first word may be NULL */
     struct child *supervised; /* that command, while it runs */

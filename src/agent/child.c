@@ -9,6 +9,7 @@
 #define FD_LIMIT        65536
 #define GRACE_TERM_MS   5000
 #define GRACE_KILL_MS   1000
+#define DROP_BUDGET     ((size_t)1024 * 1024)      /* the most that a pipe holds */
 #define STDIN_QUEUE_MAX ((size_t)64 * 1024 * 1024) /* the writer is paused long before */
 
 enum { STAGE_RUNNING, STAGE_TERMINATED, STAGE_KILLED };
@@ -146,6 +147,16 @@ void child_signal_group(const struct child *child, int signo)
     kill(-child->pid, signo);
 }
 
+void child_drop_output(struct child *child)
+{
+    for (int i = 0; i < STREAM_COUNT; i++) {
+        if (child->out[i].fd >= 0)
+            (void)stream_pump(&child->out[i], DROP_BUDGET, true);
+        stream_close(&child->out[i]);
+    }
+    maybe_end(child);
+}
+
 static void next_stage(struct child *child)
 {
     struct loop *loop = child->agent->loop;
@@ -160,10 +171,7 @@ static void next_stage(struct child *child)
         loop_timer_start(loop, &child->timer, GRACE_KILL_MS);
         break;
     case STAGE_KILLED:
-        /* Whoever still holds the pipes has left the group. Its output is of no use to anybody any more. */
-        for (int i = 0; i < STREAM_COUNT; i++)
-            stream_close(&child->out[i]);
-        maybe_end(child);
+        child_drop_output(child); /* whoever still holds the pipes has left the group */
         break;
     }
 }
@@ -358,6 +366,35 @@ struct child *child_spawn(struct agent *agent, const struct child_spec *spec, st
         discard(child);
         return NULL;
     }
+    table_add(child);
+    return child;
+}
+
+struct child *child_adopt(struct agent *agent, pid_t pid, int stdin_fd, const struct child_events *events,
+                          void *data)
+{
+    _cleanup_close_ int owned = stdin_fd;
+    siginfo_t info;
+    struct child *child;
+
+    for (child = *bucket_of(&agent->children, pid); child; child = child->next)
+        if (child->pid == pid) {
+            errno = EEXIST;
+            return NULL;
+        }
+    if (waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) < 0)
+        return NULL;
+    child = new_child(agent, events, data);
+    if (!child)
+        return NULL;
+    if (owned >= 0) {
+        child->stdin_fd = TAKE_FD(owned);
+        if (loop_io_add(agent->loop, &child->stdin_io, child->stdin_fd, EPOLLET, on_stdin_writable) < 0) {
+            discard(child);
+            return NULL;
+        }
+    }
+    child->pid = pid;
     table_add(child);
     return child;
 }

@@ -104,12 +104,22 @@ int child_table_init(struct agent *agent);
 struct child *child_spawn(struct agent *agent, const struct child_spec *spec, struct sink *sink,
                           const struct child_events *events, void *data, struct child_error *err);
 
+/*
+ * Takes over a child that somebody else has started for us and that we have not reaped: an orphan of a session's
+ * shell. It has no streams here; `stdin_fd` (non-blocking, or -1) is taken over. NULL with errno, ECHILD if it is
+ * no child of ours (any more).
+ */
+struct child *child_adopt(struct agent *agent, pid_t pid, int stdin_fd, const struct child_events *events,
+                          void *data);
+
 /* Starts the clock. 0 is "at once". */
 void child_set_time_limit(struct child *child, uint64_t ms);
 /* Begins with the steps that the time limit takes, now; timed_out stays as it is. */
 void child_stop(struct child *child);
 /* To the whole group. Safe after the leader has been reaped: a group that is not ours any more gets nothing. */
 void child_signal_group(const struct child *child, int signo);
+/* Reads what is there now, and then no more: who still holds its pipes does not keep it from ending. */
+void child_drop_output(struct child *child);
 /* The sink can take more. */
 void child_resume_output(struct child *child);
 

@@ -1,7 +1,6 @@
 #include "event_stream.h"
 
 #include "agent.h"
-#include "net/sse.h"
 
 #define KEEP_ALIVE_MS 15000
 #define EVENT_MAX     ((size_t)1024 * 1024 * 1024)
@@ -67,6 +66,7 @@ struct json_writer *event_stream_event(struct event_stream *stream, const char *
 {
     buf_init(&stream->event.buf, EVENT_MAX);
     json_writer_init(&stream->event.w, &stream->event.buf);
+    stream->event.w.failed = buf_append_str(&stream->event.buf, STR("data: ")) < 0;
     json_object_begin(&stream->event.w);
     json_pair_cstring(&stream->event.w, "type", type);
     return &stream->event.w;
@@ -74,18 +74,17 @@ struct json_writer *event_stream_event(struct event_stream *stream, const char *
 
 void event_stream_send(struct event_stream *stream)
 {
-    struct buf line;
+    struct buf *event = &stream->event.buf;
 
     json_object_end(&stream->event.w);
-    buf_init(&line, EVENT_MAX);
     if (event_stream_open(stream)) {
-        if (json_writer_finish(&stream->event.w) < 0 || sse_append(&line, NULL, buf_str(&stream->event.buf)) < 0)
+        /* The writer escapes newlines, so the document is one line. */
+        if (json_writer_finish(&stream->event.w) < 0 || buf_append_str(event, STR("\n\n")) < 0)
             http_exchange_abort(stream->rq->ex);
         else
-            put(stream, buf_str(&line));
+            put(stream, buf_str(event));
     }
-    buf_free(&line);
-    buf_free(&stream->event.buf);
+    buf_free(event);
 }
 
 void event_stream_send_stamped(struct event_stream *stream)

@@ -2,6 +2,7 @@
 #include "agent.h"
 #include "collector.h"
 #include "command.h"
+#include "process_launch.h"
 #include "routes.h"
 #include "shell_script.h"
 #include "text_reply.h"
@@ -331,8 +332,12 @@ void handle_execute(struct request *rq)
         reply_failed(e, "the session id must not be blank");
         free_execution(e);
     } else if (background) {
-        reply_error(rq, AGENT_E_NOT_IMPLEMENTED, NULL, 0,
-                    "background commands are not implemented by this version of the agent");
+        static const struct process_launch_kind kind = {
+            .session_by_header = true,
+            .takes_time_limit = true,
+            .reply = process_launch_reply,
+        };
+        process_launch(rq, &kind);
         free_execution(e);
     } else if (strcmp(e->session_id, SESSIONLESS_ID) == 0) {
         start_sessionless(e);

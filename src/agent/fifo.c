@@ -150,20 +150,30 @@ static void on_stream_end(struct stream *stream)
 
 static int open_stream(struct fifo_pair *pair, int index)
 {
+    struct sink *sink = pair->streams[index].sink;
     int fd;
 
-    if (fifo_dir_make(pair->agent, S_IFIFO, pair->paths[index]) < 0) {
-        pair->paths[index][0] = '\0';
-        return -1;
-    }
     fd = open(pair->paths[index], O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOFOLLOW);
     if (fd < 0)
         return -1;
-    stream_open(&pair->streams[index], pair->agent->loop, fd, index, NULL, on_stream_end);
+    stream_open(&pair->streams[index], pair->agent->loop, fd, index, sink, on_stream_end);
     return 0;
 }
 
-struct fifo_pair *fifo_pair_new(struct agent *agent)
+int fifo_pair_open(struct fifo_pair *pair)
+{
+    return open_stream(pair, STREAM_STDOUT) < 0 || open_stream(pair, STREAM_STDERR) < 0 ? -1 : 0;
+}
+
+static int make_node(struct fifo_pair *pair, int index)
+{
+    if (fifo_dir_make(pair->agent, S_IFIFO, pair->paths[index]) == 0)
+        return 0;
+    pair->paths[index][0] = '\0';
+    return -1;
+}
+
+struct fifo_pair *fifo_pair_make(struct agent *agent)
 {
     struct fifo_pair *pair = calloc(1, sizeof(*pair));
 
@@ -172,7 +182,20 @@ struct fifo_pair *fifo_pair_new(struct agent *agent)
     pair->agent = agent;
     pair->free_later.callback = free_pair;
     pair->streams[STREAM_STDOUT].fd = pair->streams[STREAM_STDERR].fd = -EBADF;
-    if (open_stream(pair, STREAM_STDOUT) < 0 || open_stream(pair, STREAM_STDERR) < 0) {
+    if (make_node(pair, STREAM_STDOUT) < 0 || make_node(pair, STREAM_STDERR) < 0) {
+        int saved = errno;
+        fifo_pair_free(pair);
+        errno = saved;
+        return NULL;
+    }
+    return pair;
+}
+
+struct fifo_pair *fifo_pair_new(struct agent *agent)
+{
+    struct fifo_pair *pair = fifo_pair_make(agent);
+
+    if (pair && fifo_pair_open(pair) < 0) {
         int saved = errno;
         fifo_pair_free(pair);
         errno = saved;

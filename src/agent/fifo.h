@@ -48,6 +48,9 @@ void fifo_dir_remove(struct agent *agent);
 
 /* A pair that nobody writes to, its streams without a sink. NULL with errno. */
 struct fifo_pair *fifo_pair_new(struct agent *agent);
+/* The two steps of that. Whoever opens a FIFO for writing waits until it is open for reading. */
+struct fifo_pair *fifo_pair_make(struct agent *agent);
+int fifo_pair_open(struct fifo_pair *pair);
 /* Whether the names still lead to FIFOs, that is, whether a shell could open them. */
 bool fifo_pair_usable(const struct fifo_pair *pair);
 void fifo_pair_set_sink(struct fifo_pair *pair, struct sink *sink);

@@ -164,7 +164,11 @@ static int agent_init(struct agent *agent)
     agent->output_limit = output_limit();
     session_table_init(&agent->sessions);
     watch_table_init(&agent->watches, agent->loop);
+    process_table_init(agent);
     if (child_table_init(agent) < 0)
+        return -1;
+    /* The processes that a session's shell leaves to us come to us also where we are not pid 1. */
+    if (prctl(PR_SET_CHILD_SUBREAPER, 1) < 0)
         return -1;
     return watch_signals(agent);
 }
@@ -252,6 +256,7 @@ int main(int argc, char **argv)
     if (loop_run(agent.loop) < 0)
         return 1;
     child_kill_all(&agent);
+    process_table_free(&agent);
     fifo_dir_remove(&agent);
     return agent.exit_code;
 }

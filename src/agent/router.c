@@ -17,6 +17,17 @@ static const struct route routes[] = {
     { "GET", "/api/session/list", 0, handle_session_list },
     { "POST", "/api/session/delete", ROUTE_JSON, handle_session_delete },
 
+    { "POST", "/api/execute/stream", ROUTE_JSON, handle_execute_stream },
+    { "POST", "/api/process/start", ROUTE_JSON, handle_process_start },
+    { "GET", "/api/process/list", 0, handle_process_list }, /* before {id} */
+    { "DELETE", "/api/process/kill-all", 0, handle_process_kill_all },
+    { "GET", "/api/process/{id}", 0, handle_process_get },
+    { "DELETE", "/api/process/{id}", 0, handle_process_kill },
+    { "GET", "/api/process/{id}/logs", 0, handle_process_logs },
+    { "GET", "/api/process/{id}/stream", 0, handle_process_stream },
+    { "POST", "/api/process/{id}/signal", ROUTE_JSON, handle_process_signal }, /* ours */
+    { "POST", "/api/process/{id}/stdin", ROUTE_JSON, handle_process_stdin },   /* ours */
+
     { "POST", "/api/read", ROUTE_JSON, handle_read },
     { "POST", "/api/write", ROUTE_JSON, handle_write },
     { "POST", "/api/delete", ROUTE_JSON, handle_delete },
@@ -35,14 +46,6 @@ static const struct route routes[] = {
     { "PUT", "/berm/v1/file", ROUTE_STREAM | ROUTE_INTERNAL, handle_raw_write },
 
     /* Known to the upstream server, but not to this version. */
-    { "POST", "/api/execute/stream", 0, handle_not_implemented },
-    { "POST", "/api/process/start", 0, handle_not_implemented },
-    { "GET", "/api/process/list", 0, handle_not_implemented },
-    { "DELETE", "/api/process/kill-all", 0, handle_not_implemented },
-    { "GET", "/api/process/{id}", 0, handle_not_implemented },
-    { "DELETE", "/api/process/{id}", 0, handle_not_implemented },
-    { "GET", "/api/process/{id}/logs", 0, handle_not_implemented },
-    { "GET", "/api/process/{id}/stream", 0, handle_not_implemented },
     { "POST", "/api/read/stream", 0, handle_not_implemented },
     { "GET", "/api/interpreter/health", 0, handle_not_implemented },
     { "POST", "/api/contexts", 0, handle_not_implemented },

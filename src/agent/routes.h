@@ -18,6 +18,17 @@ void handle_session_delete(struct request *rq);
 
 void handle_execute(struct request *rq);
 void handle_exec_stream(struct request *rq);
+void handle_execute_stream(struct request *rq);
+
+void handle_process_start(struct request *rq);
+void handle_process_list(struct request *rq);
+void handle_process_get(struct request *rq);
+void handle_process_logs(struct request *rq);
+void handle_process_stream(struct request *rq);
+void handle_process_kill(struct request *rq);
+void handle_process_kill_all(struct request *rq);
+void handle_process_signal(struct request *rq);
+void handle_process_stdin(struct request *rq);
 
 void handle_read(struct request *rq);
 void handle_write(struct request *rq);

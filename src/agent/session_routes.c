@@ -1,7 +1,9 @@
 /* session_routes.c - session/create, session/list, session/delete. */
 #include "agent.h"
+#include "process_kill.h"
 #include "routes.h"
 
+#include <signal.h>
 #include <stdio.h>
 
 struct session_request {
@@ -184,6 +186,7 @@ static void run_delete(struct session_op *op)
     struct session_request *sr = container_of(op, struct session_request, op);
 
     if (op->session->live) {
+        process_kill_session(sr->rq->agent, sr->id, SIGKILL);
         session_stop(op->session, on_stopped);
         return;
     }

@@ -21,8 +21,10 @@ struct shell_slot {
     struct shell_slot *next;
     struct shell *shell;
     struct shell_job *job;  /* NULL: abandoned, or the shell's own start */
-    struct fifo_pair *pair; /* NULL for the start */
-    bool restores;          /* a second report will come */
+    struct fifo_pair *pair; /* NULL for the start, and of a background command, whose output is not ours */
+    bool is_start;
+    pid_t background_pid;
+    bool restores; /* a second report will come */
     int status;
     char file[FIFO_PATH_MAX]; /* that holds the script, or "" */
 };
@@ -194,13 +196,16 @@ static int shorten_script(struct shell *shell, struct shell_slot *slot, size_t b
 
 static int write_script(struct shell *shell, struct shell_slot *slot, const struct shell_command *command)
 {
+    const struct fifo_pair *pair = command->background ? command->background : slot->pair;
     struct shell_script script = {
         .command = command->text,
-        .out_path = slot->pair->paths[STREAM_STDOUT],
-        .err_path = slot->pair->paths[STREAM_STDERR],
+        .out_path = pair->paths[STREAM_STDOUT],
+        .err_path = pair->paths[STREAM_STDERR],
         .marker = shell->marker,
         .cwd = command->cwd,
         .env = command->env,
+        .background = command->background != NULL,
+        .in_path = command->in_path,
     };
     size_t before = shell->backlog.len;
 
@@ -219,21 +224,25 @@ int shell_run(struct shell *shell, struct shell_job *job, const struct shell_com
 
     if (!slot)
         return berm_fail(err, BERM_E_SYSTEM, ENOMEM, "cannot start the command");
-    slot->pair = take_pair(shell);
-    if (!slot->pair) {
+    if (!command->background)
+        slot->pair = take_pair(shell);
+    if (!command->background && !slot->pair) {
         berm_fail(err, BERM_E_SYSTEM, errno, "cannot make the FIFOs for the command's output");
         slot_free(slot);
         return -1;
     }
     if (write_script(shell, slot, command) < 0) {
         berm_fail(err, BERM_E_SYSTEM, errno, "cannot pass the command to the shell");
-        release_pair(shell, slot->pair, true);
+        if (slot->pair)
+            release_pair(shell, slot->pair, true);
         slot_free(slot);
         return -1;
     }
     slot->job = job;
     job->slot = slot;
-    fifo_pair_set_sink(slot->pair, job->sink);
+    job->background_pid = 0;
+    if (slot->pair)
+        fifo_pair_set_sink(slot->pair, job->sink);
     slot_append(shell, slot);
     return 0;
 }
@@ -268,9 +277,11 @@ static void end_job(struct shell *shell, bool entered)
     slot_take_head(shell);
     if (slot->pair)
         release_pair(shell, slot->pair, fifo_pair_finish(slot->pair));
-    else
+    else if (slot->is_start)
         free_ptr(&shell->start_directory);
     job = slot->job;
+    if (job)
+        job->background_pid = slot->background_pid;
     slot_free(slot);
     if (!job)
         return;
@@ -289,6 +300,10 @@ static void handle_line(struct shell *shell, struct str line)
 
     if (!slot || report == SHELL_REPORT_NONE)
         return;
+    if (report == SHELL_REPORT_STARTED) {
+        slot->background_pid = status;
+        return;
+    }
     if (report == SHELL_REPORT_STATUS)
         slot->status = status;
     if (report == SHELL_REPORT_NO_DIRECTORY || report == SHELL_REPORT_RESTORED || !slot->restores)
@@ -499,6 +514,7 @@ static int write_start(struct shell *shell, const char *directory, struct berm_e
 
     if (!slot)
         return berm_fail(err, BERM_E_SYSTEM, ENOMEM, "cannot start the shell");
+    slot->is_start = true;
     slot_append(shell, slot);
     shell->start_directory = strdup(directory);
     if (!shell->start_directory ||

@@ -19,6 +19,7 @@
 #include "sink.h"
 
 struct agent;
+struct fifo_pair;
 struct shell;
 struct shell_slot;
 
@@ -29,12 +30,19 @@ struct shell_job {
     void (*on_done)(struct shell_job *job, int status);
     void (*on_no_directory)(struct shell_job *job);
     void (*on_shell_exit)(struct shell_job *job, int exit_code);
+    pid_t background_pid; /* with on_done of a background command: our child now; 0: it could not be started */
 };
 
 struct shell_command {
     struct str text;       /* without NUL */
     const char *cwd;       /* for this command, or NULL */
     const struct env *env; /* for this command, or NULL; names are identifiers */
+    /*
+     * Not NULL: the command is started in a background process that writes here (made, not open), and the job is
+     * done then; the process goes on once the pair is opened. on_no_directory does not come: the process says so.
+     */
+    const struct fifo_pair *background;
+    const char *in_path; /* of a background command: a FIFO, open for both ways, that is its stdin; or NULL */
 };
 
 /* Called once when the shell is gone, before on_shell_exit of its jobs; it is freed afterwards. */

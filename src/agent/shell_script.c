@@ -1,5 +1,7 @@
 #include "shell_script.h"
 
+#include <limits.h>
+
 int shell_quote(struct buf *out, struct str text)
 {
     if (buf_append(out, "'", 1) < 0)
@@ -53,7 +55,7 @@ int shell_quote_argument(struct buf *out, struct str text)
 
 bool shell_script_restores(const struct shell_script *script)
 {
-    return script->cwd || (script->env && script->env->count > 0);
+    return !script->background && (script->cwd || (script->env && script->env->count > 0));
 }
 
 static int put_run(struct buf *out, const struct shell_script *script)
@@ -160,11 +162,55 @@ static int put_restoring(struct buf *out, struct buf *literal, const struct shel
     return flush_literal(out, literal) < 0 ? -1 : buf_append(out, "\n", 1);
 }
 
+/* What the background shell runs, when it goes where it shall go. */
+static int put_background_run(struct buf *out, const struct shell_script *script)
+{
+    if (buf_append_str(out, STR("\\builtin eval ")) < 0 || shell_quote(out, script->command) < 0)
+        return -1;
+    return buf_printf(out, "%s >%s 2>%s", script->in_path ? " <&0" : "", script->out_path, script->err_path);
+}
+
+static int put_background_failure(struct buf *out, const struct shell_script *script)
+{
+    struct buf text;
+    int rc = -1;
+
+    buf_init(&text, SIZE_MAX / 4);
+    if (buf_append_str(&text, STR("Failed to change directory to ")) == 0 &&
+        shell_quote(&text, str_from(script->cwd)) == 0 &&
+        buf_append_str(out, STR("else \\builtin printf '%s\\n' ")) == 0 && shell_quote(out, buf_str(&text)) == 0)
+        rc = buf_printf(out, " 2>%s >&2;\\builtin exit 1;fi", script->err_path);
+    buf_free(&text);
+    return rc;
+}
+
+static int put_background(struct buf *out, const struct shell_script *script)
+{
+    bool group = script->cwd || (script->env && script->env->count > 0);
+
+    if (buf_append_str(out, group ? STR("({ ") : STR("(")) < 0)
+        return -1;
+    if (script->cwd && put_cd(out, script->cwd) < 0)
+        return -1;
+    if (put_exports(out, script->env) < 0 || put_background_run(out, script) < 0)
+        return -1;
+    if (script->cwd && (buf_append_str(out, STR("\n")) < 0 || put_background_failure(out, script) < 0))
+        return -1;
+    if (group && (buf_append_str(out, STR(";}")) < 0 || (script->in_path && buf_append_str(out, STR(" <&0")) < 0)))
+        return -1;
+    if (buf_printf(out, " &\\builtin echo \"%s&$!\")", script->marker) < 0 ||
+        (script->in_path && buf_printf(out, " <%s", script->in_path) < 0))
+        return -1;
+    return buf_printf(out, ";\\builtin echo \"%s$?\"\n", script->marker);
+}
+
 int shell_script_write(struct buf *out, const struct shell_script *script)
 {
     struct buf literal;
     int rc;
 
+    if (script->background)
+        return put_background(out, script);
     if (!shell_script_restores(script))
         return put_run(out, script);
     buf_init(&literal, out->max);
@@ -181,13 +227,14 @@ int shell_script_write_start(struct buf *out, int fd, const char *directory, con
         out, "||\\builtin cd /;\\builtin unset -v OLDPWD;\\builtin export OLDPWD;\\builtin echo %s0\n", marker);
 }
 
-enum shell_report shell_report_parse(struct str line, const char *marker, int *ret_status)
+enum shell_report shell_report_parse(struct str line, const char *marker, int *ret)
 {
     size_t marker_len = strlen(marker);
-    uint64_t status;
+    uint64_t number;
 
     for (size_t at = line.n; at-- > 0;) {
         struct str rest;
+        bool started;
         if (line.n - at < marker_len || memcmp(line.p + at, marker, marker_len) != 0)
             continue;
         rest = (struct str){ line.p + at + marker_len, line.n - at - marker_len };
@@ -195,10 +242,13 @@ enum shell_report shell_report_parse(struct str line, const char *marker, int *r
             return SHELL_REPORT_RESTORED;
         if (str_is(rest, "!"))
             return SHELL_REPORT_NO_DIRECTORY;
-        if (str_to_u64(rest, &status) < 0 || status > 255)
+        started = str_has_prefix(rest, STR("&"));
+        if (started)
+            rest = (struct str){ rest.p + 1, rest.n - 1 };
+        if (str_to_u64(rest, &number) < 0 || number > (started ? INT_MAX : 255))
             return SHELL_REPORT_NONE;
-        *ret_status = (int)status;
-        return SHELL_REPORT_STATUS;
+        *ret = (int)number;
+        return started ? SHELL_REPORT_STARTED : SHELL_REPORT_STATUS;
     }
     return SHELL_REPORT_NONE;
 }

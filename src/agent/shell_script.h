@@ -12,8 +12,14 @@
  * "${DIRSTACK@Q}" and "${NAME[@]@A}" become the literal commands that restore what was there, arrays and attributes
  * too.
  *
- * Reports: "<marker><n>" the command ended with n; "<marker>." everything is restored (only if a directory or
- * variables were given); "<marker>!" the directory could not be entered and nothing ran.
+ * A background command is run by a subshell of a subshell: the inner one outlives the outer one and becomes the
+ * agent's own child, so that its end is told by wait(2), and the user's shell gets neither a job nor another `$!`.
+ * The outer one reports the inner one's number. The inner one waits in the open of its output's FIFO until the
+ * agent opens the other end; so it cannot be over before the agent has taken it for its child.
+ *
+ * Reports: "<marker>&<pid>" a background command has been started; "<marker><n>" the command ended with n;
+ * "<marker>." everything is restored (only if a directory or variables were given); "<marker>!" the directory could
+ * not be entered and nothing ran.
  */
 #pragma once
 
@@ -27,6 +33,8 @@ struct shell_script {
     const char *marker;    /* lower-case letters */
     const char *cwd;       /* for this command only; NULL: where the shell is */
     const struct env *env; /* for this command only; NULL or empty: none. Names are identifiers */
+    bool background;       /* two reports come: started, status */
+    const char *in_path;   /* of a background command: its stdin; NULL: none */
 };
 
 /* Appends the text, ended by a newline. 0, or -1 as buf_append(). */
@@ -41,13 +49,20 @@ bool shell_script_restores(const struct shell_script *script);
  */
 int shell_script_write_start(struct buf *out, int fd, const char *directory, const char *marker);
 
-enum shell_report { SHELL_REPORT_NONE, SHELL_REPORT_STATUS, SHELL_REPORT_RESTORED, SHELL_REPORT_NO_DIRECTORY };
+enum shell_report {
+    SHELL_REPORT_NONE,
+    SHELL_REPORT_STATUS,
+    SHELL_REPORT_RESTORED,
+    SHELL_REPORT_NO_DIRECTORY,
+    SHELL_REPORT_STARTED
+};
 
 /*
  * What a line of the control pipe (without its newline) says. A DEBUG trap of the user's may have written before
  * the marker, so the last one in the line counts; lines without one are no reports.
  */
-enum shell_report shell_report_parse(struct str line, const char *marker, int *ret_status);
+/* *ret is the status or the pid. */
+enum shell_report shell_report_parse(struct str line, const char *marker, int *ret);
 
 /* 'text' with each ' inside as '\''. */
 int shell_quote(struct buf *out, struct str text);

@@ -2,13 +2,16 @@
 
 #include "agent.h"
 #include "base/log.h"
+#include "process_kill.h"
 #include "supervisor.h"
+
+#include <signal.h>
 
 #define GRACE_MS 5000
 
 static bool is_quiet(const struct agent *agent)
 {
-    return !agent->supervised;
+    return !agent->supervised && agent->processes.running.count == 0;
 }
 
 /* Either what was waited for is gone and the last answers have been written, or the time is up. */
@@ -34,6 +37,7 @@ void shutdown_begin(struct agent *agent, int signo)
     log_info("stopping", "signal", log_num(signo));
     loop_timer_init(&agent->shutdown.timer, on_timer);
     supervisor_forward(agent, signo);
+    process_kill_session(agent, NULL, SIGTERM);
     watch_end_all(agent, "the server is shutting down");
     /* A timer even for nothing: what was said above is written at the end of this turn. */
     stop_after(agent, is_quiet(agent) ? 0 : GRACE_MS);

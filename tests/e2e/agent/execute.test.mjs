@@ -403,9 +403,3 @@ test('removing the directory of our FIFOs does no harm', async () => {
   assert.equal((await agent.run('sleep 0.05 & echo and again', { session })).stdout, 'and again');
   assert.equal((await agent.run('echo and again', { session })).stdout, 'and again');
 });
-
-test('background true is told to be missing', async () => {
-  const reply = await agent.post('/api/execute', { command: 'x', background: true });
-  assert.equal(reply.status, 501);
-  assert.equal(reply.json.code, 'NOT_IMPLEMENTED');
-});

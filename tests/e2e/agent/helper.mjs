@@ -122,6 +122,37 @@ export class Agent {
     return { status: reply.status, ...reply.json };
   }
 
+  // A stream of events of /api/: { status, headers, next(), rest(), close() }; an error answer also has `json`.
+  async events(method, path, body) {
+    const response = await this.request(method, path, body, { onResponse: true });
+    return new EventReader(response).begin();
+  }
+
+  // The events of /api/execute/stream, all of them.
+  async stream(command, more = {}) {
+    const reader = await this.events('POST', '/api/execute/stream', { command, ...more });
+    return reader.status === 200 ? reader.rest() : reader;
+  }
+
+  // Starts a process and returns its id.
+  async process(command, more = {}) {
+    const reply = await this.post('/api/process/start', { command, ...more });
+    if (reply.status !== 200) throw new Error(`process/start: ${reply.text}`);
+    return reply.json.processId;
+  }
+
+  async record(id) { return (await this.get(`/api/process/${id}`)).json.process; }
+
+  // The record once it has ended.
+  async ended(id, ms = 20000) {
+    for (const until = Date.now() + ms; ;) {
+      const record = await this.record(id);
+      if (record.status !== 'running') return record;
+      if (Date.now() > until) throw new Error(`process ${id} does not end`);
+      await sleep(5);
+    }
+  }
+
   // /berm/v1/exec: { status, json } or { status, stdout, stderr, exitCode, events }.
   async exec(document, { stdin, ...options } = {}) {
     const withStdin = stdin !== undefined;
@@ -145,3 +176,52 @@ export function parseEvents(text) {
   return { events, stdout: bytes('stdout'), stderr: bytes('stderr'),
     exitCode: last?.event === 'exit' ? JSON.parse(last.data).exit_code : undefined };
 }
+
+class EventReader {
+  constructor(response) {
+    this.response = response;
+    this.status = response.statusCode;
+    this.headers = response.headers;
+    this.comments = 0;
+    response.setEncoding('utf8');
+    this.blocks = this.read();
+  }
+
+  async begin() {
+    if (this.status === 200) return this;
+    this.text = '';
+    for await (const piece of this.response) this.text += piece;
+    try { this.json = JSON.parse(this.text); } catch { /* not JSON */ }
+    return this;
+  }
+
+  async *read() {
+    let text = '';
+    for await (const piece of this.response) {
+      text += piece;
+      for (let end; (end = text.indexOf('\n\n')) >= 0; text = text.slice(end + 2)) {
+        const block = text.slice(0, end);
+        if (block.startsWith(':')) { this.comments++; continue; }
+        if (!block.startsWith('data: ') || block.includes('\n')) throw new Error(`bad event: ${block}`);
+        yield JSON.parse(block.slice(6));
+      }
+    }
+    if (text) throw new Error(`rest of a stream: ${text}`);
+  }
+
+  // The next event, or undefined at the end of the stream.
+  async next() {
+    const { value } = await this.blocks.next();
+    return value;
+  }
+
+  async rest() {
+    const events = [];
+    for await (const event of this.blocks) events.push(event);
+    return events;
+  }
+
+  close() { this.response.destroy(); }
+}
+
+export const textOf = (events, type) => events.filter((e) => e.type === type).map((e) => e.data).join('');

@@ -1,0 +1,7 @@
+/* signal_name.h - "SIGTERM", "TERM" and "15" as signals. */
+#pragma once
+
+#include "base/base.h"
+
+/* 0 if it is none. */
+int signal_by_name(struct str text);
