@@ -1,10 +1,11 @@
 /*
- * raw_file.c - GET and PUT /berm/v1/file: the bytes of a file as they are, for bermd. No session is involved and
- * nothing is held in memory: the kernel sends the file, and the body is written as it comes.
+ * raw_file.c - GET /berm/v1/file: the bytes of a file as they are, for bermd. No session is involved and nothing is
+ * held in memory: the kernel sends the file.
  */
+#include "raw_file.h"
+
 #include "agent.h"
 #include "files.h"
-#include "make_parents.h"
 #include "router.h"
 #include "routes.h"
 
@@ -15,8 +16,7 @@
 #define READ_MAX  ((size_t)32 * 1024 * 1024)
 #define SMALL_MAX 65536
 
-/* The absolute path of the query, in the arena; NULL after having answered. */
-static const char *decode_path(struct request *rq)
+const char *raw_file_path(struct request *rq)
 {
     struct str raw;
     char *path;
@@ -37,7 +37,7 @@ static const char *decode_path(struct request *rq)
     return path;
 }
 
-static void reply_failed(struct request *rq, const char *operation, const char *path, int errnum)
+void raw_file_failed(struct request *rq, const char *operation, const char *path, int errnum)
 {
     struct context_item context[] = { CTX_STR("path", path), CTX_STR("operation", operation),
                                       CTX_STR("stderr", strerror(errnum)) };
@@ -48,8 +48,6 @@ static void reply_failed(struct request *rq, const char *operation, const char *
         reply_error(rq, AGENT_E_FILESYSTEM_ERROR, context, 3, "%s failed for '%s': %s", operation, path,
                     strerror(errnum));
 }
-
-/* --- GET --- */
 
 /* Read first: what /proc and /sys make up has no size, or one that is not its length. */
 static void respond_small(struct request *rq, int fd, const char *path)
@@ -65,107 +63,46 @@ static void respond_small(struct request *rq, int fd, const char *path)
             buf_commit(&content, (size_t)n);
     } while (n > 0);
     if (n < 0)
-        reply_failed(rq, "file.read", path, errno);
+        raw_file_failed(rq, "file.read", path, errno);
     else
         http_respond(rq->ex, 200, "application/octet-stream", buf_str(&content));
     buf_free(&content);
 }
 
+/* The first piece goes out with the head: by itself the head would wake whoever waits for nothing yet. */
 static void respond_file(struct request *rq, int fd, uint64_t size)
 {
     static const struct http_field type = { "Content-Type", "application/octet-stream" };
+    ssize_t n = RETRY_EINTR(read(fd, scratch, SCRATCH_SIZE));
 
+    n = MAX(n, 0);
     http_respond_begin(rq->ex, 200, &type, 1, size);
-    http_respond_file(rq->ex, fd, 0, size);
+    http_respond_write(rq->ex, scratch, MIN((uint64_t)n, size));
+    http_respond_file(rq->ex, fd, (uint64_t)n, size - MIN((uint64_t)n, size));
     http_respond_end(rq->ex);
 }
 
 void handle_raw_read(struct request *rq)
 {
-    const char *path = decode_path(rq);
+    const char *path = raw_file_path(rq);
     _cleanup_close_ int fd = -EBADF;
     struct stat st;
 
     if (!path)
         return;
     if (stat(path, &st) < 0) {
-        reply_failed(rq, "file.read", path, errno);
+        raw_file_failed(rq, "file.read", path, errno);
         return;
     }
     if (!S_ISREG(st.st_mode)) {
-        reply_failed(rq, "file.read", path, S_ISDIR(st.st_mode) ? EISDIR : EINVAL);
+        raw_file_failed(rq, "file.read", path, S_ISDIR(st.st_mode) ? EISDIR : EINVAL);
         return;
     }
     fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
     if (fd < 0 || fstat(fd, &st) < 0)
-        reply_failed(rq, "file.read", path, errno);
+        raw_file_failed(rq, "file.read", path, errno);
     else if (st.st_size <= SMALL_MAX)
         respond_small(rq, fd, path);
     else
         respond_file(rq, TAKE_FD(fd), (uint64_t)st.st_size);
-}
-
-/* --- PUT --- */
-
-struct raw_write {
-    const char *path;
-    int fd;
-    int errnum; /* of the first failure; what comes after it is dropped */
-};
-
-static void on_piece(struct request *rq, struct str piece)
-{
-    struct raw_write *w = rq->data;
-
-    while (w->errnum == 0 && piece.n > 0) {
-        ssize_t n = RETRY_EINTR(write(w->fd, piece.p, piece.n));
-        if (n < 0) {
-            w->errnum = errno;
-            return;
-        }
-        piece.p += n;
-        piece.n -= (size_t)n;
-    }
-}
-
-static void on_body_end(struct request *rq)
-{
-    struct raw_write *w = rq->data;
-
-    if (close(TAKE_FD(w->fd)) < 0 && w->errnum == 0)
-        w->errnum = errno;
-    if (w->errnum != 0)
-        reply_failed(rq, "file.write", w->path, w->errnum);
-    else
-        http_respond(rq->ex, 200, "application/json", STR("{\"ok\":true}"));
-}
-
-static void on_gone(struct request *rq, bool complete)
-{
-    struct raw_write *w = rq->data;
-
-    (void)complete;
-    close_fd(&w->fd);
-}
-
-void handle_raw_write(struct request *rq)
-{
-    const int flags = O_WRONLY | O_CREAT | O_TRUNC | O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
-    const char *path = decode_path(rq);
-    struct raw_write *w = path ? arena_alloc(&rq->arena, sizeof(*w)) : NULL;
-
-    if (!w)
-        return;
-    *w = (struct raw_write){ .path = path };
-    w->fd = open(path, flags, 0666);
-    if (w->fd < 0 && errno == ENOENT && make_parents(AT_FDCWD, path) == 0)
-        w->fd = open(path, flags, 0666);
-    if (w->fd < 0) {
-        reply_failed(rq, "file.write", path, errno);
-        return;
-    }
-    rq->data = w;
-    rq->on_piece = on_piece;
-    rq->on_body_end = on_body_end;
-    rq->on_gone = on_gone;
 }

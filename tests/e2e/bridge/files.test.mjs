@@ -5,7 +5,7 @@ import { once } from 'node:events';
 import { after, before, describe } from 'node:test';
 
 import { Api, collect } from '../lib/api.mjs';
-import { Daemon, whyNoDaemon } from '../lib/daemon.mjs';
+import { Daemon, until, whyNoDaemon } from '../lib/daemon.mjs';
 import { test } from '../lib/test.mjs';
 
 describe('files', { skip: whyNoDaemon() }, () => {
@@ -92,6 +92,7 @@ describe('files', { skip: whyNoDaemon() }, () => {
     const answer = await collect((await responded)[0]);
     assert.equal(answer.status, 413);
     assert.equal(answer.json.code, 'payload_too_large');
+    assert.equal((await api.get(at('chunked'))).text, 'abcd');
   });
 
   test('a larger file than that can be read', async () => {
@@ -107,6 +108,41 @@ describe('files', { skip: whyNoDaemon() }, () => {
     await api.get(at('chunked'));
     request.destroy();
     assert.equal((await api.exec(id, ['echo', 'fine'])).out, 'fine\n');
+  });
+
+  test('a write that breaks off leaves what was there, and nothing else', async () => {
+    const temporary = async () => (await api.exec(id, ['ls', '-A', '/workspace/whole'])).out.includes('.berm-put-');
+    await api.put(at('whole/kept'), 'the old text');
+    for (const name of ['kept', 'new']) {
+      const request = api.open('PUT', at(`whole/${name}`), { agent: false, headers: { 'content-length': '1000000' } });
+      request.write(Buffer.alloc(300000, 'x'));
+      await until('a part of the file is there', temporary);
+      request.destroy();
+      await until('it is gone', async () => !await temporary());
+    }
+    assert.equal((await api.exec(id, ['ls', '-A', '/workspace/whole'])).out, 'kept\n');
+    assert.equal((await api.get(at('whole/kept'))).text, 'the old text');
+  });
+
+  test('a file that is replaced keeps its owner and mode, a link and a second name stay', async () => {
+    const prepare = 'mkdir -p /workspace/r; cd /workspace/r; echo old >plain; chmod 750 plain; chown 7:8 plain; ' +
+      'echo old >a; ln a b; ln -s /tmp/far link; echo old >/tmp/far; ln -s /tmp/none dangling';
+    assert.equal((await api.exec(id, ['sh', '-c', prepare])).code, 0);
+    for (const name of ['plain', 'a', 'link', 'dangling', 'fresh'])
+      assert.equal((await api.put(at(`r/${name}`), `new ${name}`)).status, 200);
+    const shown = await api.exec(id, ['sh', '-c', 'cd /workspace/r; stat -c "%n %a %u %g %h %F" plain a b link fresh; ' +
+      'cat b /tmp/far /tmp/none']);
+    assert.equal(shown.out, 'plain 750 7 8 1 regular file\na 644 0 0 2 regular file\nb 644 0 0 2 regular file\n' +
+      'link 777 0 0 1 symbolic link\nfresh 644 0 0 1 regular file\nnew anew linknew dangling');
+  });
+
+  test('a file of the image and one in use are replaced too', async () => {
+    const edited = await api.exec(id, ['sh', '-c', 'ln -s /etc/shells /workspace/shells; cp /bin/sleep /workspace/busy; ' +
+      '/workspace/busy 100 >/dev/null 2>&1 & echo']);
+    assert.equal(edited.code, 0);
+    assert.equal((await api.put(at('shells'), 'mine')).status, 200);
+    assert.equal((await api.put(at('busy'), 'text')).status, 200);
+    assert.equal((await api.exec(id, ['sh', '-c', 'cat /etc/shells /workspace/busy; pkill busy'])).out, 'minetext');
   });
 
   test('links may point anywhere inside the sandbox, and nowhere else', async () => {
