@@ -266,6 +266,19 @@ static void queue(struct http_call *call, const void *p, size_t n)
     client_conn_wake(call->conn);
 }
 
+/*
+ * Until something has got out, the request may have to move to another connection with all that was written. So the
+ * head goes first, and the body is only queued if that does not work.
+ */
+static bool may_write_directly(struct http_call *call)
+{
+    struct client_conn *conn = call->conn;
+
+    if (!conn->blocked && call->out.sent == call->sent_before)
+        client_conn_send(conn, NULL, 0);
+    return !conn->blocked && !conn->failed && call->out.sent > call->sent_before;
+}
+
 static void write_body(struct http_call *call, const void *p, size_t n)
 {
     char size[20];
@@ -277,8 +290,7 @@ static void write_body(struct http_call *call, const void *p, size_t n)
         parts[0].iov_len = (size_t)snprintf(size, sizeof(size), "%zx\r\n", n);
         parts[2].iov_len = 2;
     }
-    /* Until something has got out, the request may have to move to another connection with all that was written. */
-    if (n >= DIRECT_WRITE && !call->conn->blocked && call->out.sent > call->sent_before) {
+    if (n >= DIRECT_WRITE && may_write_directly(call)) {
         client_conn_send(call->conn, parts, ARRAY_SIZE(parts));
         client_conn_wake(call->conn);
         return;

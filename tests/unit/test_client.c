@@ -238,8 +238,8 @@ static void a_request_of_which_nothing_got_out_is_sent_again_whole(void **state)
     warm_up();
     start(0, "POST", "/a", sizeof(body));
     fill_pattern(body, sizeof(body), 0);
-    http_call_write(results[0].call, body, sizeof(body));
     peer_close(&peers[0]);
+    http_call_write(results[0].call, body, sizeof(body));
     WAIT_FOR(made == 2);
     peer_take(&peers[1], "Content-Length: 40000\r\n\r\n");
     WAIT_FOR(!peer_receive(&peers[1], SIZE_MAX) && peers[1].in.len == sizeof(body));
