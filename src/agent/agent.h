@@ -37,7 +37,9 @@ struct agent {
     struct watch_table watches;
     struct process_table processes;
 
-    char *const *command;     /* the one on our own command line; its first word may be NULL */
+    char *const *command;     /* the container's, NULL-terminated; its first word may be NULL */
+    const char *command_dir;  /* where it starts; NULL: our own directory */
+    bool exit_with_command;   /* its end is ours whatever its code */
     struct child *supervised; /* that command, while it runs */
     struct ca_trust ca_trust;
     struct shutdown shutdown;

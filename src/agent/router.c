@@ -41,6 +41,8 @@ static const struct route routes[] = {
     { "POST", "/api/watch/check", ROUTE_JSON, handle_watch_check },
 
     { "POST", "/berm/v1/configure", ROUTE_JSON | ROUTE_INTERNAL, handle_configure },
+    { "POST", "/berm/v1/supervise", ROUTE_JSON | ROUTE_INTERNAL, handle_supervise },
+    { "POST", "/berm/v1/signal", ROUTE_JSON | ROUTE_INTERNAL, handle_signal },
     { "POST", "/berm/v1/exec", ROUTE_STREAM | ROUTE_INTERNAL, handle_exec_stream },
     { "GET", "/berm/v1/file", ROUTE_INTERNAL, handle_raw_read },
     { "PUT", "/berm/v1/file", ROUTE_STREAM | ROUTE_INTERNAL, handle_raw_write },

@@ -16,16 +16,17 @@ static void on_end(struct child *child, void *data)
         shutdown_check(agent);
         return;
     }
-    if (code == 0) {
+    if (code == 0 && !agent->exit_with_command) {
         log_info("command_ended", "exit_code", "0");
         return;
     }
-    log_error("command_failed", "exit_code", log_num(code));
+    if (code != 0)
+        log_error("command_failed", "exit_code", log_num(code));
     agent->exit_code = code;
     loop_stop(agent->loop);
 }
 
-void supervisor_start(struct agent *agent)
+const char *supervisor_launch(struct agent *agent)
 {
     static const struct child_events events = { .on_end = on_end };
     const char *raw = env_get(&agent->env, "SANDBOX_RAW_CHILD_STDIO");
@@ -34,11 +35,10 @@ void supervisor_start(struct agent *agent)
     struct env none = { 0 };
     struct arena arena;
 
-    if (!agent->command[0] || agent->shutdown.begun)
-        return;
     arena_init(&arena, SIZE_MAX);
     spec.file = agent->command[0];
     spec.argv = agent->command;
+    spec.cwd = agent->command_dir;
     spec.fds[0] = raw && strcmp(raw, "1") == 0 ? STDIN_FILENO : CHILD_PIPE;
     spec.fds[1] = STDOUT_FILENO;
     spec.fds[2] = STDERR_FILENO;
@@ -48,9 +48,16 @@ void supervisor_start(struct agent *agent)
         agent->supervised = child_spawn(agent, &spec, NULL, &events, agent, &err);
     arena_free(&arena);
     if (agent->supervised)
-        return;
+        return NULL;
     log_error("command_not_started", "command", agent->command[0], "reason", child_failure_text(err.where), "error",
               strerror(err.errnum));
+    return child_failure_text(err.where);
+}
+
+void supervisor_start(struct agent *agent)
+{
+    if (!agent->command[0] || agent->shutdown.begun || !supervisor_launch(agent))
+        return;
     agent->exit_code = 1;
     loop_stop(agent->loop);
 }

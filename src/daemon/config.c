@@ -300,8 +300,6 @@ static int check_together(const struct config *config, struct berm_error *err)
         check_pair("disk", config->disk, config->max_disk, err) < 0 ||
         check_pair("nofile", config->nofile, config->max_nofile, err) < 0)
         return -1;
-    if (config->docker_socket)
-        return berm_fail_field(err, "docker_socket", "--docker-socket is not available in this version of bermd");
     if (config->listen.count == 0)
         return berm_fail_field(err, "listen", "server.listen is empty");
     for (size_t i = 0; i < config->listen.count; i++)

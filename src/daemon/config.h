@@ -24,7 +24,7 @@ enum config_origin { CONFIG_DEFAULT, CONFIG_FILE, CONFIG_ENVIRONMENT, CONFIG_FLA
 struct config {
     /* [server] */
     struct config_list listen;
-    char *data, *images, *docker_socket, *user, *spawn, *agent;
+    char *data, *images, *docker_socket, *docker_socket_mode, *docker_socket_group, *user, *spawn, *agent;
     uint64_t spawn_fd; /* UINT64_MAX: start berm-spawn ourselves */
     char *log_format, *log_level;
     uint64_t drain_timeout_ms, max_connections, max_connections_peer, max_body, max_file_put;

@@ -36,11 +36,15 @@ static uint64_t handled_files(long abi)
     return abi >= ABI_WITH_TRUNCATE ? all | ACCESS_FS_TRUNCATE : all;
 }
 
-static int new_ruleset(long abi)
+/*
+ * With the Docker API the daemon listens on ports of the loopback that workerd chose to remember, and connects to
+ * any port inside of a sandbox, which Landlock cannot tell from the host's.
+ */
+static int new_ruleset(long abi, bool uses_ports)
 {
     struct ruleset_attr attr = {
         .handled_access_fs = handled_files(abi),
-        .handled_access_net = abi >= ABI_WITH_NET ? ACCESS_NET_BIND_TCP | ACCESS_NET_CONNECT : 0,
+        .handled_access_net = abi >= ABI_WITH_NET && !uses_ports ? ACCESS_NET_BIND_TCP | ACCESS_NET_CONNECT : 0,
         .scoped = abi >= ABI_WITH_SCOPES ? SCOPE_ABSTRACT_SOCKET | SCOPE_SIGNAL : 0,
     };
     size_t size = abi >= ABI_WITH_SCOPES ? sizeof(attr) : offsetof(struct ruleset_attr, scoped);
@@ -88,7 +92,7 @@ int confine_prepare(const struct config *config, struct berm_error *err)
 
     if (abi < 1)
         return -2;
-    ruleset = new_ruleset(abi);
+    ruleset = new_ruleset(abi, config->docker_socket != NULL);
     if (ruleset < 0)
         return berm_fail(err, BERM_E_SYSTEM, errno, "make a Landlock ruleset");
     if (allow_in(ruleset, config->data, "state", WRITING | (handled_files(abi) & ACCESS_FS_TRUNCATE), err) < 0 ||

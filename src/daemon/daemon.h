@@ -17,6 +17,7 @@
 #include "daemon/store.h"
 #include "net/server.h"
 
+struct docker;
 struct pool;
 
 struct daemon {
@@ -29,6 +30,7 @@ struct daemon {
     struct image_cache *images;
     struct spawn_link *spawn;
     struct http_server *server;
+    struct docker *docker; /* NULL: no socket for it */
     struct registry registry;
     struct pool *pool;
     struct metrics metrics;

@@ -10,6 +10,7 @@
 #include "base/fault.h"
 #include "base/log.h"
 #include "daemon/agent_configure.h"
+#include "daemon/docker/docker.h"
 #include "daemon/pool.h"
 #include "daemon/settings.h"
 
@@ -72,6 +73,8 @@ static uint64_t detach_instance(struct sandbox *sandbox, enum end_reason reason,
         sandbox->link = NULL;
     }
     settings_abandon(sandbox);
+    if (sandbox->container)
+        docker_sandbox_ended(sandbox, reason, exit_status);
     if (sandbox->state == SANDBOX_CREATING)
         daemon->starts_pending--;
     sandbox->starting = false;
@@ -540,6 +543,8 @@ int lifecycle_destroy(struct daemon *daemon, struct str id, struct berm_error *e
     }
     daemon->metrics.ends[METRIC_END_DESTROYED]++;
     log_info("sandbox.destroyed", "sandbox", sandbox->row.id, "generation", log_num(sandbox->row.generation));
+    if (sandbox->container)
+        docker_sandbox_deleted(sandbox);
     berm_fail(&ended, BERM_E_SANDBOX_DIED, 0, "the sandbox was deleted");
     finish_waits(sandbox, &ended);
     sandbox_unref(sandbox);

@@ -11,6 +11,7 @@
 #include "daemon/adopt.h"
 #include "daemon/api/api.h"
 #include "daemon/confine.h"
+#include "daemon/docker/docker.h"
 #include "daemon/launch.h"
 #include "daemon/lifecycle.h"
 #include "daemon/pool.h"
@@ -27,6 +28,7 @@ struct program {
     struct launch launch;
     int listeners[CONFIG_MAX_LISTEN];
     size_t listener_count;
+    int docker_listener; /* -EBADF: none */
     struct loop_timer drain_timer;
     bool failed; /* the exit status */
 };
@@ -43,7 +45,10 @@ static int open_listeners(struct program *program, struct berm_error *err)
             return -1;
         program->listener_count++;
     }
-    return 0;
+    program->docker_listener = -EBADF;
+    if (program->daemon.config.docker_socket)
+        program->docker_listener = docker_listen(&program->daemon.config, err);
+    return program->daemon.config.docker_socket && program->docker_listener < 0 ? -1 : 0;
 }
 
 static void raise_fd_limit(void)
@@ -160,6 +165,19 @@ static void announce(const struct program *program)
     fflush(stdout);
 }
 
+static int open_docker(struct program *program, struct berm_error *err)
+{
+    struct daemon *daemon = &program->daemon;
+
+    if (program->docker_listener < 0)
+        return 0;
+    daemon->docker = docker_new(daemon, TAKE_FD(program->docker_listener), err);
+    if (!daemon->docker)
+        return -1;
+    log_info("docker.listening", "socket", daemon->config.docker_socket);
+    return 0;
+}
+
 static int start(struct program *program, struct berm_error *err)
 {
     struct daemon *daemon = &program->daemon;
@@ -176,7 +194,7 @@ static int start(struct program *program, struct berm_error *err)
     if (!daemon->spawn || pool_new(daemon, &daemon->pool, err) < 0 || open_store(program, err) < 0)
         return -1;
     announce(program);
-    if (open_server(program, err) < 0)
+    if (open_server(program, err) < 0 || open_docker(program, err) < 0)
         return -1;
     if (!auth_has_keys(&daemon->auth))
         log_warn("auth.no_keys", "consequence", "only loopback is served");
@@ -213,6 +231,7 @@ static void drain(struct program *program)
     log_info("draining");
     daemon->draining = true;
     loop_timer_start(daemon->loop, &program->drain_timer, daemon->config.drain_timeout_ms);
+    docker_drain(daemon->docker);
     http_server_drain(daemon->server, on_drained, program);
 }
 
@@ -279,6 +298,7 @@ static void end(struct program *program)
     struct daemon *daemon = &program->daemon;
 
     http_server_free(daemon->server);
+    docker_free(daemon->docker);
     if (daemon->store)
         lifecycle_flush_touched(daemon);
     pool_free(daemon->pool);

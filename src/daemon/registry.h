@@ -12,6 +12,7 @@
 #include "daemon/list.h"
 #include "daemon/store.h"
 
+struct container;
 struct daemon;
 struct settings_change;
 
@@ -41,6 +42,7 @@ struct sandbox {
     bool starting;       /* CREATING because of a new instance, not only to tell a running one its environment */
     bool warm;           /* the instance came from the pool */
     uint64_t start_ns;
+    struct container *container;    /* the Docker API's, or NULL */
     struct settings_change *change; /* of limits, under way */
     unsigned in_use;                /* requests in flight */
     uint64_t used_ms;               /* monotonic */

@@ -35,6 +35,8 @@ static const char *const statement_sql[STATEMENT_COUNT] = {
     [DELETE_POOL] = "DELETE FROM pool WHERE key=?1",
     [PUT_KEY] = "INSERT INTO api_keys(id,hash,label,created) VALUES(?1,?2,?3,?4)",
     [DELETE_KEY] = "DELETE FROM api_keys WHERE id=?1",
+    [PUT_DOCUMENT] = "INSERT OR REPLACE INTO documents(kind,name,json) VALUES(?1,?2,?3)",
+    [DELETE_DOCUMENT] = "DELETE FROM documents WHERE kind=?1 AND name=?2",
 };
 /* clang-format on */
 

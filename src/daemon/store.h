@@ -95,6 +95,16 @@ int store_put_key(struct store *store, const struct api_key_row *row, struct ber
 /* *ret_found says whether there was one. */
 int store_delete_key(struct store *store, const char *id, bool *ret_found, struct berm_error *err);
 
+/* Small things of other parts, as JSON under a kind ("docker.image") and a name. */
+struct store_document {
+    const char *kind, *name, *json;
+};
+
+int store_put_document(struct store *store, const char *kind, const char *name, const char *json,
+                       struct berm_error *err);
+int store_delete_document(struct store *store, const char *kind, const char *name,
+                          struct berm_error *err); /* 0 also if there is none */
+
 /* Every row, through a callback, which gets ownership of nothing; for start-up. A callback's failure ends the walk.
  */
 int store_each_sandbox(struct store *store, int (*each)(struct sandbox_row *row, void *data), void *data,
@@ -105,3 +115,5 @@ int store_each_key(struct store *store, int (*each)(const struct api_key_row *ro
                    struct berm_error *err);
 int store_each_event(struct store *store, int64_t seq, int (*each)(const struct store_event *event, void *data),
                      void *data, struct berm_error *err);
+int store_each_document(struct store *store, int (*each)(const struct store_document *document, void *data),
+                        void *data, struct berm_error *err);

@@ -23,6 +23,8 @@ enum statement {
     DELETE_POOL,
     PUT_KEY,
     DELETE_KEY,
+    PUT_DOCUMENT,
+    DELETE_DOCUMENT,
     STATEMENT_COUNT
 };
 

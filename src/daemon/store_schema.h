@@ -56,6 +56,12 @@ static const char *const store_steps[] = {
     "  label TEXT NOT NULL,"
     "  created INTEGER NOT NULL"
     ") STRICT, WITHOUT ROWID;",
+    "CREATE TABLE documents("
+    "  kind TEXT NOT NULL,"
+    "  name TEXT NOT NULL,"
+    "  json TEXT NOT NULL,"
+    "  PRIMARY KEY(kind,name)"
+    ") STRICT, WITHOUT ROWID;",
 };
 
 #define STORE_SCHEMA_VERSION ((int)ARRAY_SIZE(store_steps))

@@ -173,7 +173,18 @@ static int parse_target(struct h1_head *head)
     return 0;
 }
 
-static int parse_request_line(struct str line, struct h1_head *head)
+/* What follows a CONNECT is a tunnel to some parsers and HTTP to others: only who asked for one gets it. */
+static int parse_connect_target(struct h1_head *head)
+{
+    const char *colon = head->target.n ? memrchr(head->target.p, ':', head->target.n) : NULL;
+
+    if (!colon || colon[1] < '0' || colon[1] > '9' || !valid_authority(head->target))
+        return -400;
+    head->host = head->target;
+    return 0;
+}
+
+static int parse_request_line(struct str line, bool connect, struct h1_head *head)
 {
     int rc;
 
@@ -184,10 +195,9 @@ static int parse_request_line(struct str line, struct h1_head *head)
     rc = parse_version(line, &head->minor_version);
     if (rc < 0)
         return rc;
-    /* What follows a CONNECT is a tunnel to some parsers and HTTP to others. */
-    if (str_is(head->method, "CONNECT"))
+    if (str_is(head->method, "CONNECT") != connect)
         return -501;
-    return parse_target(head);
+    return connect ? parse_connect_target(head) : parse_target(head);
 }
 
 static int parse_status_line(struct str line, struct h1_head *head)
@@ -341,6 +351,15 @@ static void judge_connection(struct h1_head *head, const struct framing_fields *
         head->upgrade = fields->upgrade;
 }
 
+static int judge_connect(struct h1_head *head, const struct framing_fields *fields)
+{
+    int rc = judge_framing(head, fields);
+
+    if (rc < 0)
+        return rc;
+    return fields->hosts > 1 || head->framing != H1_NO_BODY || fields->expectation_unknown ? -400 : 0;
+}
+
 static int judge_request(struct h1_head *head, const struct framing_fields *fields)
 {
     struct str host = h1_header(head, "Host");
@@ -407,8 +426,24 @@ static bool may_become_start_line(const char *p, const char *end)
     return h1_all(s, H1_VALUE);
 }
 
-static ssize_t parse_head(const char *p, size_t n, const struct h1_limits *limits, struct str *request_method,
-                          struct h1_head *ret)
+enum head_kind { HEAD_REQUEST, HEAD_CONNECT, HEAD_RESPONSE };
+
+static int parse_start_line(struct str line, enum head_kind kind, struct h1_head *head)
+{
+    return kind == HEAD_RESPONSE ? parse_status_line(line, head)
+                                 : parse_request_line(line, kind == HEAD_CONNECT, head);
+}
+
+static int judge_head(struct h1_head *head, enum head_kind kind, const struct framing_fields *fields,
+                      struct str request_method)
+{
+    if (kind == HEAD_RESPONSE)
+        return judge_response(head, fields, request_method);
+    return kind == HEAD_CONNECT ? judge_connect(head, fields) : judge_request(head, fields);
+}
+
+static ssize_t parse_head(const char *p, size_t n, const struct h1_limits *limits, enum head_kind kind,
+                          struct str request_method, struct h1_head *ret)
 {
     const char *at = p;
     const char *end = p + MIN(n, limits->max_head);
@@ -418,14 +453,14 @@ static ssize_t parse_head(const char *p, size_t n, const struct h1_limits *limit
     int rc;
 
     head_reset(ret);
-    if (!request_method && n >= 2 && p[0] == '\r' && p[1] == '\n')
+    if (kind == HEAD_REQUEST && n >= 2 && p[0] == '\r' && p[1] == '\n')
         at += 2;
     rc = next_line(&at, end, &line);
     if (rc == 0)
         return may_become_start_line(at, end) ? too_little : -400;
     if (rc < 0)
         return -400;
-    rc = request_method ? parse_status_line(line, ret) : parse_request_line(line, ret);
+    rc = parse_start_line(line, kind, ret);
     if (rc < 0)
         return rc;
     rc = parse_fields(&at, end, MIN(limits->max_headers, (size_t)H1_MAX_HEADERS), ret, &fields);
@@ -433,19 +468,24 @@ static ssize_t parse_head(const char *p, size_t n, const struct h1_limits *limit
         return rc;
     if (rc == 0)
         return too_little;
-    rc = request_method ? judge_response(ret, &fields, *request_method) : judge_request(ret, &fields);
+    rc = judge_head(ret, kind, &fields, request_method);
     return rc < 0 ? rc : at - p;
 }
 
 ssize_t h1_parse_request(const char *p, size_t n, const struct h1_limits *limits, struct h1_head *ret)
 {
-    return parse_head(p, n, limits, NULL, ret);
+    return parse_head(p, n, limits, HEAD_REQUEST, STR(""), ret);
+}
+
+ssize_t h1_parse_connect(const char *p, size_t n, const struct h1_limits *limits, struct h1_head *ret)
+{
+    return parse_head(p, n, limits, HEAD_CONNECT, STR(""), ret);
 }
 
 ssize_t h1_parse_response(const char *p, size_t n, const struct h1_limits *limits, struct str request_method,
                           struct h1_head *ret)
 {
-    ssize_t rc = parse_head(p, n, limits, &request_method, ret);
+    ssize_t rc = parse_head(p, n, limits, HEAD_RESPONSE, request_method, ret);
 
     return rc < 0 ? -502 : rc;
 }

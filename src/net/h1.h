@@ -65,6 +65,12 @@ struct h1_head {
 ssize_t h1_parse_request(const char *p, size_t n, const struct h1_limits *limits, struct h1_head *ret);
 
 /*
+ * The same for what must be a CONNECT: the target is host ":" port, also in `host`; a body is refused, and no Host
+ * field is needed, as nothing is routed by it. All bytes after the head belong to the tunnel.
+ */
+ssize_t h1_parse_connect(const char *p, size_t n, const struct h1_limits *limits, struct h1_head *ret);
+
+/*
  * The same for a response; `request_method` decides about the body (HEAD, CONNECT). 1xx heads are returned like
  * others, with H1_NO_BODY. < 0 is -502.
  */

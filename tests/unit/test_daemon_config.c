@@ -127,7 +127,7 @@ static void wrong_flags_and_combinations_are_refused(void **state)
         { "--nonsense", NULL, "unknown flag --nonsense" },
         { "--pool-size", NULL, "--pool-size needs a value" },
         { "--sandbox-memory", "32GiB", "sandbox.memory is above sandbox.max_memory" },
-        { "--docker-socket", "/run/x.sock", "not available in this version" },
+        { "--docker-socket-mode", "0777", "is not one of" },
         { "--sandbox-runtime", "podman", "sandbox.runtime is native or oci:" },
         { "--listen", ",", "server.listen is empty" },
         { "--config", "/no/such/file", "/no/such/file" },

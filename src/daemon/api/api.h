@@ -73,6 +73,8 @@ struct request {
     void *state; /* of the handler, in the arena */
     void (*cleanup)(struct request *request);
 
+    /* Another layout of errors than error_json(); NULL: that. */
+    void (*write_error)(struct json_writer *w, const struct berm_error *err);
     int status;
     uint64_t bytes_in, bytes_out;
     struct loop_deferred free_later;
@@ -83,6 +85,8 @@ struct request {
 extern const struct http_handler api_handler; /* its data is the daemon */
 size_t api_route_count(void);
 const char *api_route_name(size_t index);
+size_t api_route_none(void);   /* counts requests that no route took */
+size_t api_route_docker(void); /* and all of the Docker API */
 
 /* --- input --- */
 

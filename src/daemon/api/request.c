@@ -120,7 +120,7 @@ struct request *request_new(struct daemon *daemon, struct http_exchange *exchang
     request->exchange = exchange;
     request->head = head;
     request->started_ns = clock_monotonic_ns();
-    request->route_index = api_route_count() - 1;
+    request->route_index = api_route_none();
     request->free_later.callback = free_request;
     arena_init(&request->arena, REQUEST_ARENA_MAX);
     snprintf(request->id, sizeof(request->id), "%016llx",
@@ -410,7 +410,10 @@ static void respond_error(struct request *request, int status, const struct berm
         log_warn("request.failed", "id", request->id, "code", berm_err_wire(err->code), "error", err->message);
     buf_init(&body, 16 * 1024);
     json_writer_init(&w, &body);
-    error_json(&w, err, reason_of(request, err), detail);
+    if (request->write_error)
+        request->write_error(&w, err);
+    else
+        error_json(&w, err, reason_of(request, err), detail);
     request_respond_json(request, status, &w);
 }
 

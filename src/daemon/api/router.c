@@ -42,18 +42,30 @@ static const struct route routes[] = {
 };
 /* clang-format on */
 
-/* The last one counts requests that no route took. */
-#define ROUTE_NONE ARRAY_SIZE(routes)
+#define ROUTE_NONE   ARRAY_SIZE(routes)
+#define ROUTE_DOCKER (ROUTE_NONE + 1)
 
-_Static_assert(ARRAY_SIZE(routes) < METRICS_ROUTES_MAX, "metrics have too few routes");
+_Static_assert(ROUTE_DOCKER < METRICS_ROUTES_MAX, "metrics have too few routes");
 
 size_t api_route_count(void)
 {
-    return ARRAY_SIZE(routes) + 1;
+    return ROUTE_DOCKER + 1;
+}
+
+size_t api_route_none(void)
+{
+    return ROUTE_NONE;
+}
+
+size_t api_route_docker(void)
+{
+    return ROUTE_DOCKER;
 }
 
 const char *api_route_name(size_t index)
 {
+    if (index == ROUTE_DOCKER)
+        return "docker";
     return index < ARRAY_SIZE(routes) ? routes[index].name : "none";
 }
 
