@@ -16,6 +16,7 @@
 #include "session.h"
 #include "shutdown.h"
 #include "watch.h"
+#include "ws_transport.h"
 
 #define AGENT_PORT            3000
 #define AGENT_DEFAULT_WORKDIR "/workspace"
@@ -36,6 +37,7 @@ struct agent {
     struct fifo_dir fifos;
     struct watch_table watches;
     struct process_table processes;
+    struct ws_transport ws_transport;
 
     char *const *command;     /* the container's, NULL-terminated; its first word may be NULL */
     const char *command_dir;  /* where it starts; NULL: our own directory */

@@ -59,8 +59,8 @@ static const struct route routes[] = {
     { "POST", "/api/backup/create", 0, handle_not_implemented },
     { "POST", "/api/backup/restore", 0, handle_not_implemented },
     { "POST", "/api/backup/upload-parts", 0, handle_not_implemented },
-    { "GET", "/ws", ROUTE_UPGRADE, handle_not_implemented },
-    { "GET", "/api/ws", ROUTE_UPGRADE, handle_not_implemented },
+    { "GET", "/ws", ROUTE_UPGRADE, handle_ws },
+    { "GET", "/api/ws", ROUTE_UPGRADE, handle_ws },
     { "GET", "/ws/pty", ROUTE_UPGRADE, handle_not_implemented },
     { "GET", "/rpc", ROUTE_UPGRADE, handle_not_implemented },
 };

@@ -14,6 +14,10 @@ void handle_signal(struct request *rq);
 /* The value of AGENT_ENVIRONMENT_FIELD. 0, or -1 and the environment is as it was. */
 int configure_by_field(struct agent *agent, struct str value);
 
+void handle_ws(struct request *rq);
+/* 503, which clients take for "try again". */
+void reply_upgrade_failed(struct request *rq);
+
 void handle_session_create(struct request *rq);
 void handle_session_list(struct request *rq);
 void handle_session_delete(struct request *rq);

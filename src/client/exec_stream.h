@@ -7,7 +7,7 @@
 #pragma once
 
 #include "client/berm.h"
-#include "client/sse_parser.h"
+#include "net/sse_parser.h"
 
 #define EXEC_EVENT_MAX ((size_t)4 << 20) /* base64 of one event */
 

@@ -112,7 +112,14 @@ int http_server_adopt_connection(struct http_server *server, int fd)
 
     getpeername(fd, &peer.any, &len);
     set_tcp_options(fd);
-    return http_conn_new(server, fd, -1, &peer);
+    return http_conn_new(server, fd, HTTP_NO_LISTENER, &peer);
+}
+
+int http_server_adopt_own(struct http_server *server, int fd)
+{
+    const union peer_address peer = { .any.sa_family = AF_UNIX };
+
+    return http_conn_new(server, fd, HTTP_OWN_PEER, &peer);
 }
 
 static void stop_accepting(struct http_server *server)

@@ -19,6 +19,9 @@ enum conn_phase { CONN_HEAD, CONN_BODY, CONN_WAIT, CONN_SKIP, CONN_LINGER };
 
 enum conn_deadline { DEADLINE_NONE, DEADLINE_IDLE, DEADLINE_HEAD, DEADLINE_BODY, DEADLINE_SKIP, DEADLINE_LINGER };
 
+/* In place of a listener's descriptor. */
+enum { HTTP_NO_LISTENER = -1, HTTP_OWN_PEER = -2 };
+
 union peer_address {
     struct sockaddr any;
     struct sockaddr_in v4;

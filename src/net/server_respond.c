@@ -25,7 +25,8 @@ static void after_send(struct http_exchange *ex, int rc, uint64_t sent_before)
         return;
     }
     conn->blocked = rc > 0;
-    if (rc > 0 && (ex->out.sent != sent_before || conn->write_deadline_ms == 0))
+    if (rc > 0 && conn->listener_fd != HTTP_OWN_PEER &&
+        (ex->out.sent != sent_before || conn->write_deadline_ms == 0))
         conn->write_deadline_ms = loop_now_ms(conn->server->loop) + conn->server->limits.write_timeout_ms;
 }
 

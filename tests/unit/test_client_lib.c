@@ -3,7 +3,7 @@
 
 #include "base/base64.h"
 #include "client/exec_stream.h"
-#include "client/sse_parser.h"
+#include "net/sse_parser.h"
 
 /* ---- the parser ---- */
 
