@@ -1,23 +1,11 @@
 #include "files.h"
 
 #include "agent.h"
+#include "base/utf8.h"
 
 #include <fcntl.h>
 
 /* --- decoding --- */
-
-static size_t utf16_units(struct str text)
-{
-    size_t units = 0;
-
-    /* Every character has one byte that is no continuation; those of four bytes take two units. */
-    for (size_t i = 0; i < text.n; i++) {
-        unsigned char c = (unsigned char)text.p[i];
-        units += (c & 0xc0) != 0x80;
-        units += c >= 0xf0;
-    }
-    return units;
-}
 
 const char *file_path_problem(const struct json *value)
 {
@@ -25,7 +13,7 @@ const char *file_path_problem(const struct json *value)
         return "Path must be a non-empty string";
     if (memchr(value->string.p, 0, value->string.n))
         return "Path must not hold a NUL character";
-    if (utf16_units(value->string) > FILE_PATH_MAX)
+    if (utf8_utf16_units(value->string) > FILE_PATH_MAX)
         return "Path must not be longer than 4096 characters";
     return NULL;
 }

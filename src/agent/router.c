@@ -39,6 +39,10 @@ static const struct route routes[] = {
 
     { "POST", "/api/watch", ROUTE_JSON, handle_watch },
     { "POST", "/api/watch/check", ROUTE_JSON, handle_watch_check },
+    { "POST", "/api/git/checkout", ROUTE_JSON, handle_git_checkout },
+    { "POST", "/api/backup/create", ROUTE_JSON, handle_backup_create },
+    { "POST", "/api/backup/restore", ROUTE_JSON, handle_backup_restore },
+    { "POST", "/api/backup/upload-parts", ROUTE_JSON, handle_backup_upload_parts },
 
     { "POST", "/berm/v1/configure", ROUTE_JSON | ROUTE_INTERNAL, handle_configure },
     { "POST", "/berm/v1/supervise", ROUTE_JSON | ROUTE_INTERNAL, handle_supervise },
@@ -55,10 +59,6 @@ static const struct route routes[] = {
     { "DELETE", "/api/contexts/{id}", 0, handle_not_implemented },
     { "POST", "/api/execute/code", 0, handle_not_implemented },
     { "POST", "/api/port-watch", 0, handle_not_implemented },
-    { "POST", "/api/git/checkout", 0, handle_not_implemented },
-    { "POST", "/api/backup/create", 0, handle_not_implemented },
-    { "POST", "/api/backup/restore", 0, handle_not_implemented },
-    { "POST", "/api/backup/upload-parts", 0, handle_not_implemented },
     { "GET", "/ws", ROUTE_UPGRADE, handle_ws },
     { "GET", "/api/ws", ROUTE_UPGRADE, handle_ws },
     { "GET", "/ws/pty", ROUTE_UPGRADE, handle_not_implemented },

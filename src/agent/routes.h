@@ -50,3 +50,9 @@ void handle_raw_write(struct request *rq);
 
 void handle_watch(struct request *rq);
 void handle_watch_check(struct request *rq);
+
+void handle_git_checkout(struct request *rq);
+
+void handle_backup_create(struct request *rq);
+void handle_backup_restore(struct request *rq);
+void handle_backup_upload_parts(struct request *rq);

@@ -221,6 +221,19 @@ int utf8_stream_end(struct utf8_stream *s, struct buf *out)
     return held ? buf_append_str(out, STR(REPLACEMENT)) : 0;
 }
 
+size_t utf8_utf16_units(struct str s)
+{
+    size_t units = 0;
+
+    /* Every character has one byte that is no continuation; those of four bytes take two units. */
+    for (size_t i = 0; i < s.n; i++) {
+        unsigned char c = (unsigned char)s.p[i];
+        units += (c & 0xc0) != 0x80;
+        units += c >= 0xf0;
+    }
+    return units;
+}
+
 int utf8_sanitize(struct buf *out, struct str in, bool drop_nul)
 {
     struct utf8_stream s = { .count = 0 };

@@ -9,6 +9,8 @@
 #include "buf.h"
 
 bool utf8_valid(struct str s);
+/* The length of well-formed text as JavaScript counts it. */
+size_t utf8_utf16_units(struct str s);
 
 /*
  * Appends `in` to `out` with each maximal ill-formed part replaced by U+FFFD. `drop_nul` removes NUL bytes. 0, or
