@@ -15,7 +15,7 @@ struct arena_chunk {
 
 void arena_init(struct arena *a, size_t max_bytes)
 {
-    *a = (struct arena){ .max = max_bytes };
+    *a = (struct arena){ .max = max_bytes, .chunk = CHUNK_SIZE };
 }
 
 void arena_free(struct arena *a)
@@ -34,7 +34,7 @@ void arena_free(struct arena *a)
 /* A big allocation gets a chunk of its own behind the first one, so that the first one's free end is not lost. */
 static struct arena_chunk *add_chunk(struct arena *a, size_t n)
 {
-    size_t size = MAX(n, (size_t)CHUNK_SIZE - sizeof(struct arena_chunk));
+    size_t size = MAX(n, MAX(a->chunk, 2 * sizeof(struct arena_chunk)) - sizeof(struct arena_chunk));
     struct arena_chunk *chunk;
 
     if (n > SIZE_MAX - sizeof(struct arena_chunk))
@@ -44,7 +44,7 @@ static struct arena_chunk *add_chunk(struct arena *a, size_t n)
         return NULL;
     chunk->used = 0;
     chunk->size = size;
-    if (a->chunks && size > CHUNK_SIZE) {
+    if (a->chunks && size > a->chunk) {
         chunk->next = a->chunks->next;
         a->chunks->next = chunk;
     } else {

@@ -11,6 +11,7 @@ struct arena {
     struct arena_chunk *chunks;
     size_t used;
     size_t max;
+    size_t chunk; /* bytes of memory taken at a time; 4096 after arena_init(), smaller for the many and small */
 };
 
 void arena_init(struct arena *a, size_t max_bytes);

@@ -37,7 +37,8 @@ struct parser {
     char *stack;
     size_t stack_used, stack_cap;
     unsigned depth, max_depth;
-    struct frame frames[JSON_MAX_DEPTH];
+    bool replace_lone_surrogates;
+    struct frame frames[JSON_DEPTH_CEILING];
     struct berm_error *err;
 };
 
@@ -140,6 +141,8 @@ static char *parse_unicode_escape(struct parser *p, char *out)
             return put_code_point(out, 0x10000 + ((uint32_t)(unit - 0xd800) << 10 | (uint32_t)(low - 0xdc00)));
         }
     }
+    if (p->replace_lone_surrogates)
+        return put_code_point(out, 0xfffd);
     fail_at(p, escape, "lone surrogate");
     return NULL;
 }
@@ -476,8 +479,8 @@ static int parse_document(struct parser *p, struct json *root)
     return p->at == p->end ? 0 : fail(p, "text after the value");
 }
 
-int json_parse(struct arena *arena, struct str text, unsigned max_depth, const struct json **ret,
-               struct berm_error *err)
+static int parse(struct arena *arena, struct str text, unsigned max_depth, bool replace_lone_surrogates,
+                 const struct json **ret, struct berm_error *err)
 {
     const unsigned char *begin = (const unsigned char *)(text.n > 0 ? text.p : "");
     struct parser p;
@@ -492,7 +495,8 @@ int json_parse(struct arena *arena, struct str text, unsigned max_depth, const s
     p.strings = p.stack = NULL;
     p.stack_used = p.stack_cap = 0;
     p.depth = 0;
-    p.max_depth = MIN(max_depth, (unsigned)JSON_MAX_DEPTH);
+    p.max_depth = MIN(max_depth, (unsigned)JSON_DEPTH_CEILING);
+    p.replace_lone_surrogates = replace_lone_surrogates;
     p.err = err;
     rc = parse_document(&p, &root);
     free(p.stack);
@@ -504,6 +508,18 @@ int json_parse(struct arena *arena, struct str text, unsigned max_depth, const s
     *result = root;
     *ret = result;
     return 0;
+}
+
+int json_parse(struct arena *arena, struct str text, unsigned max_depth, const struct json **ret,
+               struct berm_error *err)
+{
+    return parse(arena, text, max_depth, false, ret, err);
+}
+
+int json_parse_utf16(struct arena *arena, struct str text, unsigned max_depth, const struct json **ret,
+                     struct berm_error *err)
+{
+    return parse(arena, text, max_depth, true, ret, err);
 }
 
 /* --- getters --- */

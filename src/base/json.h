@@ -49,17 +49,23 @@ struct json_member {
     struct json value;
 };
 
-#define JSON_MAX_DEPTH 128
+/* Of documents; and what is possible, for protocols whose values nest to 64 and take more than one level each. */
+#define JSON_MAX_DEPTH     128
+#define JSON_DEPTH_CEILING 160
 
 /*
  * Parses `text` into `arena`. Strings without escapes are copied too: the result does not borrow `text`.
  * Returns 0 and *ret, or -1 with INVALID_REQUEST and a message that names the byte offset.
  * The arena needs at most the size of the text for all strings together, sizeof(struct json) for each element and
- * sizeof(struct json_member) for each member. A scalar has depth 0; `max_depth` above JSON_MAX_DEPTH counts as
- * that.
+ * sizeof(struct json_member) for each member. A scalar has depth 0; `max_depth` above JSON_DEPTH_CEILING counts
+ * as that.
  */
 int json_parse(struct arena *arena, struct str text, unsigned max_depth, const struct json **ret,
                struct berm_error *err);
+/* The same, but a lone \u surrogate reads as U+FFFD: for peers whose strings are UTF-16, ill-formed ones included.
+ */
+int json_parse_utf16(struct arena *arena, struct str text, unsigned max_depth, const struct json **ret,
+                     struct berm_error *err);
 
 /* The member of an object, or NULL; NULL as well when `object` is NULL or not an object. */
 const struct json *json_get(const struct json *object, const char *key);
@@ -90,8 +96,8 @@ struct json_writer {
     bool after_key;
     bool in_string;
     unsigned depth;
-    uint64_t has_items[(JSON_MAX_DEPTH + 63) / 64]; /* a bit per open container */
-    uint64_t is_object[(JSON_MAX_DEPTH + 63) / 64];
+    uint64_t has_items[(JSON_DEPTH_CEILING + 63) / 64]; /* a bit per open container */
+    uint64_t is_object[(JSON_DEPTH_CEILING + 63) / 64];
     struct utf8_stream text; /* of the string that is being given in pieces */
 };
 

@@ -57,7 +57,7 @@ static void begin_value(struct json_writer *w)
 static void begin_container(struct json_writer *w, bool is_object)
 {
     begin_value(w);
-    if (w->failed || w->depth == JSON_MAX_DEPTH) {
+    if (w->failed || w->depth == JSON_DEPTH_CEILING) {
         w->failed = true;
         return;
     }
@@ -244,7 +244,7 @@ void json_null(struct json_writer *w)
 
 /* --- whole values --- */
 
-/* Recursion ends at JSON_MAX_DEPTH, where opening another container fails the writer. */
+/* Recursion ends at JSON_DEPTH_CEILING, where opening another container fails the writer. */
 static void put_array(struct json_writer *w, const struct json *v)
 {
     json_array_begin(w);

@@ -180,9 +180,26 @@ static void append_respects_the_limit_of_the_buffer(void **state)
     buf_free(&out);
 }
 
+static void text_can_be_decoded_where_it_is(void **state)
+{
+    (void)state;
+    for (size_t n = 0; n < 200; n++) {
+        unsigned char bytes[200];
+        char text[BASE64_ENCODED_SIZE(200) + 1];
+        size_t length, decoded;
+        for (size_t i = 0; i < n; i++)
+            bytes[i] = (unsigned char)(i * 151 + n);
+        length = base64_encode(bytes, n, text);
+        assert_int_equal(base64_decode((struct str){ text, length }, text, &decoded), 0);
+        assert_int_equal(decoded, n);
+        assert_memory_equal(text, bytes, n);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(text_can_be_decoded_where_it_is),
         cmocka_unit_test(the_vectors_encode_and_decode),
         cmocka_unit_test(every_length_makes_the_round_trip),
         cmocka_unit_test(only_the_alphabet_is_accepted_at_every_offset),

@@ -204,11 +204,11 @@ static void a_special_byte_is_seen_at_every_offset_of_a_long_string(void **state
 
 static void nesting_ends_at_the_limit(void **state)
 {
-    char text[4 * JSON_MAX_DEPTH];
+    char text[4 * JSON_DEPTH_CEILING];
 
     (void)state;
-    for (unsigned max = 0; max <= JSON_MAX_DEPTH + 1; max++) {
-        unsigned effective = MIN(max, (unsigned)JSON_MAX_DEPTH);
+    for (unsigned max = 0; max <= JSON_DEPTH_CEILING + 1; max++) {
+        unsigned effective = MIN(max, (unsigned)JSON_DEPTH_CEILING);
         for (unsigned depth = effective; depth <= effective + 1; depth++) {
             struct document d;
             memset(text, '[', depth);
@@ -472,9 +472,33 @@ static void a_field_of_another_type_is_an_error_that_names_it(void **state)
     arena_free(&d.arena);
 }
 
+static void lone_surrogates_are_replaced_where_that_is_asked_for(void **state)
+{
+    static const struct {
+        const char *text, *want;
+    } cases[] = {
+        { "\"\\ud800\"", "\xef\xbf\xbd" },
+        { "\"a\\udc00b\"", "a\xef\xbf\xbd\x62" },
+        { "\"\\ud83d\\ud83d\\ude00\"", "\xef\xbf\xbd\xf0\x9f\x98\x80" },
+        { "\"\\ud800x\"", "\xef\xbf\xbdx" },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        const struct json *value;
+        struct arena arena;
+        arena_init(&arena, 4096);
+        assert_int_equal(json_parse(&arena, str_from(cases[i].text), 0, &value, NULL), -1);
+        assert_int_equal(json_parse_utf16(&arena, str_from(cases[i].text), 0, &value, NULL), 0);
+        assert_str(value->string, str_from(cases[i].want));
+        arena_free(&arena);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(lone_surrogates_are_replaced_where_that_is_asked_for),
         cmocka_unit_test(every_valid_text_is_accepted_and_means_the_same_when_written_again),
         cmocka_unit_test(every_invalid_text_is_refused_with_the_place_and_the_reason),
         cmocka_unit_test(every_cut_of_a_document_is_refused),

@@ -306,18 +306,18 @@ static void nesting_as_deep_as_the_parser_reads_is_written_and_no_deeper(void **
     struct json_writer *w = begin(&o);
 
     (void)state;
-    for (int i = 0; i < JSON_MAX_DEPTH; i++)
+    for (int i = 0; i < JSON_DEPTH_CEILING; i++)
         i % 2 ? (json_object_begin(w), json_key(w, "k")) : json_array_begin(w);
     json_int(w, 1);
-    for (int i = JSON_MAX_DEPTH - 1; i >= 0; i--)
+    for (int i = JSON_DEPTH_CEILING - 1; i >= 0; i--)
         i % 2 ? json_object_end(w) : json_array_end(w);
     assert_int_equal(json_writer_finish(w), 0);
     buf_free(&o.buf);
 
     w = begin(&o);
-    for (int i = 0; i <= JSON_MAX_DEPTH; i++)
+    for (int i = 0; i <= JSON_DEPTH_CEILING; i++)
         json_array_begin(w);
-    for (int i = 0; i <= JSON_MAX_DEPTH; i++)
+    for (int i = 0; i <= JSON_DEPTH_CEILING; i++)
         json_array_end(w);
     assert_failed(&o);
 }
@@ -325,7 +325,7 @@ static void nesting_as_deep_as_the_parser_reads_is_written_and_no_deeper(void **
 /* A value deeper than the parser makes them ends in a failure, not in a deep recursion. */
 static void a_value_that_is_too_deep_fails(void **state)
 {
-    struct json nest[2 * JSON_MAX_DEPTH];
+    struct json nest[2 * JSON_DEPTH_CEILING];
     struct output o;
 
     (void)state;
