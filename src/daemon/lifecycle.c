@@ -1,9 +1,13 @@
 /*
  * lifecycle.c - see lifecycle.h.
  *
- * A start runs through: the row with its new key committed; the instance made (CREATE) or taken from the pool and
- * given its limits (SET_LIMITS); the agent told its environment if there is any; running. Whatever fails on the way
- * ends the instance. In `state` CREATING exactly one of these steps is pending.
+ * A start runs through: the instance asked for (CREATE) or taken from the pool, and the row with its key committed;
+ * one from the pool given its limits (SET_LIMITS); the agent told its environment if there is any; running.
+ * Whatever fails on the way ends the instance. In `state` CREATING exactly one of these steps is pending.
+ *
+ * The commit comes behind the request to berm-spawn, which works meanwhile: if we die in between, nobody has been
+ * told of the sandbox, and adoption ends what no row claims. One from the pool is claimed first: until its row is
+ * changed a later daemon would give it to somebody else.
  */
 #include "daemon/lifecycle.h"
 
@@ -326,20 +330,14 @@ static void on_created(const struct spawn_reply *reply, const struct berm_error 
 }
 
 /* The instance's first step, after its key was committed. */
-static void make_instance(struct sandbox *sandbox, struct pool_claim *claim)
+static void go_on(struct sandbox *sandbox, struct pool_claim *claim)
 {
     struct daemon *daemon = sandbox->daemon;
     struct berm_error err;
-    int rc;
 
     FAULT_POINT("create.stored");
     if (!claim->link) {
-        sandbox->must_configure = true;
-        rc = instance_create(daemon, sandbox->row.key, sandbox->row.digest, &sandbox->row.limits, on_created,
-                             sandbox, &err);
-        FAULT_POINT("create.sent");
-        if (rc < 0)
-            start_failed(sandbox, &err);
+        sandbox->must_configure = true; /* on_created() comes */
         return;
     }
     sandbox->link = claim->link;
@@ -393,6 +391,32 @@ static int commit_start(struct sandbox *sandbox, uint64_t key, bool pooled, stru
     return -1;
 }
 
+static int ask_for_instance(struct sandbox *sandbox, uint64_t key, struct berm_error *err)
+{
+    struct berm_error cause;
+
+    if (instance_create(sandbox->daemon, key, sandbox->row.digest, &sandbox->row.limits, on_created, sandbox,
+                        &cause) == 0) {
+        FAULT_POINT("create.sent");
+        return 0;
+    }
+    instance_start_error(&cause, err);
+    sandbox->daemon->metrics.start_failures++;
+    return -1;
+}
+
+static void give_instance_up(struct sandbox *sandbox, uint64_t key, struct pool_claim *claim)
+{
+    struct daemon *daemon = sandbox->daemon;
+
+    if (claim->link) {
+        pool_claim_failed(daemon->pool, claim);
+        return;
+    }
+    spawn_link_forget(daemon->spawn, sandbox);
+    instance_destroy(daemon, key);
+}
+
 static int begin_start(struct sandbox *sandbox, struct pool_claim *claim, struct berm_error *err)
 {
     struct daemon *daemon = sandbox->daemon;
@@ -407,10 +431,11 @@ static int begin_start(struct sandbox *sandbox, struct pool_claim *claim, struct
         return -1;
     key = claim->link ? claim->key : instance_new_key(&daemon->registry);
     memcpy(sandbox->row.digest, image->digest, sizeof(sandbox->row.digest));
+    if (!claim->link && ask_for_instance(sandbox, key, err) < 0)
+        return -1;
     if (commit_start(sandbox, key, claim->link != NULL, err) == 0)
         return 0;
-    if (claim->link)
-        pool_claim_failed(daemon->pool, claim);
+    give_instance_up(sandbox, key, claim);
     return -1;
 }
 
@@ -425,7 +450,7 @@ static void start(struct sandbox *sandbox)
         sandbox->starting = true;
         sandbox->warm = claim.link != NULL;
         sandbox->daemon->starts_pending++;
-        make_instance(sandbox, &claim);
+        go_on(sandbox, &claim);
         return;
     }
     sandbox_ref(sandbox);

@@ -11,7 +11,7 @@ export const daemonPoints = {
   'create.sent': ['create', 'wake'],
   'create.started': ['create', 'wake'],
   'create.limits_set': ['claim'],
-  'create.configured': ['create'],
+  'create.configured': ['firstUse'],
   'create.running': ['create', 'wake', 'claim'],
   'create.done': ['create'],
   'create.failed': ['fail'],

@@ -26,7 +26,7 @@ async function checkFresh(world, { acknowledged }) {
   if (row) {
     assert.deepEqual(row.env, ['FRESH']);
     assert.deepEqual(row.labels, wish.labels);
-    assert.ok(row.state === 'running' || row.endReason === 'lost', JSON.stringify(row));
+    assert.ok(['running', 'sleeping'].includes(row.state) || row.endReason === 'lost', JSON.stringify(row));
   }
   const used = await client.run('fresh', 'echo $FRESH');
   assert.deepEqual([used.code, used.out], [0, row ? 'yes\n' : '\n']);
@@ -39,6 +39,15 @@ async function checkFresh(world, { acknowledged }) {
 }
 
 const create = { act: ({ client }) => client.put(path, wish), check: checkFresh };
+
+/* The agent is told its environment with the first request. */
+const firstUse = {
+  ...create,
+  async act({ client }) {
+    await client.put(path, wish);
+    return client.run('fresh', 'true');
+  },
+};
 
 const claim = {
   ...create,
@@ -201,5 +210,5 @@ const adoptUnclaimed = {
 };
 
 export const scenarios = {
-  adopt, adoptPool, adoptUnclaimed, claim, create, destroy, end, exec, execDone, execKept, fail, keys, settings, shutdownPool, sleep, wake, write,
+  adopt, adoptPool, adoptUnclaimed, claim, create, destroy, end, exec, execDone, execKept, fail, firstUse, keys, settings, shutdownPool, sleep, wake, write,
 };
