@@ -12,6 +12,7 @@
 #include "child.h"
 #include "env.h"
 #include "fifo.h"
+#include "interpreter/context.h"
 #include "process.h"
 #include "session.h"
 #include "shutdown.h"
@@ -38,6 +39,7 @@ struct agent {
     struct watch_table watches;
     struct process_table processes;
     struct ws_transport ws_transport;
+    struct interpreter interpreter;
 
     char *const *command;     /* the container's, NULL-terminated; its first word may be NULL */
     const char *command_dir;  /* where it starts; NULL: our own directory */

@@ -108,6 +108,8 @@ static void on_reaped(struct child *child, int wait_status)
     for (int i = 0; i < STREAM_COUNT; i++)
         if (child->out[i].fd >= 0 && stream_pump(&child->out[i], SCRATCH_SIZE, false) == STREAM_ENDED)
             stream_close(&child->out[i]);
+    if (child->events->on_exit)
+        child->events->on_exit(child, child->data);
     maybe_end(child);
 }
 

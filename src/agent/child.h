@@ -31,7 +31,7 @@ struct child;
 /* Values of child_spec.fds other than a descriptor. */
 enum { CHILD_NULL = -1, /* /dev/null */ CHILD_PIPE = -2 /* stdin: child_write(); the others: the sink */ };
 
-/* An extra descriptor of a child appears at this number. */
+/* An extra descriptor of a child appears at this number unless another one is asked for. */
 #define CHILD_EXTRA_FD 60 /* below 64, the least limit of open files that a sandbox can have */
 
 struct child_spec {
@@ -41,7 +41,8 @@ struct child_spec {
     const char *cwd;       /* NULL: see cwd_fd */
     int cwd_fd;            /* -1: the agent's own directory */
     int fds[3];            /* stdin, stdout, stderr */
-    int extra_fd;          /* put at CHILD_EXTRA_FD; -1: none */
+    int extra_fd;          /* -1: none */
+    int extra_at;          /* the number that it gets; 0: CHILD_EXTRA_FD */
     int (*run)(void *arg); /* instead of file, argv, envp: a forked copy of the agent runs this (with nothing but
                               fds open, in cwd_fd) and exits with its result */
     void *run_arg;
@@ -60,6 +61,9 @@ struct child_error {
 };
 
 struct child_events {
+    /* The process is gone; what it had written has been delivered, what its own children write may still come. May
+     * be NULL. */
+    void (*on_exit)(struct child *child, void *data);
     /* Once, last, never from inside child_spawn(). The process is gone when it returns. */
     void (*on_end)(struct child *child, void *data);
     /* What child_write() held back has been written; may be NULL. */

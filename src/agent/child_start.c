@@ -71,12 +71,16 @@ static void exec_search(const struct child_spec *spec, const char *list)
 
 static int move_fds(const struct start *start)
 {
+    int extra_at = start->spec->extra_at ? start->spec->extra_at : CHILD_EXTRA_FD;
+
     for (int i = 0; i < 3; i++)
         if (dup2(start->fds[i], i) < 0)
             return -1;
-    if (start->spec->extra_fd == CHILD_EXTRA_FD) /* dup2(2) would leave it close-on-exec */
-        return fcntl(CHILD_EXTRA_FD, F_SETFD, 0);
-    return start->spec->extra_fd >= 0 && dup2(start->spec->extra_fd, CHILD_EXTRA_FD) < 0 ? -1 : 0;
+    if (start->spec->extra_fd < 0)
+        return 0;
+    if (start->spec->extra_fd == extra_at) /* dup2(2) would leave it close-on-exec */
+        return fcntl(extra_at, F_SETFD, 0);
+    return dup2(start->spec->extra_fd, extra_at) < 0 ? -1 : 0;
 }
 
 static void reset_signals(void)

@@ -165,6 +165,7 @@ static int agent_init(struct agent *agent)
     session_table_init(&agent->sessions);
     watch_table_init(&agent->watches, agent->loop);
     process_table_init(agent);
+    interpreter_init(&agent->interpreter, agent);
     if (child_table_init(agent) < 0)
         return -1;
     /* The processes that a session's shell leaves to us come to us also where we are not pid 1. */
@@ -250,6 +251,7 @@ int main(int argc, char **argv)
         log_error("start_failed", "error", err.message);
         return 1;
     }
+    interpreter_warm(&agent.interpreter);
     agent.command = options.command;
     if (ca_trust_begin(&agent, supervisor_start) < 0)
         return 1;

@@ -126,9 +126,9 @@ static void put_invalid(struct json_writer *w, const struct context_item *item)
     json_array_end(w);
 }
 
-static void put_context(struct json_writer *w, const struct context_item *context, size_t count)
+static void put_context(struct json_writer *w, const char *name, const struct context_item *context, size_t count)
 {
-    json_key(w, "context");
+    json_key(w, name);
     json_object_begin(w);
     for (size_t i = 0; i < count; i++) {
         json_key(w, context[i].key);
@@ -153,8 +153,8 @@ static void put_context(struct json_writer *w, const struct context_item *contex
     json_object_end(w);
 }
 
-int error_body(struct buf *out, enum agent_code code, int status, const char *message,
-               const struct context_item *context, size_t count)
+static int write_error(struct buf *out, enum agent_code code, int status, const char *message,
+                       const struct context_item *context, size_t count, bool with_details)
 {
     const struct context_item *operation = find_item(context, count, STR("operation"));
     struct json_writer w;
@@ -163,15 +163,25 @@ int error_body(struct buf *out, enum agent_code code, int status, const char *me
     json_object_begin(&w);
     json_pair_cstring(&w, "code", codes[code].wire);
     json_pair_cstring(&w, "message", message);
-    put_context(&w, context, count);
+    put_context(&w, "context", context, count);
     if (operation && operation->type == CONTEXT_STRING)
         json_pair_string(&w, "operation", operation->string);
     json_pair_int(&w, "httpStatus", status);
     json_pair_timestamp(&w);
     if (codes[code].suggestion)
         put_suggestion(&w, codes[code].suggestion, context, count);
+    if (with_details) {
+        json_pair_cstring(&w, "error", message);
+        put_context(&w, "details", context, count);
+    }
     json_object_end(&w);
     return json_writer_finish(&w);
+}
+
+int error_body(struct buf *out, enum agent_code code, int status, const char *message,
+               const struct context_item *context, size_t count)
+{
+    return write_error(out, code, status, message, context, count, false);
 }
 
 enum agent_code agent_code_for_status(int status)
@@ -205,6 +215,21 @@ void reply_error(struct request *rq, enum agent_code code, const struct context_
         http_respond(rq->ex, status, "application/json", buf_str(&body));
     buf_free(&body);
     free(message);
+}
+
+void reply_error_with_details(struct request *rq, enum agent_code code, const struct context_item *context,
+                              size_t count, const char *message)
+{
+    struct buf body;
+
+    if (!rq->ex)
+        return;
+    buf_init(&body, REPLY_MAX);
+    if (write_error(&body, code, codes[code].status, message, context, count, true) < 0)
+        reply_out_of_memory(rq);
+    else
+        http_respond(rq->ex, codes[code].status, "application/json", buf_str(&body));
+    buf_free(&body);
 }
 
 void reply_invalid(struct request *rq, const char *field, const char *message, const char *code)

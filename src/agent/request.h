@@ -91,6 +91,10 @@ struct context_item {
 /* Answers with the error layout. `context` may be NULL with count 0. The message may be of any length. */
 void reply_error(struct request *rq, enum agent_code code, const struct context_item *context, size_t count,
                  const char *format, ...) __attribute__((format(printf, 5, 6)));
+/* The same with the members "error" (the message) and "details" (the context) as well, which is what upstream's
+ * code execution answers instead. */
+void reply_error_with_details(struct request *rq, enum agent_code code, const struct context_item *context,
+                              size_t count, const char *message);
 /* 400 VALIDATION_FAILED with one entry in validationErrors. */
 void reply_invalid(struct request *rq, const char *field, const char *message, const char *code);
 /* The same out of a failed json_field_*(). */

@@ -44,6 +44,14 @@ static const struct route routes[] = {
     { "POST", "/api/backup/restore", ROUTE_JSON, handle_backup_restore },
     { "POST", "/api/backup/upload-parts", ROUTE_JSON, handle_backup_upload_parts },
 
+    { "GET", "/api/interpreter/health", 0, handle_interpreter_health },
+    { "POST", "/api/contexts", ROUTE_JSON, handle_context_create },
+    { "GET", "/api/contexts", 0, handle_context_list },
+    { "DELETE", "/api/contexts/{id}", 0, handle_context_delete },
+    { "POST", "/api/contexts/{id}/interrupt", 0, handle_context_interrupt }, /* Berm's own */
+    { "POST", "/api/execute/code", ROUTE_JSON, handle_execute_code },
+
+    { "GET", "/berm/v1/interpreter", ROUTE_INTERNAL, handle_interpreter_stats },
     { "POST", "/berm/v1/configure", ROUTE_JSON | ROUTE_INTERNAL, handle_configure },
     { "POST", "/berm/v1/supervise", ROUTE_JSON | ROUTE_INTERNAL, handle_supervise },
     { "POST", "/berm/v1/signal", ROUTE_JSON | ROUTE_INTERNAL, handle_signal },
@@ -53,11 +61,6 @@ static const struct route routes[] = {
 
     /* Known to the upstream server, but not to this version. */
     { "POST", "/api/read/stream", 0, handle_not_implemented },
-    { "GET", "/api/interpreter/health", 0, handle_not_implemented },
-    { "POST", "/api/contexts", 0, handle_not_implemented },
-    { "GET", "/api/contexts", 0, handle_not_implemented },
-    { "DELETE", "/api/contexts/{id}", 0, handle_not_implemented },
-    { "POST", "/api/execute/code", 0, handle_not_implemented },
     { "POST", "/api/port-watch", 0, handle_not_implemented },
     { "GET", "/ws", ROUTE_UPGRADE, handle_ws },
     { "GET", "/api/ws", ROUTE_UPGRADE, handle_ws },

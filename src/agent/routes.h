@@ -56,3 +56,11 @@ void handle_git_checkout(struct request *rq);
 void handle_backup_create(struct request *rq);
 void handle_backup_restore(struct request *rq);
 void handle_backup_upload_parts(struct request *rq);
+
+void handle_interpreter_health(struct request *rq);
+void handle_interpreter_stats(struct request *rq);
+void handle_context_create(struct request *rq);
+void handle_context_list(struct request *rq);
+void handle_context_delete(struct request *rq);
+void handle_context_interrupt(struct request *rq);
+void handle_execute_code(struct request *rq);

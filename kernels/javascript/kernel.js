@@ -1,0 +1,344 @@
+// The JavaScript and TypeScript kernel of the code interpreter: one node process per context, and a channel to the
+// agent, which also brought this text. Frames are as in kernels/python/kernel.py.
+//
+// Code runs in the main context by way of V8's inspector in its REPL mode: the same mode that browsers' consoles use,
+// with top-level await, redeclaration and completion values as the engine itself understands them.
+(fd, require, importer) => {
+  'use strict';
+  const { Session } = require('inspector');
+  const { createRequire, isBuiltin } = require('module');
+  const { pathToFileURL } = require('url');
+  const fs = require('fs');
+  const net = require('net');
+  const path = require('path');
+  const util = require('util');
+  const vm = require('vm');
+  const { types } = util;
+  const { stringify, parse } = JSON;
+
+  const FRAME_MAX = 32 * 1024 * 1024;
+  const DEPTH_MAX = 100;
+  const TRANSPILER_PLACES = ['/usr/local/lib/node_modules', '/usr/lib/node_modules'];
+  let transpile; // of a TypeScript context
+
+  // --- frames ---
+
+  const pause = new Int32Array(new SharedArrayBuffer(4));
+
+  // False: it is too large for a frame and was not sent.
+  function send(kind, value) {
+    const payload = Buffer.from(stringify(value));
+    if (payload.length + 1 > FRAME_MAX) return false;
+    const data = Buffer.allocUnsafe(payload.length + 5);
+    data.writeUInt32LE(payload.length + 1, 0);
+    data[4] = kind.charCodeAt(0);
+    payload.copy(data, 5);
+    for (let done = 0; done < data.length;) {
+      try {
+        done += fs.writeSync(fd, data, done);
+      } catch (error) {
+        // The channel does not block: it is read by the event loop. Frames are written at once all the same, so
+        // that what is shown is on its way also when the code behind it never yields.
+        if (error.code !== 'EAGAIN') process.exit(0);
+        Atomics.wait(pause, 0, 0, 1);
+      }
+    }
+    return true;
+  }
+
+  function receive(onFrame) {
+    let held = Buffer.alloc(0);
+    const socket = new net.Socket({ fd, readable: true, writable: false });
+    socket.on('data', (data) => {
+      held = held.length ? Buffer.concat([held, data]) : data;
+      while (held.length >= 4 && held.length >= 4 + held.readUInt32LE(0)) {
+        const size = held.readUInt32LE(0);
+        const frame = held.subarray(4, 4 + size);
+        held = held.subarray(4 + size);
+        onFrame(String.fromCharCode(frame[0]), parse(frame.subarray(1).toString()));
+      }
+    });
+    socket.on('close', () => process.exit(0));
+    socket.on('error', () => process.exit(0));
+  }
+
+  // --- results ---
+
+  const wellFormed = (text) => text.replace(/\p{Surrogate}/gu, '\ufffd');
+
+  // As strict JSON has it, or undefined.
+  function plain(value) {
+    const deep = (v, depth) => depth > DEPTH_MAX ||
+      (v !== null && typeof v === 'object' && Object.values(v).some((item) => deep(item, depth + 1)));
+    try {
+      let text = stringify(value);
+      if (text === undefined) return undefined;
+      if (/\\u[dD][89a-fA-F]/.test(text))
+        text = stringify(value, (key, item) => (typeof item === 'string' ? wellFormed(item) : item));
+      const copy = parse(text);
+      return deep(copy, 0) || /\\u[dD][89a-fA-F]/.test(text) ? undefined : copy;
+    } catch {
+      return undefined; // circular, a BigInt, a toJSON() that throws
+    }
+  }
+
+  const MIME = { 'image/png': 'png', 'image/jpeg': 'jpeg', 'image/svg+xml': 'svg', 'application/pdf': 'pdf', 'text/html': 'html',
+    'application/json': 'json', 'text/latex': 'latex', 'text/markdown': 'markdown', 'application/javascript': 'javascript',
+    'text/plain': 'text' };
+  const DISPLAY = Symbol.for('Jupyter.display');
+  let tooLarge = 0;
+
+  const tell = (result) => { if (!send('r', result)) tooLarge++; };
+  const inspect = (value) => wellFormed(util.inspect(value));
+  const isPlainObject = (value) => value !== null && typeof value === 'object' && !types.isMap(value) && !types.isSet(value) &&
+    !types.isNativeError(value) && !types.isRegExp(value) && !types.isPromise(value) && !types.isWeakMap(value) &&
+    !types.isWeakSet(value) && !types.isBoxedPrimitive(value) && !ArrayBuffer.isView(value) && !types.isAnyArrayBuffer(value);
+
+  async function show(value) {
+    if (value === undefined) return;
+    if (value !== null && typeof value === 'object' && typeof value[DISPLAY] === 'function') {
+      const bundle = await value[DISPLAY]();
+      for (const [mime, name] of Object.entries(MIME))
+        if (bundle?.[mime] !== undefined && bundle[mime] !== null)
+          tell({ [name]: name === 'json' ? plain(bundle[mime]) ?? null : wellFormed(String(bundle[mime])) });
+      return;
+    }
+    const copy = isPlainObject(value) ? plain(value) : undefined;
+    tell(copy === undefined ? { text: inspect(value) } : { json: copy });
+  }
+
+  // --- running ---
+
+  const session = new Session();
+  const GROUP = 'cell';
+  let taken; // what the inspector handed over
+  let sinkId;
+  let evaluation; // { expression, onReply } of the cell that starts
+  let interrupt; // rejects the wait for the cell that runs
+  let count = 0;
+
+  const post = (method, params) => new Promise((done, fail) => {
+    session.post(method, params, (error, reply) => (error ? fail(new Error(error.message)) : done(reply)));
+  });
+
+  // The value behind what the inspector tells of it.
+  async function take(remote) {
+    if (remote.objectId === undefined) {
+      if (remote.type === 'bigint') return BigInt(remote.unserializableValue.slice(0, -1));
+      return remote.unserializableValue === undefined ? remote.value : Number(remote.unserializableValue);
+    }
+    await post('Runtime.callFunctionOn', { objectId: sinkId, functionDeclaration: 'function (v) { this.value = v; }',
+      arguments: [{ objectId: remote.objectId }] });
+    const { value } = taken;
+    taken.value = undefined;
+    return value;
+  }
+
+  class Interrupted extends Error {
+    get name() { return 'InterruptedError'; }
+  }
+
+  const evaluator = new vm.Script('globalThis[Symbol.for("berm.evaluate")]()', { filename: 'berm-kernel' });
+
+  // Starts the evaluation under node's watch for SIGINT, which also ends code that never yields.
+  function start(expression) {
+    const reply = new Promise((done, fail) => {
+      evaluation = { expression, onReply: (error, value) => (error ? fail(new Error(error.message)) : done(value)) };
+    });
+    try {
+      evaluator.runInThisContext({ breakOnSigint: true });
+    } catch (error) {
+      if (error?.code !== 'ERR_SCRIPT_EXECUTION_INTERRUPTED') throw error;
+      reply.catch(() => {});
+      throw new Interrupted('the execution was interrupted');
+    }
+    return reply;
+  }
+
+  class Thrown {
+    constructor(value, details) {
+      this.value = value;
+      this.details = details;
+    }
+  }
+
+  async function evaluate(expression) {
+    const reply = await start(expression);
+    if (reply.exceptionDetails)
+      throw new Thrown(await take(reply.exceptionDetails.exception ?? { value: reply.exceptionDetails.text }), reply.exceptionDetails);
+    return { value: await take(reply.result) }; // in a box, or the promise would be awaited here
+  }
+
+  const compiles = (code) => {
+    try {
+      return Boolean(new vm.Script(code));
+    } catch {
+      return false;
+    }
+  };
+
+  function sourceOf(code) {
+    const javascript = transpile ? transpile(code) : code;
+    const trimmed = javascript.trim();
+    // What looks like an object is one, as in consoles, and no block.
+    if (/^\{[^]*\}$/.test(trimmed) && compiles(`(${trimmed})`)) return { text: `(${trimmed})` };
+    return scanSource(javascript);
+  }
+
+  const ASSIGNMENTS_MAX = 16;
+
+  // In its REPL mode V8 lets names be declared again, but not in another way than before (a function or a var as a
+  // let, or the reverse). It names the first of those; that one is assigned to instead.
+  async function run(code) {
+    const source = sourceOf(code);
+    const name = `cell-${++count}`;
+    let { text } = source;
+    let outcome;
+    for (let tries = 0; !outcome; tries++) {
+      try {
+        outcome = await evaluate(`${text}\n//# sourceURL=${name}`);
+      } catch (thrown) {
+        const taken = thrown?.value instanceof SyntaxError && /^Identifier '(.+)' has already been declared$/.exec(thrown.value.message)?.[1];
+        const changed = taken && tries < ASSIGNMENTS_MAX ? assignInstead(text, taken) : undefined;
+        if (changed === undefined || changed === text) throw thrown;
+        text = changed;
+      }
+    }
+    if (!source.isStatement) await show(await outcome.value);
+  }
+
+  // Frames below the first one of ours are all ours.
+  function stackOf(error) {
+    const lines = wellFormed(String(error?.stack ?? error)).split('\n');
+    const own = lines.findIndex((line) => /^ +at .*(?:berm-kernel|node:inspector):/.test(line));
+    const kept = (own < 0 ? lines : lines.slice(0, own)).filter((line) => !line.includes('(node:internal/'));
+    return kept.length > 1 && kept.at(-1).endsWith('at new Promise (<anonymous>)') && own >= 0 ? kept.slice(0, -1) : kept;
+  }
+
+  function errorOf(error) {
+    const value = error instanceof Thrown ? error.value : error;
+    if (!types.isNativeError(value) && !(value instanceof Error))
+      return { ename: 'Error', evalue: wellFormed(typeof value === 'string' ? value : inspect(value)), traceback: [] };
+    const lines = stackOf(value);
+    const details = error instanceof Thrown && value instanceof SyntaxError ? error.details : undefined;
+    if (details && lines.length === 1) lines.push(`    at cell-${count}:${details.lineNumber + 1}:${details.columnNumber + 1}`);
+    return { ename: wellFormed(String(value.name || value.constructor?.name || 'Error')),
+      evalue: wellFormed(String(value.message)), traceback: lines };
+  }
+
+  async function execute({ code }) {
+    tooLarge = 0;
+    if (!process.listeners('SIGINT').includes(onInterrupt)) process.on('SIGINT', onInterrupt);
+    const interrupted = new Promise((_, fail) => { interrupt = fail; });
+    let failure;
+    try {
+      await Promise.race([run(code), interrupted]);
+      if (tooLarge) throw new RangeError(`${tooLarge} result(s) larger than ${FRAME_MAX >> 20} MiB were not sent`);
+    } catch (error) {
+      failure = errorOf(error);
+    }
+    interrupt = undefined;
+    interrupted.catch(() => {});
+    session.post('Runtime.releaseObjectGroup', { objectGroup: GROUP });
+    if (failure) {
+      process.stderr.write(`${failure.traceback.join('\n') || failure.evalue}\n`);
+      if (!send('e', failure)) send('e', { ...failure, evalue: failure.evalue.slice(0, 65536), traceback: [] });
+    }
+    send('d', { execution_count: count });
+  }
+
+  function onInterrupt() {
+    interrupt?.(new Interrupted('the execution was interrupted'));
+  }
+
+  // --- the world that code sees ---
+
+  async function importFrom(specifier) {
+    const name = String(specifier);
+    if (isBuiltin(name) || /^[a-z]+:/i.test(name)) return importer(name);
+    try {
+      return await importer(pathToFileURL(globalThis.require.resolve(name)).href);
+    } catch (error) {
+      if (error?.code !== 'MODULE_NOT_FOUND' && error?.code !== 'ERR_PACKAGE_PATH_NOT_EXPORTED') throw error;
+      return importer(name);
+    }
+  }
+
+  const hidden = (name, value) => Object.defineProperty(globalThis, name, { value, configurable: true, writable: true });
+
+  function prepare() {
+    session.connect();
+    const { Console } = require('console');
+    hidden('console', new Console({ stdout: process.stdout, stderr: process.stderr }));
+    hidden('display', (value) => show(value));
+    hidden('__berm_import', importFrom);
+    hidden(Symbol.for('berm.evaluate'), () => {
+      const { expression, onReply } = evaluation;
+      session.post('Runtime.evaluate', { expression, replMode: true, objectGroup: GROUP }, onReply);
+    });
+    taken = {};
+    hidden('__berm_taken', taken);
+    session.post('Runtime.evaluate', { expression: '__berm_taken' }, (error, reply) => { sinkId = reply.result.objectId; });
+    delete globalThis.__berm_taken;
+    // What fails behind the back of a cell is told where its output is, and the context goes on.
+    process.on('uncaughtException', (error) => process.stderr.write(`Uncaught ${stackOf(error).join('\n')}\n`));
+    process.on('unhandledRejection', (error) => process.stderr.write(`Uncaught (in promise) ${stackOf(error).join('\n')}\n`));
+    process.on('SIGINT', onInterrupt);
+  }
+
+  function findTranspiler() {
+    for (const place of TRANSPILER_PLACES) {
+      let sucrase;
+      try {
+        sucrase = require(path.join(place, 'sucrase'));
+      } catch (error) {
+        if (error.code === 'MODULE_NOT_FOUND') continue;
+        throw error;
+      }
+      return (code) => sucrase.transform(code, { transforms: ['typescript'], disableESTransforms: true, keepUnusedImports: true }).code;
+    }
+    const { stripTypeScriptTypes } = require('module');
+    if (!stripTypeScriptTypes) throw new Error('there is no TypeScript transpiler: neither sucrase nor a node that has one');
+    return (code) => stripTypeScriptTypes(code, { mode: 'transform' });
+  }
+
+  function become({ cwd, env, language }) {
+    for (const name of Object.keys(process.env)) delete process.env[name];
+    Object.assign(process.env, env);
+    process.chdir(cwd);
+    hidden('require', createRequire(path.join(cwd, 'cell.js')));
+    hidden('__dirname', cwd);
+    hidden('__filename', path.join(cwd, 'cell.js'));
+    if (language !== 'typescript') return;
+    const toJavaScript = findTranspiler();
+    transpile = (code) => {
+      try {
+        return toJavaScript(code);
+      } catch (error) {
+        const wrapped = new SyntaxError(`TypeScript compilation error: ${error.message}`);
+        wrapped.name = 'TranspileError';
+        wrapped.stack = wrapped.message;
+        throw wrapped;
+      }
+    };
+  }
+
+  let queue = Promise.resolve();
+  const onFrame = (kind, value) => {
+    if (kind === 'X') {
+      queue = queue.then(() => execute(value));
+    } else if (kind === 'I') {
+      try {
+        become(value);
+        send('R', {});
+      } catch (error) {
+        send('F', { message: String(error.message) });
+        process.exit(1);
+      }
+    }
+  };
+
+  prepare();
+  send('P', {});
+  receive(onFrame);
+}

@@ -1,0 +1,392 @@
+# The Python kernel of the code interpreter: one process per context, an IPython shell and a channel to the agent.
+#
+# The agent hands this text over through the channel, a socket at descriptor CHANNEL, so no file of the sandbox has
+# to hold it and nobody inside can change it before it runs. Frames are described in src/agent/interpreter/frame.h.
+# User code owns this process: nothing that it sends is believed beyond what the context may show. What counts is
+# that its *output* can never be taken for a frame, so stdout and stderr are pipes of their own.
+#
+# Frames to us:   I {cwd, env}            become this context's interpreter
+#                 X {code}                execute
+# Frames from us: P {}                    everything is imported, the shell is there
+#                 R {} | F {message}      ready, or not going to be
+#                 r {text|html|...}       one representation of a result
+#                 e {ename, evalue, traceback}
+#                 d {execution_count}     the end of an execution
+import base64
+import builtins
+import json
+import os
+import re
+import signal
+import sys
+import warnings
+
+FRAME_MAX = 32 * 1024 * 1024
+ANSI = re.compile(r'\x1b\[[0-9;]*[A-Za-z]')
+
+
+class Unrepresentable(Exception):
+    """A value that strict JSON cannot hold."""
+
+
+def plain(value, depth=0):
+    """`value` as strict JSON has it: finite numbers, distinct string keys, a limited depth."""
+    if depth > 100:
+        raise Unrepresentable('nested too deeply')
+    if value is None or isinstance(value, (str, bool)):
+        return value
+    if type(value).__module__ == 'numpy' and hasattr(value, 'item') and not getattr(value, 'shape', None):
+        value = value.item()
+    if isinstance(value, int):
+        if abs(value) >= 1 << 1023:
+            raise Unrepresentable('a number out of range')
+        return int(value)
+    if isinstance(value, float):
+        if value != value or value in (float('inf'), float('-inf')):
+            raise Unrepresentable('not a finite number')
+        return float(value)
+    if isinstance(value, dict):
+        members = {}
+        for key, member in value.items():
+            name = key if isinstance(key, str) else json.dumps(plain(key)) if isinstance(
+                key, (int, float, bool, type(None))) else None
+            if name is None or name in members:
+                raise Unrepresentable('keys that are not distinct strings')
+            members[name] = plain(member, depth + 1)
+        return members
+    if isinstance(value, (list, tuple)):
+        return [plain(item, depth + 1) for item in value]
+    raise Unrepresentable(type(value).__name__)
+
+
+class Channel:
+    def __init__(self, fd):
+        self.fd = fd
+        self.owner = os.getpid()
+        os.set_inheritable(fd, False)
+
+    def _read(self, count):
+        data = bytearray()
+        while len(data) < count:
+            piece = os.read(self.fd, count - len(data))
+            if not piece:
+                os._exit(0)  # the agent has let go of us
+            data += piece
+        return bytes(data)
+
+    def receive(self):
+        size = int.from_bytes(self._read(4), 'little')
+        frame = self._read(size)
+        return frame[:1], json.loads(frame[1:])
+
+    def send(self, kind, value):
+        """False: it is too large for a frame and was not sent."""
+        # Lone surrogates, which are no text, become question marks.
+        payload = json.dumps(value, ensure_ascii=False, allow_nan=False).encode('utf-8', 'replace')
+        if len(payload) + 1 > FRAME_MAX:
+            return False
+        data = memoryview((len(payload) + 1).to_bytes(4, 'little') + kind + payload)
+        while data:
+            data = data[os.write(self.fd, data):]
+        return True
+
+    def close(self):
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+
+# What a result may be, in the order in which a value's representations are told.
+REPRESENTATIONS = (
+    ('image/png', 'png'), ('image/jpeg', 'jpeg'), ('image/svg+xml', 'svg'), ('application/pdf', 'pdf'),
+    ('text/html', 'html'), ('application/json', 'json'), ('text/latex', 'latex'), ('text/markdown', 'markdown'),
+    ('application/javascript', 'javascript'))
+
+
+class Results:
+    """Turns values into result frames."""
+
+    def __init__(self, channel):
+        self.channel = channel
+        self.too_large = 0
+
+    def send(self, result):
+        if self.channel.fd >= 0 and not self.channel.send(b'r', result):
+            self.too_large += 1
+
+    @staticmethod
+    def _convert(name, data):
+        if name == 'json':
+            return plain(data)
+        if isinstance(data, bytes):
+            return base64.b64encode(data).decode('ascii')
+        return ''.join(data) if isinstance(data, (list, tuple)) else str(data)
+
+    def send_bundle(self, data, text_with_html):
+        """A MIME bundle; its text too if there is nothing else, or also beside html."""
+        told = False
+        for mime, name in REPRESENTATIONS:
+            if data.get(mime) is None:
+                continue
+            try:
+                value = self._convert(name, data[mime])
+            except Unrepresentable:
+                continue
+            self.send({name: value})
+            told = True
+        text = data.get('text/plain')
+        if text is not None and (not told or (text_with_html and data.get('text/html') is not None)):
+            self.send({'text': self._convert('text', text)})
+
+    def send_value(self, value, data):
+        """The value of a cell's last expression, `data` being its MIME bundle."""
+        if isinstance(value, (dict, list)):
+            try:
+                self.send({'json': plain(value)})
+                return
+            except Unrepresentable:
+                pass
+        self.send_bundle(data, text_with_html=True)
+
+
+class Figures:
+    """matplotlib's figures as results. Nothing of it is imported unless user code does."""
+
+    BACKEND = 'berm_figures'
+
+    def __init__(self, results):
+        self.results = results
+        os.environ.setdefault('MPLBACKEND', 'module://' + self.BACKEND)
+        sys.meta_path.append(self)
+
+    # The backend: Agg, with a show() that means us.
+    def find_spec(self, name, path=None, target=None):
+        from importlib.machinery import ModuleSpec
+        return ModuleSpec(name, self) if name == self.BACKEND else None
+
+    def create_module(self, spec):
+        return None
+
+    def exec_module(self, module):
+        from matplotlib.backends import backend_agg
+        for name in ('FigureCanvas', 'FigureManager', 'new_figure_manager', 'new_figure_manager_given_figure',
+                     'draw_if_interactive'):
+            if hasattr(backend_agg, name):
+                setattr(module, name, getattr(backend_agg, name))
+        module.show = lambda *args, **kwargs: self.flush()
+
+    @staticmethod
+    def png(figure):
+        import io
+        out = io.BytesIO()
+        figure.savefig(out, format='png')
+        figure._berm_shown = True
+        return out.getvalue()
+
+    def flush(self):
+        """Sends every open figure and closes it, as each execution does at its end."""
+        pyplot = sys.modules.get('matplotlib.pyplot')
+        if pyplot is None or not hasattr(pyplot, 'get_fignums'):
+            return
+        for number in pyplot.get_fignums():
+            figure = pyplot.figure(number)
+            if not getattr(figure, '_berm_shown', False):
+                result = {'png': base64.b64encode(self.png(figure)).decode('ascii')}
+                chart = figure_chart(figure)
+                if chart is not None:
+                    result['chart'] = chart
+                self.results.send(result)
+            pyplot.close(figure)
+
+
+def make_shell(results):
+    """An IPython shell that tells `results`, keeps no history on disk and asks nobody anything."""
+    from IPython.core import interactiveshell
+    from IPython.core.displayhook import DisplayHook
+    from IPython.core.displaypub import DisplayPublisher
+    from traitlets.config import Config
+
+    class Publisher(DisplayPublisher):
+        def publish(self, data, metadata=None, source=None, **kwargs):
+            results.send_bundle(data, text_with_html=False)
+
+        def clear_output(self, wait=False):
+            pass
+
+    class Hook(DisplayHook):
+        value = None
+
+        def compute_format_data(self, result):
+            self.value = result
+            return super().compute_format_data(result)
+
+        def write_format_data(self, format_dict, md_dict=None):
+            super().write_format_data(format_dict, md_dict)
+            value, self.value = self.value, None
+            results.send_value(value, format_dict)
+
+    class Shell(interactiveshell.InteractiveShell):
+        display_pub_class = Publisher
+        displayhook_class = Hook
+        traceback_lines = None
+        system = interactiveshell.InteractiveShell.system_raw  # its output streams; the other one asks for a terminal
+
+        def init_profile_dir(self, profile_dir):
+            self.profile_dir = profile_dir
+
+        def _showtraceback(self, etype, evalue, stb):
+            text = self.InteractiveTB.stb2text(stb)
+            self.traceback_lines = ANSI.sub('', text).split('\n')
+            print(text)
+
+        def ask_exit(self):
+            raise SystemExit(0)
+
+        def enable_matplotlib(self, gui=None):
+            return gui, 'module://' + Figures.BACKEND
+
+    class NoDirectory:  # IPython wants a place for a profile; it is never made, and nothing is put there
+        location = security_dir = startup_dir = log_dir = pid_dir = static_dir = os.path.join(
+            os.sep, 'nonexistent', 'ipython')
+
+    class NoStore(dict):
+        def uncache(self, *keys):
+            pass
+
+    if hasattr(interactiveshell, 'PickleShareDB'):
+        interactiveshell.PickleShareDB = lambda root: NoStore()
+    config = Config()
+    config.HistoryManager.enabled = False
+    config.InteractiveShell.ipython_dir = NoDirectory.location
+    config.InteractiveShell.xmode = 'Context'
+    # The traits that hold a directory's object do not take ours; nothing else looks at the type.
+    Shell.profile_dir = None
+    Shell.init_ipython_dir = lambda self, name: None
+    return Shell.instance(config=config, profile_dir=NoDirectory())
+
+
+def no_input(prompt='', *args, **kwargs):
+    __tracebackhide__ = True
+    from IPython.core.error import StdinNotImplementedError
+    raise StdinNotImplementedError('input() cannot work here: nobody can answer while code runs')
+
+
+class Kernel:
+    def __init__(self, fd):
+        self.channel = Channel(fd)
+        self.results = Results(self.channel)
+        self.figures = Figures(self.results)
+        self.executing = False
+        self.pid = os.getpid()
+        os.register_at_fork(after_in_child=self.channel.close)
+        self.shell = make_shell(self.results)
+        self.shell.loop_runner = self.run_coroutine
+        self.shell.display_formatter.formatters['image/png'].for_type_by_name(
+            'matplotlib.figure', 'Figure', self.figures.png)
+        warnings.filterwarnings('ignore', message='To exit: use')  # sys.exit() is an error like others
+        builtins.input = no_input
+        import getpass
+        getpass.getpass = no_input
+
+    def run_coroutine(self, coroutine):
+        """Top-level await. What an interrupt leaves behind must not go on in the next cell."""
+        __tracebackhide__ = True
+        from IPython.core.async_helpers import get_asyncio_loop
+        loop = get_asyncio_loop()
+        task = loop.create_task(coroutine)
+        try:
+            return loop.run_until_complete(task)
+        except KeyboardInterrupt:
+            import asyncio
+            task.cancel()
+            loop.run_until_complete(asyncio.gather(task, return_exceptions=True))
+            raise
+
+    def on_interrupt(self, signo, frame):
+        __tracebackhide__ = True
+        if self.executing:
+            raise KeyboardInterrupt
+
+    def error_of(self, result):
+        return result.error_before_exec or result.error_in_exec
+
+    def run(self, code):
+        """Executes, and returns what was raised."""
+        error = None
+        signal.signal(signal.SIGINT, self.on_interrupt)
+        self.shell.traceback_lines = None
+        self.results.too_large = 0
+        try:
+            self.executing = True
+            error = self.error_of(self.shell.run_cell(code, store_history=True))
+            self.figures.flush()
+        except BaseException as raised:  # an interrupt, or a figure that cannot be drawn
+            error = error or raised
+        finally:
+            self.executing = False
+        self.flush()
+        if self.results.too_large and error is None:
+            error = OverflowError('%d result(s) larger than %d MiB were not sent' % (
+                self.results.too_large, FRAME_MAX >> 20))
+        return error
+
+    @staticmethod
+    def flush():
+        for stream in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__):
+            try:
+                stream.flush()
+            except (AttributeError, OSError, ValueError):
+                pass
+        if 'ctypes' in sys.modules:  # and what C code printed
+            try:
+                sys.modules['ctypes'].pythonapi.fflush(None)
+            except (AttributeError, OSError):
+                pass
+
+    def execute(self, code):
+        error = self.run(code)
+        if os.getpid() != self.pid:  # user code forked: the copy has come to the end of what it was to do
+            os._exit(error.code if isinstance(error, SystemExit) and isinstance(error.code, int) else int(bool(error)))
+        if error is not None:
+            self.send_error(error)
+        self.channel.send(b'd', {'execution_count': self.shell.execution_count - 1})
+
+    def send_error(self, error):
+        name = type(error).__name__
+        try:
+            text = str(error)
+        except Exception:
+            text = ''
+        lines = self.shell.traceback_lines or ['%s: %s' % (name, text) if text else name]
+        told = {'ename': name, 'evalue': text, 'traceback': lines}
+        if not self.channel.send(b'e', told):
+            self.channel.send(b'e', {'ename': name, 'evalue': text[:65536], 'traceback': []})
+
+    def become(self, settings):
+        os.environ.clear()
+        os.environ.update(settings['env'])
+        os.environ.setdefault('MPLBACKEND', 'module://' + Figures.BACKEND)
+        os.chdir(settings['cwd'])
+
+    def serve(self):
+        self.channel.send(b'P', {})
+        while True:
+            kind, value = self.channel.receive()
+            if kind == b'X':
+                self.execute(value['code'])
+            elif kind == b'I':
+                try:
+                    self.become(value)
+                except OSError as error:
+                    self.channel.send(b'F', {'message': str(error)})
+                    os._exit(1)
+                self.channel.send(b'R', {})
+
+
+def main(fd):
+    try:
+        kernel = Kernel(fd)
+    except ImportError as error:
+        Channel(fd).send(b'F', {'message': 'IPython cannot be imported: %s' % error})
+        os._exit(1)
+    kernel.serve()

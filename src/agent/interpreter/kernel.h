@@ -1,0 +1,82 @@
+/*
+ * kernel.h - one interpreter process: the driver program that runs the code of one context.
+ *
+ * Theory of operation. A kernel is a child (child.h) with a channel to it. It is started without knowing whose it
+ * will be, prepares itself (imports), and on kernel_become() turns into the interpreter of a context; so a spare
+ * one can be made ahead of time. The program itself comes over the channel: no file of the sandbox holds it, so
+ * nobody inside can have changed it, and it works with any image that has the language.
+ *
+ *   STARTING -> PREPARED -> BECOMING -> IDLE <-> RUNNING;  any -> DEAD
+ *
+ * What user code prints arrives through pipes and is told as text; results and ends arrive as frames. Before a
+ * frame is told, what the pipes hold is, so the order is that of the program. A kernel that breaks the protocol is
+ * ended. DEAD is told exactly once, by on_dead; kernel_free() may be called in any state and tells nothing.
+ */
+#pragma once
+
+#include "../child.h"
+#include "base/json.h"
+#include "channel.h"
+
+enum kernel_language { KERNEL_PYTHON, KERNEL_JAVASCRIPT, KERNEL_TYPESCRIPT, KERNEL_LANGUAGES };
+enum kernel_program { KERNEL_PROGRAM_PYTHON, KERNEL_PROGRAM_NODE, KERNEL_PROGRAMS };
+enum kernel_state { KERNEL_STARTING, KERNEL_PREPARED, KERNEL_BECOMING, KERNEL_IDLE, KERNEL_RUNNING, KERNEL_DEAD };
+
+struct kernel;
+
+struct kernel_events {
+    void (*on_prepared)(struct kernel *kernel);
+    void (*on_ready)(struct kernel *kernel);
+    void (*on_output)(struct kernel *kernel, int stream, struct str text); /* valid UTF-8 */
+    void (*on_result)(struct kernel *kernel, const struct json *result);   /* an object, only while RUNNING */
+    void (*on_error)(struct kernel *kernel, const struct json *error);     /* an object with its three members */
+    void (*on_done)(struct kernel *kernel, int64_t execution_count);       /* it is IDLE again */
+    void (*on_dead)(struct kernel *kernel);                                /* `failure` says why */
+};
+
+struct kernel {
+    struct agent *agent;
+    enum kernel_program program;
+    enum kernel_state state;
+    struct child *child; /* NULL once it has ended */
+    struct channel channel;
+    struct sink sink;
+    struct utf8_stream partial[STREAM_COUNT];
+    struct buf output; /* what is about to be told, all of one stream */
+    int output_stream;
+    struct loop_timer flush_timer;
+    struct loop_timer timer; /* the limit of the start, or the patience after an interrupt */
+    bool released;
+    bool blocked;
+    bool exited;
+    int wait_status;
+    char failure[256];
+    const struct kernel_events *events;
+    void *data; /* of whoever has it */
+    struct kernel *next_spare;
+    struct loop_deferred free_later;
+};
+
+enum kernel_program kernel_program_of(enum kernel_language language);
+const char *kernel_language_name(enum kernel_language language);
+
+/*
+ * Starts a process with the environment `envp`, in `cwd`. NULL with *err, its failure CHILD_FAIL_EXEC when there is
+ * no such program.
+ */
+struct kernel *kernel_start(struct agent *agent, enum kernel_program program, char *const *envp, const char *cwd,
+                            const struct kernel_events *events, void *data, struct child_error *err);
+
+/* PREPARED only. on_ready or on_dead follows. `envp` is the whole environment, NULL-terminated. 0, or -1. */
+int kernel_become(struct kernel *kernel, enum kernel_language language, char *const *envp, const char *cwd);
+/* IDLE only. 0, or -1 without memory. */
+int kernel_execute(struct kernel *kernel, struct str code);
+/* Stops what runs, as Ctrl-C does; a kernel that is still RUNNING after the patience is ended. */
+void kernel_interrupt(struct kernel *kernel);
+
+/* Whoever takes what the kernel tells wants no more for now, respectively again. */
+void kernel_block(struct kernel *kernel);
+void kernel_unblock(struct kernel *kernel);
+
+/* Ends the process and lets go of it; the memory goes when the process has. */
+void kernel_free(struct kernel *kernel);

@@ -1,0 +1,12 @@
+/* spares.h - interpreters that are prepared before anybody asks for them; see context.h. */
+#pragma once
+
+#include "context.h"
+
+/* Whether a spare can become an interpreter with these variables: not if its program or its libraries read some of
+ * them at their start only. `env` may be NULL. */
+bool spares_env_fits(const struct env *env);
+/* The one that is furthest, now the caller's (who sets events and data), or NULL. */
+struct kernel *spares_take(struct interpreter *interpreter, enum kernel_program program);
+/* A context has been made: keep a spare of the kind for the next one. */
+void spares_after_use(struct interpreter *interpreter, enum kernel_program program);

@@ -1,0 +1,154 @@
+/* What JavaScript and TypeScript code is answered. */
+import assert from 'node:assert/strict';
+import { after, before, describe } from 'node:test';
+import { test } from '../lib/test.mjs';
+import { World, whyNotHere } from './helper.mjs';
+
+const skip = whyNotHere();
+
+describe('the JavaScript interpreter', { skip }, () => {
+  let world, context;
+  before(async () => {
+    world = await World.start();
+    context = await world.context({ language: 'javascript' });
+  });
+  after(() => world?.stop());
+  const run = (code, more) => world.run(context, code, more);
+  const value = async (code) => {
+    const { results, error } = await run(code);
+    assert.equal(error, undefined, JSON.stringify(error));
+    assert.ok(results.length <= 1);
+    return results[0];
+  };
+
+  test('output goes where it belongs, and the last value is the result', async () => {
+    const { out, err, results } = await run('console.log("out"); console.error("err"); 1 + 1');
+    assert.deepEqual([out, err, results], ['out\n', 'err\n', [{ text: '2' }]]);
+  });
+
+  test('objects and arrays are JSON, other values are as node shows them, undefined is none', async () => {
+    assert.deepEqual(await value('({ a: [1, "x", null] })'), { json: { a: [1, 'x', null] } });
+    assert.deepEqual(await value('{ a: 1, b: 2 }'), { json: { a: 1, b: 2 } });
+    assert.deepEqual(await value('[1, 2]'), { json: [1, 2] });
+    for (const [code, text] of [['"s"', "'s'"], ['null', 'null'], ['10n', '10n'], ['() => 1', '[Function (anonymous)]'], ['new Map([[1, 2]])', 'Map(1) { 1 => 2 }'],
+      ['const c = {}; c.c = c; c', '<ref *1> { c: [Circular *1] }'], ['Symbol("k")', 'Symbol(k)'], ['({ n: 1n })', '{ n: 1n }']])
+      assert.deepEqual(await value(code), { text }, code);
+    assert.equal(await value('undefined'), undefined);
+    assert.deepEqual(await value('["\\ud800"]'), { json: ['\ufffd'] });
+    assert.deepEqual(Object.keys(await value('let deep = []; for (let i = 0; i < 300; i++) deep = [deep]; deep')), ['text']);
+  });
+
+  test('a declaration has its value, other statements have none', async () => {
+    assert.deepEqual(await value('const declared = 5'), { text: '5' });
+    assert.deepEqual(await value('const data = [1, 2]\n  .map((x) => x * 2)\n'), { json: [2, 4] });
+    assert.deepEqual(await value('function named() {}'), { text: '[Function: named]' });
+    assert.deepEqual(await value('class Named { a() { return {} } }'), { text: '[class Named]' });
+    for (const code of ['if (true) { 1 }', 'for (const i of [1]) i', 'try { 1 } catch {}', 'while (false) 1'])
+      assert.equal(await value(code), undefined, code);
+    assert.deepEqual(await value('const text = `\nconst fake = 1;\n`; text.length'), { text: '17' });
+    assert.deepEqual(await value('const re = /[/]const x = 1/g; re.test("/const x = 1")'), { text: 'true' });
+  });
+
+  test('names may be declared again, in any way', async () => {
+    for (const kind of ['const', 'let', 'const', 'var', 'let', 'const'])
+      assert.deepEqual(await value(`${kind} again = "${kind}"; again`), { text: `'${kind}'` });
+    await value('function other() { return 1 }');
+    assert.deepEqual(await value('const other = () => 2; other()'), { text: '2' });
+    await value('class Same {}');
+    assert.deepEqual(await value('class Same { two() { return 2 } }\nnew Same().two()'), { text: '2' });
+    await value('const { part, ...others } = { part: 1, b: 2 }');
+    assert.deepEqual(await value('[part, others]'), { json: [1, { b: 2 }] });
+  });
+
+  test('state and globals stay', async () => {
+    await value('global.kept = 1; let counter = 0;');
+    assert.deepEqual(await value('kept'), { text: '1' });
+    const counts = await Promise.all(Array.from({ length: 5 }, () => run('counter++; counter;')));
+    assert.deepEqual(counts.map(({ results }) => results[0].text), ['1', '2', '3', '4', '5']);
+  });
+
+  test('await works at the top level, and a promise as the result is awaited', async () => {
+    assert.deepEqual(await value('const awaited = await Promise.resolve(42); awaited'), { text: '42' });
+    assert.deepEqual(await value('Promise.resolve(123)'), { text: '123' });
+    assert.deepEqual(await value('(async () => "hello world")()'), { text: "'hello world'" });
+    assert.deepEqual(await value('await new Promise((done) => setTimeout(() => done(30), 5))'), { text: '30' });
+  });
+
+  test('modules can be required and imported', async () => {
+    assert.deepEqual(await value('typeof require("fs").readFileSync'), { text: "'function'" });
+    assert.deepEqual(await value('import path, { join as j } from "path"; import * as os from "os";\n[path.sep, j("a", "b"), typeof os.EOL]'),
+      { json: ['/', 'a/b', 'string'] });
+    assert.deepEqual(await value('const fs = await import("node:fs"); typeof fs.readFileSync'), { text: "'function'" });
+    await value('fs.writeFileSync("own.mjs", "export const here = 7;")');
+    assert.deepEqual(await value('import { here } from "./own.mjs"; here'), { text: '7' });
+  });
+
+  test('errors have their names, messages and frames, and are printed', async () => {
+    const { error, err, results } = await run('function thrower() { throw new TypeError("wrong") }\nthrower()');
+    assert.deepEqual([error.ename, error.evalue], ['TypeError', 'wrong']);
+    assert.match(error.traceback[1], /^ +at thrower \(cell-\d+:1:28\)$/);
+    assert.equal(err, `${error.traceback.join('\n')}\n`);
+    assert.deepEqual(results, []);
+    assert.equal((await run('nowhere')).error.evalue, 'nowhere is not defined');
+    assert.equal((await run('const = 1')).error.ename, 'SyntaxError');
+    assert.deepEqual(((e) => [e.ename, e.evalue])((await run('throw "text"')).error), ['Error', 'text']);
+  });
+
+  test('an asynchronous throw is one error and no result', async () => {
+    for (const code of ['await Promise.reject(new RangeError("late"))', '(async () => { await 1; throw new RangeError("late") })()']) {
+      const { error, results } = await run(code);
+      assert.deepEqual([error.ename, error.evalue, results], ['RangeError', 'late', []]);
+    }
+  });
+
+  test('what fails in a callback is printed and does not end the context', async () => {
+    const { err, results } = await run('setTimeout(() => { throw new Error("behind") }, 1); await new Promise((d) => setTimeout(d, 50)); 1');
+    assert.match(err, /Uncaught Error: behind/);
+    assert.deepEqual(results, [{ text: '1' }]);
+  });
+
+  for (const [what, code] of [['a loop', 'while (true) {}'], ['an await', 'await new Promise(() => {})']])
+    test(`an interrupt stops ${what} and keeps the context`, async () => {
+      await value('const before = 1');
+      const stream = await world.stream(context, `console.log("started"); ${code}`);
+      assert.deepEqual(await stream.next(), { type: 'stdout', text: 'started\n' });
+      assert.equal((await world.interrupt(context)).json.interrupted, true);
+      assert.equal((await stream.rest()).error.ename, 'InterruptedError');
+      assert.deepEqual(await value('before'), { text: '1' });
+    });
+
+  test('a time limit ends the code and not the context', async () => {
+    assert.equal((await run('while (true) {}', { timeout_ms: 100 })).error.ename, 'TimeoutError');
+    assert.deepEqual(await value('1'), { text: '1' });
+  });
+
+  test('display() and the display symbol give other representations', async () => {
+    const { results } = await run('display({ [Symbol.for("Jupyter.display")]: () => ({ "text/html": "<b>x</b>", "text/plain": "x" }) }); 2');
+    assert.deepEqual(results, [{ html: '<b>x</b>' }, { text: 'x' }, { text: '2' }]);
+  });
+
+  test('a program that is started gets no descriptor of the interpreter', async () => {
+    assert.deepEqual(await value('require("child_process").execSync("ls /proc/self/fd").toString().trim().split("\\n").length'), { text: '4' });
+  });
+
+  test('process.exit ends the context with an error', async () => {
+    const mortal = await world.context({ language: 'node' });
+    const { error } = await world.run(mortal, 'console.log(1); process.exit(3)');
+    assert.equal(error.ename, 'InterpreterDied');
+    assert.match(error.evalue, /exited with code 3/);
+    assert.equal((await world.execute(mortal, '1')).json.code, 'INTERNAL_ERROR');
+    assert.equal((await world.remove(mortal)).status, 200);
+  });
+
+  test('TypeScript runs without its types, and what cannot be compiled is an error', async () => {
+    const typescript = await world.context({ language: 'TS' });
+    const enumeration = 'interface A { x: number }\nenum E { P, Q }\nconst a: A = { x: E.Q as number };\na';
+    assert.deepEqual((await world.run(typescript, enumeration)).results, [{ json: { x: 1 } }]);
+    assert.deepEqual((await world.run(typescript, 'const n: number = 5')).results, [{ text: '5' }]);
+    assert.deepEqual((await world.run(typescript, 'import { existsSync } from "fs"; existsSync("/etc")')).results, [{ text: 'true' }]);
+    const { error, err } = await world.run(typescript, 'type T = ;');
+    assert.equal(error.ename, 'TranspileError');
+    assert.match(err, /^TypeScript compilation error: /);
+    assert.equal((await world.execute(typescript, '1', { language: 'javascript' })).json.code, 'CODE_EXECUTION_ERROR');
+  });
+});

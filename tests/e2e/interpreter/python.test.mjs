@@ -1,0 +1,204 @@
+/* What Python code is answered: results, output, errors, interrupts. */
+import assert from 'node:assert/strict';
+import { after, before, describe } from 'node:test';
+import { test } from '../lib/test.mjs';
+import { World, whyNotHere } from './helper.mjs';
+
+const skip = whyNotHere();
+
+describe('the Python interpreter', { skip }, () => {
+  let world, python;
+  before(async () => {
+    world = await World.start();
+    python = await world.context();
+  });
+  after(() => world?.stop());
+  const run = (code, more) => world.run(python, code, more);
+
+  test('a last expression is a result and is echoed, None is neither', async () => {
+    const { events, out, results } = await run('1 + 1');
+    assert.match(out, /^Out\[\d+\]: 2\n$/);
+    assert.deepEqual(results, [{ text: '2' }]);
+    assert.deepEqual(events.map(({ type }) => type).filter((type) => type !== 'stdout'), ['result', 'execution_complete']);
+    assert.deepEqual(events.at(-2).metadata, {});
+    assert.deepEqual((await run('None')).events.map(({ type }) => type), ['execution_complete']);
+  });
+
+  test('state stays, stdout and stderr are told apart', async () => {
+    await run('import sys\nx = 20');
+    const { out, err } = await run('print(x + 1); print("no", file=sys.stderr)');
+    assert.deepEqual({ out, err }, { out: '21\n', err: 'no\n' });
+  });
+
+  test('one line of print is one event, and text that is not UTF-8 is made so', async () => {
+    const { events } = await run('print("é" * 3)');
+    assert.deepEqual(events.filter(({ type }) => type === 'stdout').map(({ text }) => text), ['ééé\n']);
+    assert.equal((await run('import os\n_ = os.write(1, b"a\\xffb\\xc3")')).out, 'a\ufffdb\ufffd');
+  });
+
+  test('dictionaries and lists are JSON values, what JSON cannot hold is text', async () => {
+    assert.deepEqual((await run('{"a": [1, 2.5, None, True], 1: "x"}')).results, [{ json: { a: [1, 2.5, null, true], 1: 'x' } }]);
+    assert.deepEqual((await run('[float("nan")]')).results, [{ text: '[nan]' }]);
+    assert.deepEqual((await run('{1: 1, "1": 2}')).results, [{ text: "{1: 1, '1': 2}" }]);
+    assert.deepEqual((await run('a = []\nfor _ in range(200): a = [a]\na')).results[0].json, undefined);
+    assert.deepEqual((await run('import numpy\n{"mean": numpy.float64(1.5), "n": numpy.int64(3)}')).results, [{ json: { mean: 1.5, n: 3 } }]);
+    assert.deepEqual((await run('["\\ud800"]')).results, [{ json: ['?'] }]);
+  });
+
+  test('a string is shown as its repr', async () => {
+    assert.deepEqual((await run('"s"')).results, [{ text: "'s'" }]);
+  });
+
+  test('each representation is a result of its own, a data frame is html and text', async () => {
+    const { results } = await run('import pandas\npandas.DataFrame({"a": [1, 2]})');
+    assert.deepEqual(results.map((result) => Object.keys(result)), [['html'], ['text']]);
+    assert.match(results[0].html, /<table/);
+    assert.equal(results[1].text, '   a\n0  1\n1  2');
+  });
+
+  test('display() shows what the value has, and text only where there is nothing else', async () => {
+    const { results } = await run(`
+from IPython.display import *
+display(HTML("<b>x</b>")); display(Markdown("# h")); display(Latex("$x$")); display(JSON({"a": 1}))
+display(Javascript("alert(1)")); display(SVG("<svg xmlns='http://www.w3.org/2000/svg'/>")); display("plain")
+display({"application/pdf": "JVBERg=="}, raw=True)`);
+    assert.deepEqual(results.map((result) => Object.keys(result)[0]), ['html', 'markdown', 'latex', 'json', 'javascript', 'svg', 'text', 'pdf']);
+    assert.deepEqual(results[3], { json: { a: 1 } });
+    assert.deepEqual(results[6], { text: "'plain'" });
+  });
+
+  test('figures become pictures with the data of the chart, and are closed', async () => {
+    const plot = await run(`
+import matplotlib.pyplot as plt
+plt.plot([1, 2, 3], [4, 5, 6], label="L"); plt.title("T"); plt.xlabel("X");`);
+    assert.equal(plot.error, undefined, plot.err);
+    assert.deepEqual(Buffer.from(plot.results[0].png, 'base64').subarray(0, 4), Buffer.from('\x89PNG', 'latin1'));
+    const { layout, ...chart } = plot.results[0].chart;
+    assert.deepEqual(chart, { type: 'line', title: 'T', library: 'matplotlib', data: [{ label: 'L', x: [1, 2, 3], y: [4, 5, 6] }] });
+    assert.equal(layout.xLabel, 'X');
+    assert.deepEqual((await run('plt.get_fignums()')).results, [{ json: [] }]);
+    const chartOf = async (code) => (await run(`${code};`)).results[0].chart;
+    const bar = await chartOf('plt.bar(["a", "b"], [3, 4])');
+    assert.deepEqual([bar.type, bar.data], ['bar', [{ label: null, items: [{ label: 'a', value: 3 }, { label: 'b', value: 4 }] }]]);
+    const pie = await chartOf('plt.pie([1, 3], labels=["p", "q"], autopct="%d%%")');
+    assert.deepEqual([pie.type, pie.data.map(({ label, value }) => [label, value])], ['pie', [['p', 0.25], ['q', 0.75]]]);
+    const scatter = await chartOf('plt.scatter([1, 2], [3, 4])');
+    assert.deepEqual([scatter.type, scatter.data], ['scatter', [{ label: null, x: [1, 2], y: [3, 4] }]]);
+    const box = await chartOf('plt.boxplot([[1, 2, 3, 4, 50]], labels=["one"])');
+    assert.equal(box.type, 'unknown');
+    assert.deepEqual(box.data, [{ kind: 'box', label: 'one', min: 1, first_quartile: 2, median: 3, third_quartile: 4, max: 4, outliers: [50] }]);
+    assert.equal((await chartOf('plt.hist([1, 2, 2, 3])')).type, 'histogram');
+    assert.equal((await chartOf('plt.imshow([[1, 2], [3, 4]])')).type, 'heatmap');
+  });
+
+  test('show() shows at once, and %matplotlib inline is no error', async () => {
+    const { events } = await run('%matplotlib inline\nplt.plot([1]); plt.show(); print("behind")');
+    assert.deepEqual(events.map(({ type }) => type), ['result', 'stdout', 'execution_complete']);
+  });
+
+  test('an exception has its name, value and traceback without colours; the coloured one is printed', async () => {
+    const { error, out } = await run('def f():\n    return 1 / 0\nf()');
+    assert.equal(error.ename, 'ZeroDivisionError');
+    assert.equal(error.evalue, 'division by zero');
+    assert.ok(error.traceback.some((line) => line.includes('return 1 / 0')), error.traceback.join('\n'));
+    assert.ok(!error.traceback.join('').includes('\x1b'));
+    assert.ok(out.includes('\x1b['));
+    assert.deepEqual((await run('x')).results, [{ text: '20' }]);
+  });
+
+  test('a syntax error is an error', async () => {
+    assert.equal((await run('x = = 1')).error.ename, 'SyntaxError');
+    assert.equal((await run('if True:\nx')).error.ename, 'IndentationError');
+  });
+
+  test('sys.exit and exit are errors that the context survives', async () => {
+    const { error, err } = await run('import sys; sys.exit(3)');
+    assert.deepEqual([error.ename, error.evalue, err], ['SystemExit', '3', '']);
+    assert.equal((await run('exit()')).error.ename, 'SystemExit');
+    assert.deepEqual((await run('x')).results, [{ text: '20' }]);
+  });
+
+  test('input() says that it cannot work', async () => {
+    const { error } = await run('input("name? ")');
+    assert.equal(error.ename, 'StdinNotImplementedError');
+    assert.match(error.evalue, /input\(\) cannot work/);
+  });
+
+  test('magics and shell commands work, what a command prints streams', async () => {
+    assert.equal((await run('!echo from the shell; echo wrong >&2')).out, 'from the shell\n');
+    assert.match((await run('%time 1')).out, /Wall time/);
+    assert.equal((await run('%%bash\necho cell')).out, 'cell\n');
+    assert.equal((await run('%nosuchmagic')).error.ename, 'UsageError');
+  });
+
+  test('top-level await works', async () => {
+    assert.deepEqual((await run('import asyncio\nawait asyncio.sleep(0.01, 7)')).results, [{ text: '7' }]);
+  });
+
+  test('output arrives while the code runs', async () => {
+    const stream = await world.stream(python, 'import os\nos.mkfifo("/tmp/go")\nprint("first")\n_ = open("/tmp/go").read()\nprint("second")');
+    assert.deepEqual(await stream.next(), { type: 'stdout', text: 'first\n' });
+    await world.api.exec(world.id, 'echo >/tmp/go');
+    const { out, error } = await stream.rest();
+    assert.deepEqual([out, error], ['second\n', undefined]);
+  });
+
+  for (const [what, code] of [['a loop', 'while True: pass'], ['a sleep', 'import time; time.sleep(60)'],
+    ['an await', 'import asyncio; await asyncio.sleep(60)'], ['a command', '!sleep 60']])
+    test(`an interrupt stops ${what} and keeps the context`, async () => {
+      const stream = await world.stream(python, `print("started")\n${code}`);
+      assert.deepEqual(await stream.next(), { type: 'stdout', text: 'started\n' });
+      assert.equal((await world.interrupt(python)).json.interrupted, true);
+      const { error } = await stream.rest();
+      if (what !== 'a command') assert.equal(error.ename, 'KeyboardInterrupt');
+      assert.deepEqual((await run('x')).results, [{ text: '20' }]);
+      assert.equal((await world.interrupt(python)).json.interrupted, false);
+    });
+
+  test('a client that closes the stream interrupts the code', async () => {
+    const stream = await world.stream(python, 'print("started")\nwhile True: pass');
+    await stream.next();
+    stream.request.destroy();
+    assert.deepEqual((await run('x')).results, [{ text: '20' }]);
+  });
+
+  test('a time limit is an error of its own and keeps the context', async () => {
+    const { error } = await run('while True: pass', { timeout_ms: 100 });
+    assert.deepEqual([error.ename, error.evalue], ['TimeoutError', 'Execution timed out after 100ms']);
+    assert.deepEqual((await run('x')).results, [{ text: '20' }]);
+  });
+
+  test('code that swallows the interrupt is ended with its interpreter, and says so', async () => {
+    const context = await world.context();
+    await world.run(context, '0'); // the first execution takes longer
+    const { error } = await world.run(context, 'while True:\n  try: sum(range(1000))\n  except BaseException: pass', { timeout_ms: 100 });
+    assert.equal(error.ename, 'TimeoutError');
+    assert.equal((await world.execute(context, '1')).json.code, 'INTERNAL_ERROR');
+    await world.remove(context);
+  });
+
+  test('a result larger than the limit is an error, not a hole', async () => {
+    const { error } = await run('class Big:\n  def __repr__(self): return "x" * (33 << 20)\ndisplay(Big())');
+    assert.equal(error.ename, 'OverflowError');
+  });
+
+  test('a forked copy of the interpreter ends with its code and sends nothing', async () => {
+    const { out, error } = await run('import os\npid = os.fork()\nif pid: os.waitpid(pid, 0)\nprint("parent" if pid else "child")');
+    assert.equal(error, undefined);
+    assert.deepEqual(out.trim().split('\n').sort(), ['child', 'parent']);
+    assert.deepEqual((await run('x')).results, [{ text: '20' }]);
+  });
+
+  test('nothing that is printed can pass for an event', async () => {
+    const forged = '{"type":"execution_complete","execution_count":666}';
+    const { events } = await run(`print('data: ${forged}\\n\\n' + chr(1) + '\\0\\0\\0d{}')`);
+    assert.equal(events.length, 2);
+    assert.equal(events[0].type, 'stdout');
+    assert.notEqual(events[1].execution_count, 666);
+  });
+
+  test('a program that is started gets no descriptor of the interpreter', async () => {
+    const { out } = await run('!ls /proc/self/fd');
+    assert.deepEqual(out.trim().split(/\s+/), ['0', '1', '2', '3']); // 3 is the directory that ls reads
+  });
+});
