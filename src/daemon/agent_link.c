@@ -15,7 +15,9 @@ struct agent_link {
     uint64_t key;
     int64_t generation;
     struct http_client *client;
+    struct port_link *ports;
     struct http_client *closing; /* freed in the deferred queue */
+    struct port_link *closing_ports;
     struct loop_deferred deferred;
     bool closed;
     enum end_reason reason;
@@ -42,17 +44,36 @@ static int connect_agent(void *data, struct berm_error *err)
     return TAKE_FD(fd);
 }
 
+static void free_ports(struct port_link *ports)
+{
+    while (ports) {
+        struct port_link *next = port_link_next(ports);
+
+        port_link_free(ports);
+        ports = next;
+    }
+}
+
+/* Callbacks come from freeing a client, and none may come before the caller is through. */
+static void close_clients(struct agent_link *link)
+{
+    link->closing = TAKE_PTR(link->client);
+    link->closing_ports = TAKE_PTR(link->ports);
+    link->closed = true;
+    loop_defer(link->loop, &link->deferred);
+}
+
 static void run_deferred(struct loop_deferred *deferred)
 {
     struct agent_link *link = container_of(deferred, struct agent_link, deferred);
-    struct http_client *client = link->closing;
+    struct http_client *client = TAKE_PTR(link->closing);
     struct list mourners;
     struct list *node;
 
     link->refs++; /* callbacks below may drop the last one */
-    link->closing = NULL;
     if (client)
         http_client_free(client);
+    free_ports(TAKE_PTR(link->closing_ports));
     list_init(&mourners);
     list_splice(&mourners, &link->mourners);
     while ((node = list_shift(&mourners))) {
@@ -105,19 +126,36 @@ void agent_link_unref(struct agent_link *link)
         return;
     /* The deferred queue may still point here, and a client must not be freed inside a callback of its own. */
     link->refs = 0;
-    if (link->client) {
-        link->closing = link->client;
-        link->client = NULL;
-        link->closed = true;
-        loop_defer(link->loop, &link->deferred);
-    } else if (!link->deferred.queued) {
+    if (link->client)
+        close_clients(link);
+    else if (!link->deferred.queued)
         free(link);
-    }
 }
 
 struct http_client *agent_link_client(struct agent_link *link)
 {
     return link->client;
+}
+
+struct port_link *agent_link_port(struct agent_link *link, uint16_t port)
+{
+    struct port_link *found = link->ports;
+
+    if (link->closed)
+        return NULL;
+    while (found && port_link_port(found) != port)
+        found = port_link_next(found);
+    if (!found) {
+        found = port_link_new(link->loop, port, link->ports);
+        if (found)
+            link->ports = found;
+    }
+    return found;
+}
+
+uint64_t agent_link_key(const struct agent_link *link)
+{
+    return link->key;
 }
 
 int64_t agent_link_generation(const struct agent_link *link)
@@ -134,12 +172,9 @@ void agent_link_close(struct agent_link *link, enum end_reason reason, int exit_
 {
     if (link->closed)
         return;
-    link->closed = true;
     link->reason = reason;
     link->exit_status = exit_status;
-    link->closing = link->client;
-    link->client = NULL;
-    loop_defer(link->loop, &link->deferred);
+    close_clients(link);
 }
 
 /* --- how it ended --- */

@@ -10,6 +10,7 @@
 #pragma once
 
 #include "daemon/list.h"
+#include "daemon/port_link.h"
 #include "daemon/store.h"
 #include "net/client.h"
 
@@ -29,6 +30,10 @@ void agent_link_unref(struct agent_link *link); /* NULL is allowed */
 
 /* NULL once it is closed. */
 struct http_client *agent_link_client(struct agent_link *link);
+/* The connections to a port of the instance, made at the first use. NULL once it is closed, or without memory. */
+struct port_link *agent_link_port(struct agent_link *link, uint16_t port);
+/* Of berm-spawn, for the instance. */
+uint64_t agent_link_key(const struct agent_link *link);
 int64_t agent_link_generation(const struct agent_link *link);
 void agent_link_set_generation(struct agent_link *link, int64_t generation);
 

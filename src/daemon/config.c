@@ -3,6 +3,7 @@
 #include "base/sys.h"
 #include "daemon/config_options.h"
 #include "daemon/config_value.h"
+#include "daemon/edge/routes.h"
 #include "net/server.h"
 
 #include <ctype.h>
@@ -305,6 +306,8 @@ static int check_together(const struct config *config, struct berm_error *err)
     for (size_t i = 0; i < config->listen.count; i++)
         if (tcp_check_address(config->listen.items[i], err) < 0)
             return berm_error_wrap(err, "server.listen");
+    if (config->edge_url && edge_url_check(config->edge_url, err) < 0)
+        return berm_error_wrap(err, "edge.url");
     return check_runtime(config->runtime, err);
 }
 

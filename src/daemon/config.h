@@ -32,6 +32,9 @@ struct config {
     /* [auth] */
     char *keys_file;
 
+    /* [edge] */
+    char *edge_url;
+
     /* [sandbox] */
     char *image, *runtime;
     uint64_t memory, cpu, pids, disk, nofile;

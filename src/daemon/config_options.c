@@ -31,6 +31,8 @@ const struct option_row option_table[] = {
 
     { "auth", "keys_file", OPTION_PATH, AT(keys_file), NULL, .doc = "API keys, one a line, plain or as sha256:<hex>; read again on SIGHUP, if server.user may" },
 
+    { "edge", "url", OPTION_TEXT, AT(edge_url), NULL, .doc = "what previews and tunnels are one label below, as https://sandbox.example.com; default: http://localhost and the first port of server.listen" },
+
     { "sandbox", "image", OPTION_TEXT, AT(image), "base", .doc = "image of sandboxes that name none" },
     { "sandbox", "runtime", OPTION_TEXT, AT(runtime), "native", .doc = "native, or oci:<path of crun, runc, runsc>" },
     { "sandbox", "memory", OPTION_SIZE, AT(memory), "1GiB", 4 * MIB, 64 * TIB, .doc = "default memory limit" },

@@ -13,7 +13,6 @@
 /* Newer than the headers of Debian 12. */
 #define ACCESS_FS_TRUNCATE    (UINT64_C(1) << 14)
 #define ACCESS_NET_BIND_TCP   (UINT64_C(1) << 0)
-#define ACCESS_NET_CONNECT    (UINT64_C(1) << 1)
 #define SCOPE_ABSTRACT_SOCKET (UINT64_C(1) << 0)
 #define SCOPE_SIGNAL          (UINT64_C(1) << 1)
 
@@ -37,14 +36,14 @@ static uint64_t handled_files(long abi)
 }
 
 /*
- * With the Docker API the daemon listens on ports of the loopback that workerd chose to remember, and connects to
- * any port inside of a sandbox, which Landlock cannot tell from the host's.
+ * The daemon connects to any port inside of a sandbox, which Landlock cannot tell from the host's. With the Docker
+ * API it also listens on ports of the loopback that workerd chose to remember.
  */
-static int new_ruleset(long abi, bool uses_ports)
+static int new_ruleset(long abi, bool binds_ports)
 {
     struct ruleset_attr attr = {
         .handled_access_fs = handled_files(abi),
-        .handled_access_net = abi >= ABI_WITH_NET && !uses_ports ? ACCESS_NET_BIND_TCP | ACCESS_NET_CONNECT : 0,
+        .handled_access_net = abi >= ABI_WITH_NET && !binds_ports ? ACCESS_NET_BIND_TCP : 0,
         .scoped = abi >= ABI_WITH_SCOPES ? SCOPE_ABSTRACT_SOCKET | SCOPE_SIGNAL : 0,
     };
     size_t size = abi >= ABI_WITH_SCOPES ? sizeof(attr) : offsetof(struct ruleset_attr, scoped);

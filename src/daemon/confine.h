@@ -1,6 +1,6 @@
 /*
  * confine.h - takes from the daemon what it never needs, by Landlock: files outside its own directories, TCP
- * connections of its own making, signals to others. A second wall behind the unprivileged user: that user may read
+ * listening to TCP ports, signals to others. A second wall behind the unprivileged user: that user may read
  * what everybody may read, a daemon that was taken over may not.
  */
 #pragma once

@@ -18,6 +18,7 @@
 #include "net/server.h"
 
 struct docker;
+struct edge;
 struct pool;
 
 struct daemon {
@@ -33,6 +34,7 @@ struct daemon {
     struct docker *docker; /* NULL: no socket for it */
     struct registry registry;
     struct pool *pool;
+    struct edge *edge;
     struct metrics metrics;
     int run_dirfd; /* of the agents' sockets */
 

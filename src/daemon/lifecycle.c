@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "daemon/agent_configure.h"
 #include "daemon/docker/docker.h"
+#include "daemon/edge/routes.h"
 #include "daemon/pool.h"
 #include "daemon/settings.h"
 
@@ -559,6 +560,7 @@ int lifecycle_destroy(struct daemon *daemon, struct str id, struct berm_error *e
     if (store_delete_sandbox(daemon->store, &sandbox->row, err) < 0)
         return -1;
     FAULT_POINT("destroy.stored");
+    edge_forget_sandbox(daemon->edge, id);
     sandbox_ref(sandbox);
     key = detach_instance(sandbox, END_DESTROYED, 0);
     forget_sandbox(sandbox);

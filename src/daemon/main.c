@@ -12,6 +12,7 @@
 #include "daemon/api/api.h"
 #include "daemon/confine.h"
 #include "daemon/docker/docker.h"
+#include "daemon/edge/routes.h"
 #include "daemon/launch.h"
 #include "daemon/lifecycle.h"
 #include "daemon/pool.h"
@@ -123,6 +124,21 @@ static void take_settings(struct daemon *daemon)
     random_bytes(&daemon->request_seed, sizeof(daemon->request_seed));
 }
 
+/* Before the server takes the listeners over. */
+static int open_edge(struct program *program, struct berm_error *err)
+{
+    struct daemon *daemon = &program->daemon;
+    const char *url = daemon->config.edge_url;
+    char local[64];
+
+    if (!url) {
+        snprintf(local, sizeof(local), "http://localhost:%d", socket_port(program->listeners[0]));
+        url = local;
+    }
+    daemon->edge = edge_new(daemon, url, err);
+    return daemon->edge ? 0 : berm_error_wrap(err, "edge.url");
+}
+
 static int open_server(struct program *program, struct berm_error *err)
 {
     struct daemon *daemon = &program->daemon;
@@ -194,7 +210,7 @@ static int start(struct program *program, struct berm_error *err)
     if (!daemon->spawn || pool_new(daemon, &daemon->pool, err) < 0 || open_store(program, err) < 0)
         return -1;
     announce(program);
-    if (open_server(program, err) < 0 || open_docker(program, err) < 0)
+    if (open_edge(program, err) < 0 || open_server(program, err) < 0 || open_docker(program, err) < 0)
         return -1;
     if (!auth_has_keys(&daemon->auth))
         log_warn("auth.no_keys", "consequence", "only loopback is served");
@@ -309,6 +325,7 @@ static void end(struct program *program)
     flush_deferred(daemon->loop);
     spawn_link_free(daemon->spawn);
     image_cache_free(daemon->images);
+    edge_free(daemon->edge);
     store_close(daemon->store);
     auth_free(&daemon->auth);
     launch_wait_spawner(&program->launch);

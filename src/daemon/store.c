@@ -37,6 +37,10 @@ static const char *const statement_sql[STATEMENT_COUNT] = {
     [DELETE_KEY] = "DELETE FROM api_keys WHERE id=?1",
     [PUT_DOCUMENT] = "INSERT OR REPLACE INTO documents(kind,name,json) VALUES(?1,?2,?3)",
     [DELETE_DOCUMENT] = "DELETE FROM documents WHERE kind=?1 AND name=?2",
+    [PUT_EDGE_ROUTE] = "INSERT OR REPLACE INTO edge_routes(sandbox,tunnel,port,kind,secret,id,name,generation,created,"
+                       "expires) VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10)",
+    [DELETE_EDGE_ROUTE] = "DELETE FROM edge_routes WHERE sandbox=?1 AND tunnel=?2 AND port=?3",
+    [DELETE_EDGE_ROUTES] = "DELETE FROM edge_routes WHERE sandbox=?1",
 };
 /* clang-format on */
 
@@ -354,9 +358,12 @@ int store_delete_sandbox(struct store *store, const struct sandbox_row *row, str
         return -1;
     store_bind_text(store, DELETE_SANDBOX, 1, row->id);
     store_bind_int(store, DELETE_EVENTS, 1, row->seq);
+    store_bind_text(store, DELETE_EDGE_ROUTES, 1, row->id);
     rc = store_run(store, DELETE_SANDBOX, err);
     if (rc == 0)
         rc = store_run(store, DELETE_EVENTS, err);
+    if (rc == 0)
+        rc = store_run(store, DELETE_EDGE_ROUTES, err);
     return store_finish(store, rc, err);
 }
 

@@ -71,6 +71,22 @@ struct api_key_row {
     int64_t created_ms;
 };
 
+/* Numbers are stored, too. */
+enum edge_kind { EDGE_PREVIEW = 1, EDGE_QUICK = 2, EDGE_NAMED = 3 };
+
+/* A way from a name of the edge to a port of a sandbox; see edge/routes.h. */
+struct edge_row {
+    char sandbox[SANDBOX_ID_MAX + 1];
+    enum edge_kind kind;
+    uint16_t port;
+    char secret[64];    /* a preview's token, a tunnel's label */
+    char id[32];        /* of a tunnel; "" for previews */
+    char name[64];      /* what the client called it, or "" */
+    int64_t generation; /* of the sandbox when it was made or asked for the last time */
+    int64_t created_ms;
+    int64_t expires_ms; /* 0: never */
+};
+
 /* Opens or makes the database; refuses one that a newer version has written. */
 int store_open(const char *path, struct store **ret, struct berm_error *err);
 /* The same for a file in a directory that need not be reachable by any path. `dirfd` has to stay open. */
@@ -83,6 +99,7 @@ void store_close(struct store *store);
  */
 int store_put_sandbox(struct store *store, struct sandbox_row *row, uint64_t pool_key,
                       const struct store_event *event, struct berm_error *err);
+/* With its events and edge routes. */
 int store_delete_sandbox(struct store *store, const struct sandbox_row *row, struct berm_error *err);
 /* Only the time of last use, for many rows in one transaction: touch each, then flush. */
 int store_touch(struct store *store, const char *id, int64_t last_used_ms, struct berm_error *err);
@@ -104,6 +121,9 @@ int store_put_document(struct store *store, const char *kind, const char *name, 
                        struct berm_error *err);
 int store_delete_document(struct store *store, const char *kind, const char *name,
                           struct berm_error *err); /* 0 also if there is none */
+/* Of a sandbox's port there is one preview and one tunnel; an older one is replaced. */
+int store_put_edge(struct store *store, const struct edge_row *row, struct berm_error *err);
+int store_delete_edge(struct store *store, const struct edge_row *row, struct berm_error *err);
 
 /* Every row, through a callback, which gets ownership of nothing; for start-up. A callback's failure ends the walk.
  */
@@ -117,3 +137,5 @@ int store_each_event(struct store *store, int64_t seq, int (*each)(const struct 
                      void *data, struct berm_error *err);
 int store_each_document(struct store *store, int (*each)(const struct store_document *document, void *data),
                         void *data, struct berm_error *err);
+int store_each_edge(struct store *store, int (*each)(const struct edge_row *row, void *data), void *data,
+                    struct berm_error *err);

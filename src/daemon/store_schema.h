@@ -62,6 +62,20 @@ static const char *const store_steps[] = {
     "  json TEXT NOT NULL,"
     "  PRIMARY KEY(kind,name)"
     ") STRICT, WITHOUT ROWID;",
+    /* What the edge serves: previews (tunnel 0) and tunnels (1), one of each per port of a sandbox. */
+    "CREATE TABLE edge_routes("
+    "  sandbox TEXT NOT NULL,"
+    "  tunnel INTEGER NOT NULL,"
+    "  port INTEGER NOT NULL,"
+    "  kind INTEGER NOT NULL,"
+    "  secret TEXT NOT NULL,"
+    "  id TEXT NOT NULL,"
+    "  name TEXT NOT NULL,"
+    "  generation INTEGER NOT NULL,"
+    "  created INTEGER NOT NULL,"
+    "  expires INTEGER NOT NULL,"
+    "  PRIMARY KEY(sandbox,tunnel,port)"
+    ") STRICT, WITHOUT ROWID;",
 };
 
 #define STORE_SCHEMA_VERSION ((int)ARRAY_SIZE(store_steps))

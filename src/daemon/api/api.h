@@ -32,6 +32,7 @@ struct proxy_rules;
 
 struct proxy {
     const struct proxy_rules *rules;
+    struct http_client *client; /* who is called instead of the agent, set before each proxy_start(); or NULL */
     struct http_call *call;
     struct agent_mourner mourner;
     struct loop_timer retry;
@@ -166,3 +167,13 @@ void api_file_put(struct request *request);
 void api_session_create(struct request *request);
 void api_session_delete(struct request *request);
 void api_container(struct request *request);
+
+void api_port_expose(struct request *request);
+void api_port_list(struct request *request);
+void api_port_unexpose(struct request *request);
+void api_tunnel_get(struct request *request);
+void api_tunnel_list(struct request *request);
+void api_tunnel_destroy(struct request *request);
+/* Answers requests for names of the edge: true. Else they are the API's. */
+bool edge_takes(struct request *request);
+void edge_preview_path(struct request *request);

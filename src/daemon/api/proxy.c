@@ -140,20 +140,26 @@ int proxy_start(struct request *request, const struct proxy_rules *rules, const 
                 const struct http_field *fields, size_t count, uint64_t length)
 {
     struct proxy *proxy = &request->proxy;
-    struct http_client *client = agent_link_client(request->link);
+    struct http_client *agent = agent_link_client(request->link);
+    struct http_client *client = agent && proxy->client ? proxy->client : agent;
     struct berm_error err;
+    int rc = 0;
 
     proxy->rules = rules;
     buf_init(&proxy->refusal, REFUSAL_MAX);
     if (!client)
         agent_link_obituary(request->link, &err);
-    else if (add_environment(request, &fields, &count, &err) == 0)
+    else if (client == agent)
+        rc = add_environment(request, &fields, &count, &err);
+    if (client && rc == 0)
         proxy->call =
             http_call_start(client, method, target, fields, count, length, &call_callbacks, request, &err);
     if (proxy->call)
         return 0;
     if (client && err.errnum == EAGAIN && proxy->tries++ < RETRIES)
         try_again_later(request);
+    else if (client && client != agent && rules->on_broken)
+        rules->on_broken(request, &err);
     else
         request_fail(request, &err);
     return -1;

@@ -25,8 +25,13 @@ static const struct route routes[] = {
     { "POST",   "/v1/sandbox/:id/hydrate",            "hydrate",        ROUTE_KEY,  api_not_implemented },
     { "POST",   "/v1/sandbox/:id/mount",              "mount",          ROUTE_KEY,  api_not_implemented },
     { "POST",   "/v1/sandbox/:id/unmount",            "unmount",        ROUTE_KEY,  api_not_implemented },
-    { "POST",   "/v1/sandbox/:id/tunnel/:port",       "tunnel",         ROUTE_KEY,  api_not_implemented },
-    { "DELETE", "/v1/sandbox/:id/tunnel/:port",       "tunnel",         ROUTE_KEY,  api_not_implemented },
+    { "POST",   "/v1/sandbox/:id/tunnel/:port",       "tunnel.get",     ROUTE_KEY,  api_tunnel_get },
+    { "DELETE", "/v1/sandbox/:id/tunnel/:port",       "tunnel.destroy", ROUTE_KEY,  api_tunnel_destroy },
+    { "GET",    "/v1/sandbox/:id/tunnels",            "tunnel.list",    ROUTE_KEY,  api_tunnel_list },
+    { "POST",   "/v1/sandbox/:id/ports",              "port.expose",    ROUTE_KEY,  api_port_expose },
+    { "GET",    "/v1/sandbox/:id/ports",              "port.list",      ROUTE_KEY,  api_port_list },
+    { "DELETE", "/v1/sandbox/:id/ports/:port",        "port.unexpose",  ROUTE_KEY,  api_port_unexpose },
+    { NULL,     "/preview/*",                         "preview",        ROUTE_OPEN, edge_preview_path },
     { "GET",    "/v1/sandbox/:id/pty",                "pty",            ROUTE_KEY,  api_not_implemented },
     { "GET",    "/v1/pool/stats",                     "pool.stats",     ROUTE_KEY,  api_pool_stats },
     { "POST",   "/v1/pool/prime",                     "pool.prime",     ROUTE_KEY,  api_pool_prime },
@@ -277,6 +282,8 @@ static void on_request(struct http_exchange *exchange, const struct h1_head *hea
 {
     struct request *request = request_new(data, exchange, head);
 
+    if (request && edge_takes(request))
+        return;
     if (request)
         dispatch(request);
     else

@@ -1,0 +1,78 @@
+#include "daemon/api/fields.h"
+
+static const char *const hop_fields[] = {
+    "Connection",
+    "Keep-Alive",
+    "Proxy-Connection",
+    "Proxy-Authenticate",
+    "Proxy-Authorization",
+    "TE",
+    "Trailer",
+    "Transfer-Encoding",
+    "Upgrade",
+    "Content-Length",
+    "Expect",
+    "Date",
+};
+
+/* Whether the Connection field names this one as its hop's. */
+static bool named_by_connection(const struct h1_head *head, struct str name)
+{
+    for (size_t i = 0; i < head->header_count; i++) {
+        struct str value = head->headers[i].value;
+
+        if (!str_eq_nocase(head->headers[i].name, STR("Connection")))
+            continue;
+        while (value.n) {
+            const char *comma = memchr(value.p, ',', value.n);
+            size_t n = comma ? (size_t)(comma - value.p) : value.n;
+
+            if (str_eq_nocase(str_trim((struct str){ value.p, n }), name))
+                return true;
+            value.p += n + (comma != NULL);
+            value.n -= n + (comma != NULL);
+        }
+    }
+    return false;
+}
+
+static bool is_one_of(struct str name, const char *const *names, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (str_eq_nocase(name, str_from(names[i])))
+            return true;
+    return false;
+}
+
+static bool is_ours(struct str name)
+{
+    return name.n >= 5 && str_eq_nocase((struct str){ name.p, 5 }, STR("Berm-"));
+}
+
+int fields_add(struct field_list *list, const char *name, const char *value)
+{
+    if (!name || !value || list->count == list->cap)
+        return -1;
+    list->items[list->count++] = (struct http_field){ name, value };
+    return 0;
+}
+
+int fields_copy(struct field_list *list, struct arena *arena, const struct h1_head *head, const char *const *also,
+                size_t also_count)
+{
+    list->count = 0;
+    list->cap = head->header_count + FIELDS_EXTRA;
+    list->items = arena_calloc(arena, list->cap, sizeof(*list->items));
+    if (!list->items)
+        return -1;
+    for (size_t i = 0; i < head->header_count; i++) {
+        const struct h1_header *field = &head->headers[i];
+
+        if (is_one_of(field->name, hop_fields, ARRAY_SIZE(hop_fields)) || is_ours(field->name) ||
+            is_one_of(field->name, also, also_count) || named_by_connection(head, field->name))
+            continue;
+        if (fields_add(list, arena_strdup(arena, field->name), arena_strdup(arena, field->value)) < 0)
+            return -1;
+    }
+    return 0;
+}

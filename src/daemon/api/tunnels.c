@@ -1,0 +1,164 @@
+/*
+ * tunnels.c - /v1/sandbox/{id}/tunnel/{port}: a URL for a port without a token, in the shapes of the bridge. The
+ * daemon is the edge itself: a tunnel is a name of its own that leads to the port, there as soon as it is answered.
+ */
+#include "base/sys.h"
+#include "daemon/api/api.h"
+#include "daemon/edge/name.h"
+#include "daemon/edge/routes.h"
+
+static int take_port(struct request *request, uint16_t *ret)
+{
+    struct berm_error err;
+    uint64_t port;
+
+    if (str_to_u64(request->param, &port) == 0 && port <= EDGE_PORT_MAX && edge_port_valid((int64_t)port)) {
+        *ret = (uint16_t)port;
+        return 0;
+    }
+    berm_fail_field(&err, "port", "Invalid port number: %.*s. Must be %d-%d, excluding reserved ports.",
+                    (int)MIN(request->param.n, (size_t)20), request->param.p, EDGE_PORT_MIN, EDGE_PORT_MAX);
+    request_fail(request, &err);
+    return -1;
+}
+
+static void write_tunnel(struct json_writer *w, const struct edge *edge, const struct edge_route *route)
+{
+    const struct edge_row *row = &route->row;
+    char stamp[25];
+    struct buf url;
+
+    buf_init(&url, 1024);
+    format_timestamp(row->created_ms, stamp);
+    json_object_begin(w);
+    json_pair_cstring(w, "id", row->id);
+    json_pair_int(w, "port", row->port);
+    if (edge_write_url(edge, route, &url) == 0) {
+        struct str text = buf_str(&url);
+        size_t scheme = edge_is_https(edge) ? 8 : 7;
+
+        json_pair_string(w, "url", text);
+        json_pair_string(w, "hostname", (struct str){ text.p + scheme, strcspn(text.p + scheme, ":") });
+    }
+    buf_free(&url);
+    json_pair_cstring(w, "createdAt", stamp);
+    if (row->name[0])
+        json_pair_cstring(w, "name", row->name);
+    json_object_end(w);
+}
+
+/* --- get --- */
+
+static void open_tunnel(struct request *request)
+{
+    struct edge_wish *wish = request->state;
+    struct edge_route *route;
+    struct berm_error err;
+    struct json_writer *w;
+
+    wish->sandbox = request->sandbox_id;
+    wish->generation = request->sandbox->row.generation;
+    if (edge_open_tunnel(request->daemon->edge, wish, &route, &err) < 0) {
+        request_fail_with(request, BERM_E_TUNNEL_ERROR, "tunnel failed: %s", err.message);
+        return;
+    }
+    w = request_json(request);
+    if (!w)
+        return;
+    write_tunnel(w, request->daemon->edge, route);
+    request_respond_json(request, 200, w);
+}
+
+static int decode(const struct json *body, struct edge_wish *wish, struct berm_error *err)
+{
+    if (!body)
+        return 0;
+    if (body->type != JSON_OBJECT)
+        return berm_fail_field(err, "body", "must be a JSON object");
+    if (json_field_cstring(body, "name", &wish->name, err) < 0)
+        return -1;
+    if (wish->name && !edge_tunnel_valid(str_from(wish->name)))
+        return berm_fail_field(
+            err, "name", "name must be a valid DNS label: 1 to 63 of a-z, 0-9 and -, with no - at either end");
+    return 0;
+}
+
+static void on_body(struct request *request)
+{
+    struct edge_wish *wish = request->state;
+    const struct json *body;
+    struct berm_error err;
+
+    if (request_parse_json(request, &body) < 0)
+        return;
+    if (decode(body, wish, &err) < 0)
+        request_fail(request, &err);
+    else
+        request_need_sandbox(request, open_tunnel);
+}
+
+void api_tunnel_get(struct request *request)
+{
+    struct edge_wish *wish = arena_calloc(&request->arena, 1, sizeof(*wish));
+
+    request->state = wish;
+    if (!wish)
+        request_fail_with(request, BERM_E_SYSTEM, "out of memory");
+    else if (take_port(request, &wish->port) == 0)
+        request_collect_body(request, JSON_BODY_MAX, on_body);
+}
+
+/* --- list and destroy --- */
+
+struct listing {
+    struct json_writer *w;
+    const struct sandbox *sandbox;
+};
+
+/* A quick tunnel of a run that is over is none any more. */
+static void write_live(struct edge *edge, const struct edge_route *route, void *data)
+{
+    const struct listing *listing = data;
+    const struct sandbox *sandbox = listing->sandbox;
+
+    if (route->row.kind == EDGE_NAMED || (route->row.kind == EDGE_QUICK && sandbox->state == SANDBOX_RUNNING &&
+                                          route->row.generation == sandbox->row.generation))
+        write_tunnel(listing->w, edge, route);
+}
+
+static void list(struct request *request)
+{
+    struct sandbox *sandbox = request_find_sandbox(request);
+    struct listing listing = { request_json(request), sandbox };
+
+    if (!listing.w)
+        return;
+    json_object_begin(listing.w);
+    json_key(listing.w, "tunnels");
+    json_array_begin(listing.w);
+    if (sandbox)
+        edge_each(request->daemon->edge, request->sandbox_id, write_live, &listing);
+    json_array_end(listing.w);
+    json_object_end(listing.w);
+    request_respond_json(request, 200, listing.w);
+}
+
+void api_tunnel_list(struct request *request)
+{
+    request_need_adoption(request, list);
+}
+
+void api_tunnel_destroy(struct request *request)
+{
+    struct edge_route *route;
+    struct berm_error err;
+    uint16_t port;
+
+    if (take_port(request, &port) < 0)
+        return;
+    route = edge_find_tunnel(request->daemon->edge, request->sandbox_id, port);
+    if (route && edge_remove(request->daemon->edge, route, &err) < 0)
+        request_fail_with(request, BERM_E_TUNNEL_ERROR, "tunnel failed: %s", err.message);
+    else
+        request_respond_empty(request, 204);
+}

@@ -1,0 +1,373 @@
+/*
+ * forward.c - requests for previews and tunnels, passed on to the port of the sandbox.
+ *
+ * The order of the checks is part of what is promised: first the secret, so that a wrong one learns nothing, then
+ * whether that run of the sandbox is still there. A request never starts a sandbox, and keeps one awake while it
+ * lasts. A page served here is written by hostile code: under its own host name it is an origin of its own; below
+ * /preview/ it would share the API's origin, so it is put into a sandbox of the browser's.
+ */
+#include "daemon/api/fields.h"
+#include "daemon/api/proxy.h"
+#include "daemon/edge/name.h"
+#include "daemon/edge/routes.h"
+
+#include <arpa/inet.h>
+
+struct forward {
+    struct edge_route *route; /* borrowed until the answer to the first check */
+    uint16_t port;
+    bool is_tunnel;
+    struct str target;  /* path with its leading slash, and query */
+    const char *prefix; /* "/preview/id/port/token" that was taken off, or NULL */
+    bool asking;        /* for a socket */
+};
+
+/* What a client says about other hops is not believed. */
+static const char *const request_dropped[] = {
+    "Host",
+    "Forwarded",
+    "X-Forwarded-For",
+    "X-Forwarded-Host",
+    "X-Forwarded-Proto",
+    "X-Forwarded-Prefix",
+    "X-Original-URL",
+    "X-Sandbox-Name",
+    "X-Sandbox-Preview-Proxy",
+    "X-Sandbox-Preview-Port",
+    "X-Sandbox-Preview-Token",
+    "X-Sandbox-Preview-Sandbox-Id",
+};
+
+/* --- refusals, in the SDK's words --- */
+
+static void refuse(struct request *request, int status, const char *code, const char *message)
+{
+    struct json_writer *w = request_json(request);
+
+    if (!w)
+        return;
+    json_object_begin(w);
+    json_pair_cstring(w, "error", message);
+    json_pair_cstring(w, "code", code);
+    json_object_end(w);
+    request_respond_json(request, status, w);
+}
+
+static void refuse_token(struct request *request)
+{
+    refuse(request, 404, "INVALID_TOKEN", "Access denied: Invalid token or port not exposed");
+}
+
+static void refuse_stale(struct request *request)
+{
+    refuse(request, 410, "STALE_PREVIEW_URL", "Preview URL is stale because the sandbox runtime is not active");
+}
+
+static void refuse_unreachable(struct request *request, uint16_t port)
+{
+    char text[96];
+    int n = snprintf(text, sizeof(text), "Nothing answers on port %u of the sandbox\n", port);
+
+    request_respond(request, 502, "text/plain; charset=utf-8", (struct str){ text, (size_t)n });
+}
+
+/* --- the answer --- */
+
+static bool on_head(struct request *request, const struct h1_head *head)
+{
+    static const char *const dropped[] = { "Content-Security-Policy" };
+    struct forward *forward = request->state;
+    struct field_list fields = { 0 };
+    uint64_t length = head->framing == H1_CONTENT_LENGTH ? head->content_length
+                      : head->framing == H1_NO_BODY      ? 0
+                                                         : HTTP_CHUNKED;
+    int rc = fields_copy(&fields, &request->arena, head, dropped, forward->prefix ? ARRAY_SIZE(dropped) : 0);
+
+    if (rc == 0 && forward->prefix)
+        rc = fields_add(&fields, "Content-Security-Policy", "sandbox allow-scripts allow-forms allow-popups");
+    if (rc < 0) {
+        request->proxy.status = 0;
+        return false;
+    }
+    request_begin(request, head->status, fields.items, fields.count, length);
+    return true;
+}
+
+static void on_refusal(struct request *request, int status, struct str body)
+{
+    (void)status, (void)body;
+    request_fail_with(request, BERM_E_SYSTEM, "out of memory");
+}
+
+static void on_broken(struct request *request, const struct berm_error *err)
+{
+    struct forward *forward = request->state;
+
+    if (http_response_started(request->exchange))
+        http_exchange_abort(request->exchange);
+    else if (err->code == BERM_E_SANDBOX_DIED)
+        refuse_stale(request);
+    else
+        refuse_unreachable(request, forward->port);
+}
+
+static const struct proxy_rules rules = { .on_head = on_head, .on_refusal = on_refusal, .on_broken = on_broken };
+
+/* --- the call --- */
+
+/* "203.0.113.7" of "203.0.113.7:51200", in the arena; an IPv6 address as RFC 7239 wants it. */
+static const char *client_address(struct request *request, const char **ret_forwarded)
+{
+    char peer[64];
+    char *colon, *plain;
+    bool v6;
+
+    http_peer_name(request->exchange, peer, sizeof(peer));
+    colon = strrchr(peer, ':');
+    if (colon)
+        *colon = '\0';
+    v6 = peer[0] == '[';
+    plain = arena_printf(&request->arena, "%.*s", (int)(strlen(peer) - 2 * v6), peer + v6);
+    *ret_forwarded = arena_printf(&request->arena, v6 ? "\"[%s]\"" : "%s", plain ? plain : "unknown");
+    return plain;
+}
+
+static int add_fields(struct request *request, struct field_list *fields)
+{
+    struct forward *forward = request->state;
+    struct edge *edge = request->daemon->edge;
+    const char *proto = edge_is_https(edge) ? "https" : "http";
+    const char *host = arena_strdup(&request->arena, request->head->host);
+    const char *forwarded, *address = client_address(request, &forwarded);
+    const char *url = arena_printf(&request->arena, "%s://%s%.*s", proto, host ? host : "",
+                                   (int)request->head->target.n, request->head->target.p);
+
+    forwarded = arena_printf(&request->arena, "for=%s;host=\"%s\";proto=%s", forwarded ? forwarded : "unknown",
+                             host ? host : "", proto);
+    if (fields_copy(fields, &request->arena, request->head, request_dropped, ARRAY_SIZE(request_dropped)) < 0)
+        return -1;
+    /* A server of the user's own is asked as if from its own machine; a tunnel's shows its public name. */
+    if (fields_add(fields, "Host",
+                   forward->is_tunnel ? host : arena_printf(&request->arena, "localhost:%u", forward->port)) < 0 ||
+        fields_add(fields, "X-Forwarded-For", address) < 0 || fields_add(fields, "X-Forwarded-Host", host) < 0 ||
+        fields_add(fields, "X-Forwarded-Proto", proto) < 0 || fields_add(fields, "Forwarded", forwarded) < 0)
+        return -1;
+    if (forward->prefix && fields_add(fields, "X-Forwarded-Prefix", forward->prefix) < 0)
+        return -1;
+    if (forward->is_tunnel)
+        return 0;
+    return fields_add(fields, "X-Original-URL", url) < 0
+               ? -1
+               : fields_add(fields, "X-Sandbox-Name", request->sandbox_id.p);
+}
+
+static void start_call(struct request *request)
+{
+    struct forward *forward = request->state;
+    const struct h1_head *head = request->head;
+    const char *method = arena_strdup(&request->arena, head->method);
+    const char *target = arena_strdup(&request->arena, forward->target);
+    struct field_list fields = { 0 };
+    uint64_t length = head->framing == H1_NO_BODY          ? 0
+                      : head->framing == H1_CONTENT_LENGTH ? head->content_length
+                                                           : HTTP_CHUNKED;
+
+    if (!method || !target || add_fields(request, &fields) < 0) {
+        request_fail_with(request, BERM_E_SYSTEM, "out of memory");
+        return;
+    }
+    if (proxy_start(request, &rules, method, target, fields.items, fields.count, length) < 0)
+        return;
+    if (head->framing == H1_NO_BODY)
+        proxy_end_body(request);
+    proxy_upload(request);
+}
+
+static void reach_port(struct request *request);
+
+static void on_socket(const struct spawn_reply *reply, const struct berm_error *err, void *data)
+{
+    struct request *request = data;
+    struct forward *forward = request->state;
+    struct port_link *port = agent_link_port(request->link, forward->port);
+    int fd = spawn_link_take_fd(request->daemon->spawn);
+
+    (void)reply;
+    forward->asking = false;
+    if (!port) {
+        close_fd(&fd);
+        refuse_stale(request);
+    } else if (err->code != BERM_OK || fd < 0) {
+        request_fail_with(request, BERM_E_EXEC_TRANSPORT_ERROR, "no socket of the sandbox could be had");
+    } else {
+        port_link_give(port, fd);
+        reach_port(request);
+    }
+}
+
+/* Also called again when a call could not be started yet. */
+static void reach_port(struct request *request)
+{
+    struct forward *forward = request->state;
+    struct port_link *port = agent_link_port(request->link, forward->port);
+    struct berm_error err;
+
+    if (!port) {
+        refuse_stale(request);
+        return;
+    }
+    if (port_link_ready(port)) {
+        request->proxy.client = port_link_client(port);
+        start_call(request);
+        return;
+    }
+    if (instance_socket(request->daemon, agent_link_key(request->link), port_link_family(port), SOCK_STREAM,
+                        on_socket, request, &err) < 0)
+        request_fail(request, &err);
+    else
+        forward->asking = true;
+}
+
+static void cleanup(struct request *request)
+{
+    struct forward *forward = request->state;
+
+    if (forward->asking)
+        spawn_link_forget(request->daemon->spawn, request);
+}
+
+/* --- the checks --- */
+
+/* Whether the run that the route is for is there: takes a reference of it. */
+static bool take_run(struct request *request, const struct edge_route *route)
+{
+    struct sandbox *sandbox = registry_find(&request->daemon->registry, str_from(route->row.sandbox));
+
+    if (!sandbox || sandbox->state != SANDBOX_RUNNING || !sandbox->link)
+        return false;
+    if (route->row.kind != EDGE_NAMED && route->row.generation != sandbox->row.generation)
+        return false;
+    request->sandbox = sandbox_ref(sandbox);
+    request->link = agent_link_ref(sandbox->link);
+    request->in_use = sandbox;
+    lifecycle_begin_use(sandbox);
+    return true;
+}
+
+static void forward_to(struct request *request, const struct edge_route *route, struct str path, const char *prefix)
+{
+    struct forward *forward = arena_calloc(&request->arena, 1, sizeof(*forward));
+    const struct h1_head *head = request->head;
+    const char *target = arena_printf(&request->arena, "%.*s%s%.*s", (int)path.n, path.p, head->query.n ? "?" : "",
+                                      (int)head->query.n, head->query.p);
+
+    request->sandbox_id.p = arena_strdup(&request->arena, str_from(route->row.sandbox));
+    if (!forward || !target || !request->sandbox_id.p) {
+        request_fail_with(request, BERM_E_SYSTEM, "out of memory");
+        return;
+    }
+    request->sandbox_id.n = strlen(request->sandbox_id.p);
+    forward->port = route->row.port;
+    forward->is_tunnel = route->row.kind != EDGE_PREVIEW;
+    forward->target = str_from(target);
+    forward->prefix = prefix;
+    request->state = forward;
+    request->cleanup = cleanup;
+    if (!take_run(request, route)) {
+        refuse_stale(request);
+        return;
+    }
+    if (head->upgrade.n) {
+        request_fail_with(request, BERM_E_NOT_IMPLEMENTED,
+                          "upgrades to another protocol are not passed on in this version");
+        return;
+    }
+    request->next = reach_port;
+    request_stream_body(request);
+    http_body_pause(request->exchange);
+    reach_port(request);
+}
+
+/* The preview that `token` opens, or NULL. Unknown ports and wrong tokens cannot be told apart. */
+static struct edge_route *authorized(struct request *request, struct str sandbox, uint16_t port, struct str token)
+{
+    struct edge_route *route = edge_find_preview(request->daemon->edge, sandbox, port);
+
+    return route && edge_token_matches(route, token) && !edge_expired(route) ? route : NULL;
+}
+
+/* While it is not known what runs, nothing of the edge can be answered. */
+static void answer_name(struct request *request)
+{
+    struct edge *edge = request->daemon->edge;
+    struct edge_route *route = NULL;
+    struct edge_name name;
+
+    edge_name_parse(request->head->host, edge_domain(edge), &name);
+    if (name.kind == EDGE_NAME_PREVIEW)
+        route = authorized(request, name.sandbox, name.port, name.token);
+    else if (name.kind == EDGE_NAME_TUNNEL)
+        route = edge_find_label(edge, name.label);
+    if (route)
+        forward_to(request, route, request->head->path, NULL);
+    else
+        refuse_token(request);
+}
+
+bool edge_takes(struct request *request)
+{
+    struct edge_name name;
+
+    edge_name_parse(request->head->host, edge_domain(request->daemon->edge), &name);
+    if (name.kind == EDGE_NAME_OTHER)
+        return false;
+    request_need_adoption(request, answer_name);
+    return true;
+}
+
+/* --- /preview/<id>/<port>/<token>/<rest> --- */
+
+static struct str take_segment(struct str *path)
+{
+    const char *slash = path->n ? memchr(path->p, '/', path->n) : NULL;
+    struct str segment = { path->p, slash ? (size_t)(slash - path->p) : path->n };
+
+    path->p += segment.n;
+    path->n -= segment.n;
+    return segment;
+}
+
+static struct str after_slash(struct str path)
+{
+    return path.n ? (struct str){ path.p + 1, path.n - 1 } : path;
+}
+
+static void answer_path(struct request *request)
+{
+    struct str path = request->rest, sandbox, port_text, token;
+    struct edge_route *route;
+    const char *prefix;
+    uint64_t port;
+
+    sandbox = take_segment(&path);
+    path = after_slash(path);
+    port_text = take_segment(&path);
+    path = after_slash(path);
+    token = take_segment(&path);
+    if (str_to_u64(port_text, &port) < 0 || port > EDGE_PORT_MAX || !edge_port_valid((int64_t)port) ||
+        !(route = authorized(request, sandbox, (uint16_t)port, token))) {
+        refuse_token(request);
+        return;
+    }
+    prefix =
+        arena_printf(&request->arena, "/preview/%s/%u/%s", route->row.sandbox, route->row.port, route->row.secret);
+    if (!prefix)
+        request_fail_with(request, BERM_E_SYSTEM, "out of memory");
+    else
+        forward_to(request, route, path.n ? path : STR("/"), prefix);
+}
+
+void edge_preview_path(struct request *request)
+{
+    request_need_adoption(request, answer_path);
+}

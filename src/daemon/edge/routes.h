@@ -1,0 +1,70 @@
+/*
+ * routes.h - the ways from names of the edge to ports of sandboxes: previews and tunnels, in memory and in the
+ * store.
+ *
+ * Theory of operation. A preview has two levels, as in the SDK: its token is an authorization and stays until it is
+ * revoked; it is active only in the run of the sandbox (the generation) in which it was exposed the last time. A
+ * quick tunnel belongs to one run and is forgotten with it; a named one stays. Nothing here starts a sandbox or
+ * talks to one. Whatever is told to a client is in the store before. Everything belongs to the loop's thread; a
+ * route that is returned is borrowed until the next change.
+ */
+#pragma once
+
+#include "base/buf.h"
+#include "base/hash.h"
+#include "daemon/store.h"
+
+#define EDGE_ROUTES_MAX 64 /* of a sandbox */
+
+struct daemon;
+struct edge;
+
+struct edge_route {
+    struct edge_row row;
+    struct hash_node by_sandbox;
+    struct hash_node by_label; /* of a tunnel */
+};
+
+/*
+ * `url` is what names are below: "http://localhost:8787" or "https://sandbox.example.com". NULL with *err: no
+ * memory, a bad URL, or a store that cannot be read.
+ */
+struct edge *edge_new(struct daemon *daemon, const char *url, struct berm_error *err);
+void edge_free(struct edge *edge); /* NULL is allowed */
+/* Whether edge_new() would take it. */
+int edge_url_check(const char *url, struct berm_error *err);
+
+struct str edge_domain(const struct edge *edge);
+bool edge_is_https(const struct edge *edge);
+
+struct edge_route *edge_find_preview(struct edge *edge, struct str sandbox, uint16_t port);
+struct edge_route *edge_find_tunnel(struct edge *edge, struct str sandbox, uint16_t port);
+struct edge_route *edge_find_label(struct edge *edge, struct str label);
+
+/* Calls `each` for every route of a sandbox that has not expired, by kind and port. 0, or -1 without memory. */
+int edge_each(struct edge *edge, struct str sandbox,
+              void (*each)(struct edge *edge, const struct edge_route *route, void *data), void *data);
+
+struct edge_wish {
+    struct str sandbox;
+    int64_t generation; /* that runs now */
+    uint16_t port;
+    const char *name;   /* preview: any text, or NULL; tunnel: the label of a named one, or NULL for a quick one */
+    const char *token;  /* of a preview; NULL: the one it has, else a random one */
+    int64_t expires_ms; /* of a preview; Unix time, 0: never */
+};
+
+/* Exposes a port in this run. CONFLICT: the token is another port's; too many. */
+int edge_expose(struct edge *edge, const struct edge_wish *wish, struct edge_route **ret, struct berm_error *err);
+/* The tunnel that is there, or a new one. CONFLICT: other options, the name is taken, too many. */
+int edge_open_tunnel(struct edge *edge, const struct edge_wish *wish, struct edge_route **ret,
+                     struct berm_error *err);
+int edge_remove(struct edge *edge, struct edge_route *route, struct berm_error *err);
+/* The sandbox has been deleted, in the store with what it had here. */
+void edge_forget_sandbox(struct edge *edge, struct str sandbox);
+
+/* Constant in time for tokens of the same length. */
+bool edge_token_matches(const struct edge_route *route, struct str token);
+bool edge_expired(const struct edge_route *route);
+/* Appends "http://8080-id-token.localhost:8787/" or "https://label.example.com". -1 without memory. */
+int edge_write_url(const struct edge *edge, const struct edge_route *route, struct buf *out);

@@ -1,0 +1,121 @@
+/* Host names of the edge. */
+#include "daemon/edge/name.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#define DOMAIN STR("localhost")
+
+static struct edge_name parse(const char *host)
+{
+    struct edge_name name;
+
+    edge_name_parse(str_from(host), DOMAIN, &name);
+    return name;
+}
+
+static void a_preview_names_its_port_its_sandbox_and_its_token(void **state)
+{
+    static const char *const same[] = { "8080-demo2-abc_1.localhost", "8080-demo2-abc_1.localhost:8787",
+                                        "8080-demo2-abc_1.LOCALHOST", "8080-demo2-abc_1.localhost." };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(same); i++) {
+        struct edge_name name = parse(same[i]);
+
+        assert_int_equal(name.kind, EDGE_NAME_PREVIEW);
+        assert_int_equal(name.port, 8080);
+        assert_true(str_is(name.sandbox, "demo2"));
+        assert_true(str_is(name.token, "abc_1"));
+    }
+}
+
+static void what_is_not_below_the_domain_is_for_the_api(void **state)
+{
+    static const char *const hosts[] = { "localhost",
+                                         "localhost:8787",
+                                         ".localhost",
+                                         "127.0.0.1:8787",
+                                         "[::1]:8787",
+                                         "8080-demo-abc.example.com",
+                                         "8080-demo-abc-localhost",
+                                         "8080-demo-abc.notlocalhost",
+                                         "8080-demo-abc.localhost.example.com",
+                                         "",
+                                         ":80" };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(hosts); i++)
+        assert_int_equal(parse(hosts[i]).kind, EDGE_NAME_OTHER);
+}
+
+static void every_other_label_below_the_domain_is_a_tunnel_s(void **state)
+{
+    static const char *const hosts[] = { "app.localhost",
+                                         "www.localhost:1",
+                                         "80-demo-abc.localhost",
+                                         "3000-demo-abc.localhost",
+                                         "65536-demo-abc.localhost",
+                                         "08080-demo-abc.localhost",
+                                         "8080-abc.localhost",
+                                         "8080--.localhost",
+                                         "8080.localhost",
+                                         "-.localhost" };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(hosts); i++)
+        assert_int_equal(parse(hosts[i]).kind, EDGE_NAME_TUNNEL);
+}
+
+static void several_labels_below_the_domain_are_nobody_s(void **state)
+{
+    char host[128];
+
+    (void)state;
+    assert_int_equal(parse("a.8080-demo-abc.localhost").kind, EDGE_NAME_NOBODY);
+    assert_int_equal(parse("..localhost").kind, EDGE_NAME_NOBODY);
+    memset(host, 'a', 64);
+    memcpy(host + 64, ".localhost", 11);
+    assert_int_equal(parse(host).kind, EDGE_NAME_NOBODY);
+}
+
+static void ports_tokens_and_labels_have_their_rules(void **state)
+{
+    (void)state;
+    assert_true(edge_port_valid(1024) && edge_port_valid(65535));
+    assert_false(edge_port_valid(1023) || edge_port_valid(65536) || edge_port_valid(3000) || edge_port_valid(-1));
+    assert_true(edge_token_valid(STR("a")) && edge_token_valid(STR("abc_0123456789ab")));
+    assert_false(edge_token_valid(STR("")) || edge_token_valid(STR("abc_0123456789abc")) ||
+                 edge_token_valid(STR("A")) || edge_token_valid(STR("a-b")) || edge_token_valid(STR("a.b")));
+    assert_true(edge_tunnel_valid(STR("a")) && edge_tunnel_valid(STR("app-1")) && edge_tunnel_valid(STR("1app")));
+    assert_false(edge_tunnel_valid(STR("")) || edge_tunnel_valid(STR("-a")) || edge_tunnel_valid(STR("a-")) ||
+                 edge_tunnel_valid(STR("a.b")) || edge_tunnel_valid(STR("A")));
+    assert_false(edge_tunnel_valid(STR("8080-demo-abc"))); /* could be taken for a preview */
+}
+
+static void a_name_that_is_too_long_for_one_label_is_told(void **state)
+{
+    (void)state;
+    assert_true(edge_preview_fits(8080, STR("abcdefghijklmnopqrstuvwxyz234567abcdefghi"), STR("0123456789abcdef")));
+    assert_false(
+        edge_preview_fits(8080, STR("abcdefghijklmnopqrstuvwxyz234567abcdefghij"), STR("0123456789abcdef")));
+    assert_false(
+        edge_preview_fits(18080, STR("abcdefghijklmnopqrstuvwxyz234567abcdefghi"), STR("0123456789abcdef")));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_preview_names_its_port_its_sandbox_and_its_token),
+        cmocka_unit_test(what_is_not_below_the_domain_is_for_the_api),
+        cmocka_unit_test(every_other_label_below_the_domain_is_a_tunnel_s),
+        cmocka_unit_test(several_labels_below_the_domain_are_nobody_s),
+        cmocka_unit_test(ports_tokens_and_labels_have_their_rules),
+        cmocka_unit_test(a_name_that_is_too_long_for_one_label_is_told),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
