@@ -92,22 +92,14 @@ void byte_log_init(struct byte_log *log, struct byte_store *store, uint64_t limi
     *log = (struct byte_log){ .store = store, .limit = MAX(limit, BYTE_LOG_LIMIT_MIN), .fd = -EBADF };
 }
 
-static uint64_t file_size(const struct byte_log *log)
-{
-    return MIN(log->end, log->ring);
-}
-
 void byte_log_free(struct byte_log *log)
 {
-    if (log->where == BYTE_LOG_FILE)
-        log->store->file_used -= file_size(log);
+    log->store->file_used -= log->file_bytes;
     if (log->where == BYTE_LOG_MEMORY && log->sealed)
         log->store->memory_used -= log->cap;
-    if (log->where == BYTE_LOG_ARCHIVE) {
-        log->store->file_used -= log->ring;
+    if (log->where == BYTE_LOG_ARCHIVE)
         (void)fallocate(log->store->archive_fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)log->place,
-                        (off_t)log->ring);
-    }
+                        (off_t)log->file_bytes);
     close_fd(&log->fd);
     free(log->memory);
     byte_log_init(log, log->store, log->limit);
@@ -139,8 +131,10 @@ static size_t append_run(struct byte_log *log, const char *p, size_t n)
     size_t run = (size_t)MIN((uint64_t)n, log->ring - at);
     size_t wrote = write_at(log->fd, p, grows ? growth_allowed(log, run) : run, at);
 
-    if (grows)
+    if (grows) {
         log->store->file_used += wrote;
+        log->file_bytes += wrote;
+    }
     log->end += wrote;
     if (log->end - log->start > log->ring)
         log->start = log->end - log->ring;
@@ -155,7 +149,8 @@ static void append_to_file(struct byte_log *log, const char *p, size_t n)
         n -= wrote;
         if (wrote > 0)
             continue;
-        if (log->end >= log->ring || log->end < BYTE_LOG_LIMIT_MIN) {
+        /* Wrapped already, or with a hole, or too short to be of use. */
+        if (log->file_bytes != log->end || log->file_bytes < BYTE_LOG_LIMIT_MIN) {
             lose(log, n);
             return;
         }
@@ -257,11 +252,9 @@ static void move_to_archive(struct byte_log *log)
 
     if (!open_archive(store) || store->file_used + n > store->file_budget || !copy_to_archive(log))
         return; /* it stays where it is */
-    if (log->where == BYTE_LOG_FILE)
-        store->file_used -= file_size(log);
-    store->file_used += n;
+    store->file_used += n - log->file_bytes;
+    log->file_bytes = n;
     log->place = store->archive_end;
-    log->ring = n;
     log->where = BYTE_LOG_ARCHIVE;
     store->archive_end += n;
     close_fd(&log->fd);

@@ -36,8 +36,9 @@ struct byte_log {
     uint64_t start; /* offset of the first byte that is kept */
     uint64_t end;   /* offset after the last one */
     uint64_t limit;
-    uint64_t ring;  /* FILE: where it wraps; ARCHIVE: bytes there */
-    uint64_t place; /* ARCHIVE */
+    uint64_t ring;       /* FILE: where it wraps */
+    uint64_t place;      /* ARCHIVE */
+    uint64_t file_bytes; /* that it takes of the store's files */
     enum byte_log_place where;
     int fd; /* FILE; else -EBADF */
     bool sealed;

@@ -97,20 +97,38 @@ static pid_t session_of(const struct child *child, pid_t root, bool leads)
     return leads && !(reaped && kill(root, 0) == 0) ? root : 0;
 }
 
-static size_t *tree_of(const struct process_run *run, pid_t root, bool leads, const struct proc_snapshot *snapshot,
-                       size_t *ret_count)
+/* The process's own number while that is its own. */
+static size_t root_of(const struct process_run *run, pid_t *ret)
 {
-    const struct child *child = run->child;
+    if (!run->child || run->child->exited)
+        return 0;
+    *ret = run->child->pid;
+    return 1;
+}
+
+/* The tree of what is left: of the process, and of members whose way up to it is gone. */
+static size_t *tree_of(const struct process_kill *k, const struct proc_snapshot *snapshot, size_t *ret_count)
+{
+    pid_t *roots = calloc(k->alive + 1, sizeof(*roots));
+    size_t count, *tree;
 
     *ret_count = 0;
-    return proc_snapshot_tree(snapshot, child && !child->exited ? root : 0, session_of(child, root, leads),
-                              ret_count);
+    if (!roots)
+        return NULL;
+    count = root_of(k->run, roots);
+    for (const struct kill_member *member = k->members; member; member = member->next)
+        if (member->pidfd >= 0)
+            roots[count++] = member->pid;
+    tree =
+        proc_snapshot_tree(snapshot, roots, count, session_of(k->run->child, k->root, k->leads_session), ret_count);
+    free(roots);
+    return tree;
 }
 
 static size_t signal_tree(struct process_kill *k, int signo, const struct proc_snapshot *snapshot)
 {
     size_t count, fresh = 0;
-    size_t *tree = tree_of(k->run, k->root, k->leads_session, snapshot, &count);
+    size_t *tree = tree_of(k, snapshot, &count);
 
     while (tree && count-- > 0) {
         pid_t pid = snapshot->entries[tree[count]].pid;
@@ -274,11 +292,13 @@ size_t process_signal(struct process *process, int signo)
 {
     const struct process_run *run = process->run;
     struct proc_snapshot snapshot;
-    size_t *tree = NULL, count = 0, reached = 0;
+    size_t *tree, count = 0, reached = 0;
+    pid_t root = 0;
 
     if (!run || !run->child || proc_snapshot_take(&snapshot) < 0)
         return 0;
-    tree = tree_of(run, run->child->pid, run->pair == NULL, &snapshot, &count);
+    tree = proc_snapshot_tree(&snapshot, &root, root_of(run, &root),
+                              session_of(run->child, run->child->pid, run->pair == NULL), &count);
     while (tree && count-- > 0)
         if (kill(snapshot.entries[tree[count]].pid, signo) == 0)
             reached++;

@@ -129,41 +129,61 @@ static bool is_member(const struct proc_snapshot *snapshot, const bool *member, 
 
 /* Whether one of those that belong already brings this one with it. */
 static bool belongs(const struct proc_snapshot *snapshot, const bool *member, const struct proc_entry *entry,
-                    pid_t root, pid_t session)
+                    pid_t session)
 {
-    if (entry->pid == root || (session > 0 && entry->session == session))
-        return true;
-    return is_member(snapshot, member, entry->parent) || is_member(snapshot, member, entry->group);
+    return (session > 0 && entry->session == session) || is_member(snapshot, member, entry->parent) ||
+           is_member(snapshot, member, entry->group);
 }
 
-static void collect(const struct proc_snapshot *snapshot, pid_t root, pid_t session, bool *member, size_t *tree,
-                    size_t *ret_count)
+static void add(const struct proc_snapshot *snapshot, size_t i, bool *member, size_t *tree, size_t *ret_count)
+{
+    char state = snapshot->entries[i].state;
+
+    member[i] = true;
+    if (state != 'Z' && state != 'X')
+        tree[(*ret_count)++] = i;
+}
+
+static void add_roots(const struct proc_snapshot *snapshot, const pid_t *roots, size_t root_count, bool *member,
+                      size_t *tree, size_t *ret_count)
+{
+    for (size_t k = 0; k < root_count; k++) {
+        size_t i = find(snapshot, roots[k]);
+        if (i < snapshot->count && !member[i])
+            add(snapshot, i, member, tree, ret_count);
+    }
+}
+
+static void add_the_rest(const struct proc_snapshot *snapshot, pid_t session, bool *member, size_t *tree,
+                         size_t *ret_count)
 {
     pid_t self = getpid();
     bool grown = true;
 
-    *ret_count = 0;
     while (grown) {
         grown = false;
         for (size_t i = 0; i < snapshot->count; i++) {
             const struct proc_entry *entry = &snapshot->entries[i];
-            if (member[i] || entry->pid == self || !belongs(snapshot, member, entry, root, session))
+            if (member[i] || entry->pid == self || !belongs(snapshot, member, entry, session))
                 continue;
-            member[i] = grown = true;
-            if (entry->state != 'Z' && entry->state != 'X')
-                tree[(*ret_count)++] = i;
+            add(snapshot, i, member, tree, ret_count);
+            grown = true;
         }
     }
 }
 
-size_t *proc_snapshot_tree(const struct proc_snapshot *snapshot, pid_t root, pid_t session, size_t *ret_count)
+size_t *proc_snapshot_tree(const struct proc_snapshot *snapshot, const pid_t *roots, size_t root_count,
+                           pid_t session, size_t *ret_count)
 {
     size_t count = MAX(snapshot->count, (size_t)1);
     bool *member = calloc(count, sizeof(*member));
     size_t *tree = member ? calloc(count, sizeof(*tree)) : NULL;
 
-    if (tree)
-        collect(snapshot, root, session, member, tree, ret_count);
+    *ret_count = 0;
+    if (tree) {
+        add_roots(snapshot, roots, root_count, member, tree, ret_count);
+        add_the_rest(snapshot, session, member, tree, ret_count);
+    }
     free(member);
     return tree;
 }

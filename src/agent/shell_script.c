@@ -167,7 +167,7 @@ static int put_background_run(struct buf *out, const struct shell_script *script
 {
     if (buf_append_str(out, STR("\\builtin eval ")) < 0 || shell_quote(out, script->command) < 0)
         return -1;
-    return buf_printf(out, "%s >%s 2>%s", script->in_path ? " <&0" : "", script->out_path, script->err_path);
+    return buf_printf(out, " >%s 2>%s", script->out_path, script->err_path);
 }
 
 static int put_background_failure(struct buf *out, const struct shell_script *script)
@@ -184,21 +184,16 @@ static int put_background_failure(struct buf *out, const struct shell_script *sc
     return rc;
 }
 
+/* A group: for a single builtin bash would not ignore SIGINT and SIGQUIT, as it does for all other `&`. */
 static int put_background(struct buf *out, const struct shell_script *script)
 {
-    bool group = script->cwd || (script->env && script->env->count > 0);
-
-    if (buf_append_str(out, group ? STR("({ ") : STR("(")) < 0)
-        return -1;
-    if (script->cwd && put_cd(out, script->cwd) < 0)
+    if (buf_append_str(out, STR("({ ")) < 0 || (script->cwd && put_cd(out, script->cwd) < 0))
         return -1;
     if (put_exports(out, script->env) < 0 || put_background_run(out, script) < 0)
         return -1;
     if (script->cwd && (buf_append_str(out, STR("\n")) < 0 || put_background_failure(out, script) < 0))
         return -1;
-    if (group && (buf_append_str(out, STR(";}")) < 0 || (script->in_path && buf_append_str(out, STR(" <&0")) < 0)))
-        return -1;
-    if (buf_printf(out, " &\\builtin echo \"%s&$!\")", script->marker) < 0 ||
+    if (buf_printf(out, ";}%s &\\builtin echo \"%s&$!\")", script->in_path ? " <&0" : "", script->marker) < 0 ||
         (script->in_path && buf_printf(out, " <%s", script->in_path) < 0))
         return -1;
     return buf_printf(out, ";\\builtin echo \"%s$?\"\n", script->marker);

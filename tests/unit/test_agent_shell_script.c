@@ -75,6 +75,25 @@ static void a_plain_command_is_one_short_line(void **state)
     expect(&out, "\\builtin eval 'echo '\\''hi'\\''' >/t/1 2>/t/2;\\builtin echo \"mark$?\"\n");
 }
 
+static void a_background_command_is_a_subshell_of_a_subshell(void **state)
+{
+    struct shell_script script = plain_script("echo 'hi'");
+    struct buf out;
+
+    (void)state;
+    buf_init(&out, 1024);
+    script.background = true;
+    assert_false(shell_script_restores(&script));
+    assert_int_equal(shell_script_write(&out, &script), 0);
+    expect(&out, "({ \\builtin eval 'echo '\\''hi'\\''' >/t/1 2>/t/2;} &\\builtin echo \"mark&$!\")"
+                 ";\\builtin echo \"mark$?\"\n");
+    script.in_path = "/t/0";
+    script.command = STR("cat");
+    assert_int_equal(shell_script_write(&out, &script), 0);
+    expect(&out, "({ \\builtin eval 'cat' >/t/1 2>/t/2;} <&0 &\\builtin echo \"mark&$!\") </t/0"
+                 ";\\builtin echo \"mark$?\"\n");
+}
+
 static void a_buffer_that_is_too_small_is_an_error(void **state)
 {
     char *items[] = { (char *)"A=1" };
@@ -87,6 +106,7 @@ static void a_buffer_that_is_too_small_is_an_error(void **state)
     for (size_t max = 1; max < 300; max++) {
         struct buf out;
         buf_init(&out, max);
+        script.background = max % 2 == 0;
         assert_int_equal(shell_script_write(&out, &script), -1);
         buf_free(&out);
     }
@@ -172,6 +192,9 @@ static void reports_are_found_behind_other_text(void **state)
         { "mark1mark2", SHELL_REPORT_STATUS, 2 },
         { "mark\"$?\"", SHELL_REPORT_NONE, -1 },
         { "mark", SHELL_REPORT_NONE, -1 },
+        { "mark&1234", SHELL_REPORT_STARTED, 1234 },
+        { "mark&", SHELL_REPORT_NONE, -1 },
+        { "mark&99999999999", SHELL_REPORT_NONE, -1 },
         { "mark256", SHELL_REPORT_NONE, -1 },
         { "mark-1", SHELL_REPORT_NONE, -1 },
         { "", SHELL_REPORT_NONE, -1 },
@@ -194,6 +217,7 @@ int main(void)
         cmocka_unit_test(single_quotes_are_the_only_thing_that_quoting_changes),
         cmocka_unit_test(arguments_are_quoted_as_the_bridge_api_says),
         cmocka_unit_test(a_plain_command_is_one_short_line),
+        cmocka_unit_test(a_background_command_is_a_subshell_of_a_subshell),
         cmocka_unit_test(a_buffer_that_is_too_small_is_an_error),
         cmocka_unit_test(directory_and_variables_are_put_back_by_a_real_bash),
         cmocka_unit_test(a_directory_that_is_not_there_runs_nothing),
