@@ -39,6 +39,7 @@ static const struct route routes[] = {
 
     { "POST", "/api/watch", ROUTE_JSON, handle_watch },
     { "POST", "/api/watch/check", ROUTE_JSON, handle_watch_check },
+    { "POST", "/api/port-watch", ROUTE_JSON, handle_port_watch },
     { "POST", "/api/git/checkout", ROUTE_JSON, handle_git_checkout },
     { "POST", "/api/backup/create", ROUTE_JSON, handle_backup_create },
     { "POST", "/api/backup/restore", ROUTE_JSON, handle_backup_restore },
@@ -61,7 +62,6 @@ static const struct route routes[] = {
 
     /* Known to the upstream server, but not to this version. */
     { "POST", "/api/read/stream", 0, handle_not_implemented },
-    { "POST", "/api/port-watch", 0, handle_not_implemented },
     { "GET", "/ws", ROUTE_UPGRADE, handle_ws },
     { "GET", "/api/ws", ROUTE_UPGRADE, handle_ws },
     { "GET", "/ws/pty", ROUTE_UPGRADE, handle_not_implemented },

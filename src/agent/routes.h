@@ -52,6 +52,7 @@ void handle_watch(struct request *rq);
 void handle_watch_check(struct request *rq);
 
 void handle_git_checkout(struct request *rq);
+void handle_port_watch(struct request *rq);
 
 void handle_backup_create(struct request *rq);
 void handle_backup_restore(struct request *rq);
