@@ -1,6 +1,6 @@
 /* file_read.c - POST /api/read. */
 #include "agent.h"
-#include "collector.h"
+#include "file_type.h"
 #include "files.h"
 #include "mime.h"
 #include "routes.h"
@@ -9,10 +9,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
-#define READ_MAX     ((int64_t)32 * 1024 * 1024)
-#define TYPE_MAX     ((size_t)4096)
-#define FILE_TIME_MS 10000
-#define UNKNOWN_TYPE "application/octet-stream"
+#define READ_MAX ((int64_t)32 * 1024 * 1024)
 
 enum wanted { WANT_BY_TYPE, WANT_TEXT, WANT_BASE64 };
 
@@ -20,7 +17,7 @@ struct file_read {
     struct file_request *f;
     struct output content;
     enum wanted wanted;
-    struct collector type; /* what file(1) says */
+    struct file_type type;
 };
 
 static void reply_too_large(struct file_request *f, int64_t size)
@@ -66,61 +63,16 @@ static void reply_content(struct file_read *r, const char *type)
 static void finish(struct file_read *r)
 {
     output_free(&r->content);
-    collector_free(&r->type);
     file_done(r->f);
     free(r);
 }
 
-/* --- the type of a file whose name says nothing --- */
-
-/* "text/x-shellscript\n" and nothing else; file(1) also reports its troubles on stdout. */
-static const char *type_of_output(struct file_read *r, const struct child *child)
+static void on_type(struct file_type *type, const char *mime)
 {
-    struct output_chunk *chunk = r->type.outputs[STREAM_STDOUT].first;
-    struct str text;
+    struct file_read *r = container_of(type, struct file_read, type);
 
-    if (child_exit_code(child) != 0 || r->type.overflowed || !chunk)
-        return UNKNOWN_TYPE;
-    text = (struct str){ chunk->bytes, chunk->len };
-    while (text.n > 0 && (text.p[text.n - 1] == '\n' || text.p[text.n - 1] == ' '))
-        text.n--;
-    if (!memchr(text.p, '/', text.n) || memchr(text.p, ' ', text.n) || memchr(text.p, '\n', text.n) ||
-        memchr(text.p, 0, text.n))
-        return UNKNOWN_TYPE;
-    return arena_strdup(&r->f->rq->arena, text);
-}
-
-static void on_file_end(struct child *child, void *data)
-{
-    struct file_read *r = data;
-    const char *type = type_of_output(r, child);
-
-    reply_content(r, type ? type : UNKNOWN_TYPE);
+    reply_content(r, mime);
     finish(r);
-}
-
-static bool start_file_command(struct file_read *r)
-{
-    static const struct child_events events = { .on_end = on_file_end };
-    const char *argv[] = { "file", "--mime-type", "-b", "--", r->f->path, NULL };
-    struct agent *agent = r->f->rq->agent;
-    struct child_spec spec = CHILD_SPEC_INIT;
-    struct child_error err;
-    struct child *child;
-
-    collector_init(&r->type, TYPE_MAX);
-    spec.file = argv[0];
-    spec.argv = (char *const *)(uintptr_t)argv;
-    spec.envp = env_merge(&r->f->rq->arena, &agent->env, NULL);
-    spec.cwd_fd = r->f->cwd_fd >= 0 ? r->f->cwd_fd : -1;
-    spec.fds[1] = CHILD_PIPE;
-    if (!spec.envp)
-        return false;
-    child = child_spawn(agent, &spec, &r->type.sink, &events, r, &err);
-    if (!child)
-        return false; /* an image without file(1) */
-    child_set_time_limit(child, FILE_TIME_MS);
-    return true;
 }
 
 /* --- reading --- */
@@ -195,7 +147,6 @@ static void work(struct file_request *f)
 {
     _cleanup_close_ int fd = open_file(f);
     struct file_read *r = fd >= 0 ? calloc(1, sizeof(*r)) : NULL;
-    const char *type;
 
     if (!r) {
         if (fd >= 0)
@@ -209,11 +160,7 @@ static void work(struct file_request *f)
         finish(r);
         return;
     }
-    type = mime_by_name(f->path);
-    if (!type && start_file_command(r))
-        return;
-    reply_content(r, type ? type : UNKNOWN_TYPE);
-    finish(r);
+    file_type_find(&r->type, f, on_type);
 }
 
 void handle_read(struct request *rq)

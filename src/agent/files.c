@@ -43,29 +43,44 @@ void file_reply_ok(struct file_request *f)
 void file_reply_not_found(struct file_request *f)
 {
     struct context_item context[] = { CTX_STR("path", f->path), CTX_STR("operation", f->operation) };
+    const char *message = arena_printf(&f->rq->arena, "File not found: %s", f->path);
 
-    reply_error(f->rq, AGENT_E_FILE_NOT_FOUND, context, 2, "File not found: %s", f->path);
+    message = message ? message : "File not found";
+    if (f->fail)
+        f->fail(f->rq, message);
+    else
+        reply_error(f->rq, AGENT_E_FILE_NOT_FOUND, context, 2, "%s", message);
 }
 
-static void reply_failed(struct request *rq, const char *operation, const char *path, const char *reason)
+static void reply_failed(struct file_request *f, const char *reason)
 {
-    struct context_item context[] = { CTX_STR("path", path), CTX_STR("operation", operation),
+    struct context_item context[] = { CTX_STR("path", f->path), CTX_STR("operation", f->operation),
                                       CTX_STR("stderr", reason) };
+    const char *message = arena_printf(&f->rq->arena, "%s failed for '%s': %s", f->operation, f->path, reason);
 
-    reply_error(rq, AGENT_E_FILESYSTEM_ERROR, context, 3, "%s failed for '%s': %s", operation, path, reason);
+    message = message ? message : reason;
+    if (f->fail)
+        f->fail(f->rq, message);
+    else
+        reply_error(f->rq, AGENT_E_FILESYSTEM_ERROR, context, 3, "%s", message);
 }
 
 void file_reply_failed(struct file_request *f, int errnum)
 {
-    reply_failed(f->rq, f->operation, f->path, strerror(errnum));
+    reply_failed(f, strerror(errnum));
 }
 
 /* --- the queue --- */
 
-void file_done(struct file_request *f)
+void file_leave_session(struct file_request *f)
 {
     if (f->op.session)
         session_release(&f->op);
+}
+
+void file_done(struct file_request *f)
+{
+    file_leave_session(f);
     close_fd(&f->cwd_fd);
     request_unhold(f->rq);
     free(f);
@@ -84,7 +99,10 @@ static void on_terminated(struct session_op *op, int exit_code)
     const char *id = NULL;
 
     (void)json_field_cstring(f->rq->body, "sessionId", &id, NULL);
-    reply_session_terminated(f->rq, id ? id : "default", exit_code);
+    if (f->fail)
+        f->fail(f->rq, "the session is terminated: its shell exited");
+    else
+        reply_session_terminated(f->rq, id ? id : "default", exit_code);
     file_done(f);
 }
 
@@ -101,39 +119,49 @@ int file_base(struct file_request *f, const char *path)
     return f->cwd_fd < 0 ? -1 : f->cwd_fd;
 }
 
-void file_start(struct request *rq, const char *operation, const char *path, const char *target,
-                void (*work)(struct file_request *f))
+static void submit(struct file_request *f, const char *id)
 {
-    struct berm_error err;
-    struct file_request *f;
-    const char *id = NULL;
-
-    if (json_field_cstring(rq->body, "sessionId", &id, &err) < 0) {
-        reply_invalid_field(rq, &err);
-        return;
-    }
-    if (id && is_blank(str_from(id))) {
-        reply_failed(rq, operation, path, "the session id must not be blank");
-        return;
-    }
-    f = calloc(1, sizeof(*f));
-    if (!f) {
-        reply_failed(rq, operation, path, "out of memory");
-        return;
-    }
-    *f = (struct file_request){
-        .rq = request_hold(rq),
-        .operation = operation,
-        .path = path,
-        .target = target,
-        .cwd_fd = -EBADF,
-        .work = work,
-        .op = { .run = run, .terminated = on_terminated },
-    };
     if (id && strcmp(id, SESSIONLESS_ID) == 0) {
         f->work(f);
-    } else if (session_submit(rq->agent, id ? id : "default", &f->op) < 0) {
+    } else if (session_submit(f->rq->agent, id ? id : "default", &f->op) < 0) {
         file_reply_failed(f, ENOMEM);
         file_done(f);
     }
+}
+
+static void start(struct request *rq, const struct file_request *what)
+{
+    struct file_request *f = calloc(1, sizeof(*f));
+    struct berm_error err;
+    const char *id = NULL;
+
+    if (!f) {
+        reply_error(rq, AGENT_E_INTERNAL_ERROR, NULL, 0, "Out of memory");
+        return;
+    }
+    *f = *what;
+    f->rq = request_hold(rq);
+    f->cwd_fd = -EBADF;
+    f->op = (struct session_op){ .run = run, .terminated = on_terminated };
+    if (json_field_cstring(rq->body, "sessionId", &id, &err) < 0) {
+        reply_invalid_field(rq, &err);
+        file_done(f);
+    } else if (id && is_blank(str_from(id))) {
+        reply_failed(f, "the session id must not be blank");
+        file_done(f);
+    } else {
+        submit(f, id);
+    }
+}
+
+void file_start(struct request *rq, const char *operation, const char *path, const char *target,
+                void (*work)(struct file_request *f))
+{
+    start(rq, &(struct file_request){ .operation = operation, .path = path, .target = target, .work = work });
+}
+
+void file_start_failing(struct request *rq, const char *operation, const char *path,
+                        void (*work)(struct file_request *f), void (*fail)(struct request *rq, const char *message))
+{
+    start(rq, &(struct file_request){ .operation = operation, .path = path, .work = work, .fail = fail });
 }

@@ -22,6 +22,8 @@ struct file_request {
     int cwd_fd;            /* once a relative path needed it */
     /* Does the work, answers, and calls file_done(), perhaps later. */
     void (*work)(struct file_request *f);
+    /* Tells of a failure in a form other than that of all errors. NULL: in that. */
+    void (*fail)(struct request *rq, const char *message);
 };
 
 /* Decodes the member `key` as a path: NULL after having answered 400. */
@@ -32,7 +34,12 @@ const char *file_path_problem(const struct json *value);
 /* Queues `work` in the session that the body names, or runs it at once without a session. */
 void file_start(struct request *rq, const char *operation, const char *path, const char *target,
                 void (*work)(struct file_request *f));
+void file_start_failing(struct request *rq, const char *operation, const char *path,
+                        void (*work)(struct file_request *f),
+                        void (*fail)(struct request *rq, const char *message));
 void file_done(struct file_request *f);
+/* The rest of the work needs no turn in the session any more. */
+void file_leave_session(struct file_request *f);
 
 /* The descriptor that `path` starts from for the *at() calls, or -1 after having answered (then file_done()
  * follows).

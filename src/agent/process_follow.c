@@ -109,15 +109,6 @@ static void put_end(struct follower *f)
 
 /* --- what of it goes into an event --- */
 
-/* Bytes at the end that begin a character whose rest is missing. */
-static size_t incomplete_tail(const char *p, size_t n)
-{
-    for (size_t k = 1; k <= MIN(n, (size_t)3); k++)
-        if (((unsigned char)p[n - k] & 0xc0) != 0x80)
-            return utf8_sequence((const unsigned char *)p + n - k, k) == 0 ? k : 0;
-    return 0;
-}
-
 /* How many of the `n` bytes, the last ones that there are, may go. */
 static size_t cut(const struct follower *f, const char *p, size_t n)
 {
@@ -127,7 +118,7 @@ static size_t cut(const struct follower *f, const char *p, size_t n)
         return (size_t)(newline - p) + 1;
     if (process_of(f)->by_lines && n < PIECE)
         return 0;
-    return n - incomplete_tail(p, n);
+    return n - utf8_incomplete_tail((struct str){ p, n });
 }
 
 static void put_lines(struct follower *f, int stream, const char *p, size_t n)

@@ -29,6 +29,7 @@ static const struct route routes[] = {
     { "POST", "/api/process/{id}/stdin", ROUTE_JSON, handle_process_stdin },   /* ours */
 
     { "POST", "/api/read", ROUTE_JSON, handle_read },
+    { "POST", "/api/read/stream", ROUTE_JSON, handle_read_stream },
     { "POST", "/api/write", ROUTE_JSON, handle_write },
     { "POST", "/api/delete", ROUTE_JSON, handle_delete },
     { "POST", "/api/rename", ROUTE_JSON, handle_rename },
@@ -61,7 +62,6 @@ static const struct route routes[] = {
     { "PUT", "/berm/v1/file", ROUTE_STREAM | ROUTE_INTERNAL, handle_raw_write },
 
     /* Known to the upstream server, but not to this version. */
-    { "POST", "/api/read/stream", 0, handle_not_implemented },
     { "GET", "/ws", ROUTE_UPGRADE, handle_ws },
     { "GET", "/api/ws", ROUTE_UPGRADE, handle_ws },
     { "GET", "/ws/pty", ROUTE_UPGRADE, handle_not_implemented },

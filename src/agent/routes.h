@@ -37,6 +37,7 @@ void handle_process_signal(struct request *rq);
 void handle_process_stdin(struct request *rq);
 
 void handle_read(struct request *rq);
+void handle_read_stream(struct request *rq);
 void handle_write(struct request *rq);
 void handle_delete(struct request *rq);
 void handle_mkdir(struct request *rq);

@@ -126,6 +126,16 @@ INLINE_PER_CONSTANT size_t clean_run(const unsigned char *p, size_t n, enum utf8
     }
 }
 
+size_t utf8_incomplete_tail(struct str s)
+{
+    const unsigned char *end = (const unsigned char *)s.p + s.n;
+
+    for (size_t k = 1; k <= MIN(s.n, (size_t)3); k++)
+        if ((end[-(ptrdiff_t)k] & 0xc0) != 0x80)
+            return utf8_sequence(end - k, k) == 0 ? k : 0;
+    return 0;
+}
+
 size_t utf8_clean_run(const void *p, size_t n, enum utf8_stop stop)
 {
     if (n == 0)

@@ -38,6 +38,9 @@ int utf8_stream_end(struct utf8_stream *s, struct buf *out);
  */
 int utf8_sequence(const unsigned char *p, size_t n);
 
+/* How many bytes at the end, at most three, are the beginning of a character whose rest is missing. */
+size_t utf8_incomplete_tail(struct str s);
+
 enum utf8_stop {
     UTF8_STOP_NEVER,
     UTF8_STOP_NUL,

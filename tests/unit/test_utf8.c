@@ -232,6 +232,31 @@ static void a_long_text_keeps_every_character(void **state)
     free(text);
 }
 
+static void only_a_beginning_of_a_character_counts_as_incomplete(void **state)
+{
+    static const struct {
+        const char *text;
+        size_t tail;
+    } tails[] = {
+        { "", 0 },
+        { "a", 0 },
+        { "a\xc3", 1 },
+        { "\xc3\xa9", 0 },
+        { "\xe2\x82", 2 },
+        { "\xe2\x82\xac", 0 },
+        { "\xf0\x9f\x98", 3 },
+        { "\xf0\x9f\x98\x80", 0 },
+        { "\xff", 0 },
+        { "\x80\x80\x80\x80", 0 },
+        { "\xe0\x80", 0 },
+        { "\xc3\xc3", 1 },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(tails); i++)
+        assert_int_equal(utf8_incomplete_tail(str_from(tails[i].text)), tails[i].tail);
+}
+
 static void a_buffer_that_is_full_is_an_error(void **state)
 {
     struct buf out;
@@ -281,6 +306,7 @@ int main(void)
         cmocka_unit_test(a_character_split_between_pieces_comes_with_the_later_one),
         cmocka_unit_test(a_clean_run_ends_at_the_same_byte_wherever_it_lies),
         cmocka_unit_test(a_long_text_keeps_every_character),
+        cmocka_unit_test(only_a_beginning_of_a_character_counts_as_incomplete),
         cmocka_unit_test(a_buffer_that_is_full_is_an_error),
         cmocka_unit_test(the_failure_of_any_allocation_is_an_error),
     };
