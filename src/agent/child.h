@@ -43,6 +43,7 @@ struct child_spec {
     int fds[3];            /* stdin, stdout, stderr */
     int extra_fd;          /* -1: none */
     int extra_at;          /* the number that it gets; 0: CHILD_EXTRA_FD */
+    bool terminal;         /* stdin is a terminal, which becomes the controlling one */
     int (*run)(void *arg); /* instead of file, argv, envp: a forked copy of the agent runs this (with nothing but
                               fds open, in cwd_fd) and exits with its result */
     void *run_arg;

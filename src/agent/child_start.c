@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <sched.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
@@ -100,6 +101,8 @@ static int child_main(void *arg)
 
     setsid();
     if (move_fds(start) < 0)
+        return give_up(start, CHILD_FAIL_RESOURCES);
+    if (spec->terminal && ioctl(STDIN_FILENO, TIOCSCTTY, 0) < 0)
         return give_up(start, CHILD_FAIL_RESOURCES);
     if (spec->cwd ? chdir(spec->cwd) < 0 : spec->cwd_fd >= 0 && fchdir(spec->cwd_fd) < 0)
         return give_up(start, CHILD_FAIL_CWD);

@@ -64,7 +64,7 @@ static const struct route routes[] = {
     /* Known to the upstream server, but not to this version. */
     { "GET", "/ws", ROUTE_UPGRADE, handle_ws },
     { "GET", "/api/ws", ROUTE_UPGRADE, handle_ws },
-    { "GET", "/ws/pty", ROUTE_UPGRADE, handle_not_implemented },
+    { "GET", "/ws/pty", ROUTE_UPGRADE, handle_pty },
     { "GET", "/rpc", ROUTE_UPGRADE, handle_not_implemented },
 };
 

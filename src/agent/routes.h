@@ -15,6 +15,7 @@ void handle_signal(struct request *rq);
 int configure_by_field(struct agent *agent, struct str value);
 
 void handle_ws(struct request *rq);
+void handle_pty(struct request *rq);
 /* 503, which clients take for "try again". */
 void reply_upgrade_failed(struct request *rq);
 

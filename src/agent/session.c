@@ -1,6 +1,7 @@
 #include "session.h"
 
 #include "agent.h"
+#include "terminal.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -45,6 +46,8 @@ static struct session *add(struct agent *agent, const char *id)
 
 static void reset(struct session *session)
 {
+    if (session->terminal)
+        terminal_kill(session->terminal);
     env_free(&session->env);
     free_ptr(&session->cwd);
     session->live = session->dead = false;
@@ -207,14 +210,20 @@ static struct env shell_locale(void)
     return (struct env){ .items = items, .count = ARRAY_SIZE(items) };
 }
 
-struct shell *session_shell(struct session *session, struct berm_error *err)
+int session_environment(const struct session *session, struct env *env)
 {
     const struct env locale = shell_locale();
+
+    return env_apply(env, &session->env) < 0 || env_apply(env, &locale) < 0 ? -1 : 0;
+}
+
+struct shell *session_shell(struct session *session, struct berm_error *err)
+{
     _cleanup_(env_free) struct env env = { 0 };
 
     if (session->shell)
         return session->shell;
-    if (env_apply(&env, &session->env) < 0 || env_apply(&env, &locale) < 0) {
+    if (session_environment(session, &env) < 0) {
         berm_fail(err, BERM_E_SYSTEM, ENOMEM, "cannot start the shell");
         return NULL;
     }

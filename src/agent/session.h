@@ -21,6 +21,7 @@
 
 struct agent;
 struct session;
+struct terminal;
 
 #define SESSIONLESS_ID "__DISABLE_SESSION__"
 
@@ -46,6 +47,7 @@ struct session {
     char *cwd;          /* where the shell starts; NULL: the agent's working directory */
     int64_t timeout_ms; /* of commands; < 0: none of its own */
     struct shell *shell;
+    struct terminal *terminal; /* its terminal, while that runs (terminal.h) */
     struct session_op *holder, *head, **tail;
     bool pumping;
     void (*on_stopped)(struct session_op *op); /* of the holder that waits for the end of the shell */
@@ -77,6 +79,8 @@ void session_discard(struct session *session);
 struct shell *session_shell(struct session *session, struct berm_error *err);
 /* Ends the session, then calls `on_stopped`, perhaps at once. What waits is told, as after any end. */
 void session_stop(struct session *session, void (*on_stopped)(struct session_op *op));
+/* What a shell of the session starts with, beyond the agent's own: into an empty `env`. -1 without memory. */
+int session_environment(const struct session *session, struct env *env);
 /* A directory descriptor (O_PATH) that relative paths of the session start from, or -1 with errno. */
 int session_open_cwd(struct session *session);
 

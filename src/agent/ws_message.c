@@ -68,7 +68,7 @@ static bool is_hex(char c)
 /* Behind the backslash. */
 static bool take_escape(struct scan *s)
 {
-    if (s->p == s->end || !memchr("\"\\/bfnrtu", *s->p, 9))
+    if (s->p == s->end || *s->p == '\0' || !strchr("\"\\/bfnrtu", *s->p))
         return false;
     if (*s->p++ != 'u')
         return true;

@@ -146,7 +146,6 @@ void ws_close(struct ws *ws, int code, struct str reason)
     if (ws->state == WS_OPEN)
         ws->state = WS_CLOSING;
     ws->paused = false; /* the answer has to be read */
-    start_deadline(ws);
     ws_wake(ws);
 }
 
@@ -381,6 +380,8 @@ static void finish(struct ws *ws)
 {
     if (ws->state == WS_FINISHING && outq_empty(&ws->out) && (!ws->client || ws->peer_ended))
         ws->state = WS_OVER;
+    if (ws->state == WS_CLOSING && outq_empty(&ws->out))
+        start_deadline(ws); /* the peer may take its time for what is before the Close frame */
     if (ws->state == WS_FAILING)
         buf_free(&ws->message);
     if (ws->state == WS_FAILING && outq_empty(&ws->out))
@@ -458,7 +459,7 @@ static void judge_silence(struct ws *ws, uint64_t now)
         ws->alive_ms = now; /* its answers are not read */
     if (now >= ws->alive_ms + ws->config.dead_after_ms) {
         ws_lost(ws, WS_ABNORMAL, "the peer does not answer");
-    } else if (!ws->pinged && now >= ws->alive_ms + ws->config.ping_after_ms) {
+    } else if (!ws->pinged && ws->state == WS_OPEN && now >= ws->alive_ms + ws->config.ping_after_ms) {
         ws->pinged = true;
         ws_queue_frame(ws, WS_OP_PING, NULL, 0);
     }

@@ -32,6 +32,7 @@ enum {
     WS_POLICY = 1008,
     WS_TOO_BIG = 1009,
     WS_INTERNAL = 1011,
+    WS_TRY_AGAIN = 1013,
 };
 
 struct ws_config {
@@ -42,7 +43,7 @@ struct ws_config {
     uint32_t ping_after_ms;    /* 100 s; 0: neither pings nor judges */
     uint32_t dead_after_ms;    /* 120 s, counted like the former */
     uint32_t open_timeout_ms;  /* client: the handshake as a whole; 10 s */
-    uint32_t close_timeout_ms; /* from the first Close frame to the end; 5 s */
+    uint32_t close_timeout_ms; /* from our Close frame, once it is sent, or the peer's to the end; 5 s */
 };
 
 void ws_config_default(struct ws_config *config);

@@ -14,6 +14,8 @@ const build = resolve(process.env.BERM_BUILD ?? join(here, '../../../build'));
 const native = join(build, 'src/agent/berm-agent-native'); // of a sanitizer build
 export const binary = resolve(process.env.BERM_AGENT ?? (existsSync(native) ? native : join(build, 'berm-agent')));
 
+export const sanitized = binary === native; // takes more memory than it would
+
 export const SESSIONLESS = '__DISABLE_SESSION__';
 export const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
 

@@ -6,7 +6,7 @@ import { after, before } from 'node:test';
 import { WebSocket } from 'ws';
 
 import { test } from '../lib/test.mjs';
-import { Agent } from './helper.mjs';
+import { Agent, sanitized } from './helper.mjs';
 import { Channel } from './channel.mjs';
 
 let agent;
@@ -267,6 +267,6 @@ test('a client that asks and does not read is paused, and others are not held up
   channel.socket.resume();
   const answers = await Promise.all([...Array(200).keys()].map((i) => channel.answer(`q${i}`)));
   for (const answer of answers) assert.equal(answer.body.content.length, 4000000);
-  assert.ok(rss < 200000, `${rss} kB`);
+  assert.ok(sanitized || rss < 200000, `${rss} kB`);
   channel.close();
 });
