@@ -60,6 +60,8 @@ static const struct route routes[] = {
     { "POST", "/berm/v1/exec", ROUTE_STREAM | ROUTE_INTERNAL, handle_exec_stream },
     { "GET", "/berm/v1/file", ROUTE_INTERNAL, handle_raw_read },
     { "PUT", "/berm/v1/file", ROUTE_STREAM | ROUTE_INTERNAL, handle_raw_write },
+    { "GET", "/berm/v1/archive", ROUTE_INTERNAL, handle_archive_read },
+    { "PUT", "/berm/v1/archive", ROUTE_STREAM | ROUTE_INTERNAL, handle_archive_write },
 
     /* Known to the upstream server, but not to this version. */
     { "GET", "/ws", ROUTE_UPGRADE, handle_ws },

@@ -49,6 +49,8 @@ void handle_list_files(struct request *rq);
 
 void handle_raw_read(struct request *rq);
 void handle_raw_write(struct request *rq);
+void handle_archive_read(struct request *rq);
+void handle_archive_write(struct request *rq);
 
 void handle_watch(struct request *rq);
 void handle_watch_check(struct request *rq);

@@ -27,7 +27,7 @@ struct config {
     char *data, *images, *docker_socket, *docker_socket_mode, *docker_socket_group, *user, *spawn, *agent;
     uint64_t spawn_fd; /* UINT64_MAX: start berm-spawn ourselves */
     char *log_format, *log_level;
-    uint64_t drain_timeout_ms, max_connections, max_connections_peer, max_body, max_file_put;
+    uint64_t drain_timeout_ms, max_connections, max_connections_peer, max_body, max_file_put, max_hydrate;
 
     /* [auth] */
     char *keys_file;

@@ -28,6 +28,7 @@ const struct option_row option_table[] = {
     { "server", "max_connections_peer", OPTION_NUMBER, AT(max_connections_peer), "0", 0, 65536, .doc = "the same per client address; 0: no limit. Loopback has none" },
     { "server", "max_body", OPTION_SIZE, AT(max_body), "64GiB", KIB, 16 * TIB, .doc = "largest request body that is passed on to a sandbox" },
     { "server", "max_file_put", OPTION_SIZE, AT(max_file_put), "32MiB", KIB, 16 * TIB, .doc = "largest file that one PUT writes; 32MiB is the bridge's" },
+    { "server", "max_hydrate", OPTION_SIZE, AT(max_hydrate), "32MiB", KIB, 16 * TIB, .doc = "largest archive that hydrate takes; 32MiB is the bridge's" },
 
     { "auth", "keys_file", OPTION_PATH, AT(keys_file), NULL, .doc = "API keys, one a line, plain or as sha256:<hex>; read again on SIGHUP, if server.user may" },
 

@@ -164,6 +164,8 @@ void api_sandbox_events(struct request *request);
 void api_exec(struct request *request);
 void api_file_get(struct request *request);
 void api_file_put(struct request *request);
+void api_persist(struct request *request);
+void api_hydrate(struct request *request);
 void api_session_create(struct request *request);
 void api_session_delete(struct request *request);
 void api_container(struct request *request);
