@@ -49,6 +49,7 @@ struct daemon {
 
     unsigned starts_pending;  /* sandboxes that a request waits for */
     unsigned requests_active; /* that use or wait for a sandbox */
+    struct list streams;      /* struct request: answers that must end with a last word, see api.h */
     uint64_t last_request_ms; /* when the latest of them began */
     struct loop_timer touch_timer;
     bool draining;

@@ -20,7 +20,8 @@
 #include <signal.h>
 #include <sys/resource.h>
 
-#define EXIT_USAGE 2
+#define EXIT_USAGE    2
+#define LAST_WORDS_MS 1000 /* for what streams are told at the drain timeout */
 
 extern char **environ;
 
@@ -31,7 +32,8 @@ struct program {
     size_t listener_count;
     int docker_listener; /* -EBADF: none */
     struct loop_timer drain_timer;
-    bool failed; /* the exit status */
+    bool timed_out; /* while draining */
+    bool failed;    /* the exit status */
 };
 
 /* --- as root --- */
@@ -232,8 +234,14 @@ static void on_drain_timeout(struct loop_timer *timer)
 {
     struct program *program = container_of(timer, struct program, drain_timer);
 
+    if (program->timed_out) {
+        loop_stop(program->daemon.loop);
+        return;
+    }
+    program->timed_out = true;
     log_warn("drain.timeout");
-    loop_stop(program->daemon.loop);
+    api_stop_streams(&program->daemon); /* on_drained() comes when that is sent, if nothing else is left */
+    loop_timer_start(program->daemon.loop, timer, LAST_WORDS_MS);
 }
 
 static void drain(struct program *program)
@@ -388,6 +396,7 @@ int main(int argc, char **argv)
     }
     log_setup("bermd", level_of(config->log_level), !strcmp(config->log_format, "json"));
     registry_init(&program.daemon.registry);
+    list_init(&program.daemon.streams);
     switch (action) {
     case CONFIG_HELP:
         config_help(stdout);

@@ -79,6 +79,10 @@ struct request {
     int status;
     uint64_t bytes_in, bytes_out;
     struct loop_deferred free_later;
+
+    /* Of a stream (request_is_stream()): the daemon stops, the answer is to be ended now. */
+    void (*on_stop)(struct request *request);
+    struct list stream; /* in daemon->streams */
 };
 
 /* --- set-up --- */
@@ -89,12 +93,17 @@ const char *api_route_name(size_t index);
 size_t api_route_none(void);   /* counts requests that no route took */
 size_t api_route_docker(void); /* and all of the Docker API */
 
+/* Calls on_stop of all streams. */
+void api_stop_streams(struct daemon *daemon);
+
 /* --- input --- */
 
 /* Collects the body and calls `next`. */
 void request_collect_body(struct request *request, size_t limit, void (*next)(struct request *request));
 /* The collected body as JSON. An empty one is *ret NULL. On failure the answer has been given and -1 comes back. */
 int request_parse_json(struct request *request, const struct json **ret);
+/* The answer will be a stream that a client expects to end with an event, not with its connection. */
+void request_is_stream(struct request *request, void (*on_stop)(struct request *request));
 /* Streams the body: on_body and on_body_end of the request are called. */
 void request_stream_body(struct request *request);
 /* A value of the query, decoded, in the arena: NULL if absent; -1 when malformed, answered. */

@@ -240,6 +240,15 @@ static void on_broken(struct request *request, const struct berm_error *err)
         request_fail(request, err);
 }
 
+static void on_stop(struct request *request)
+{
+    struct berm_error err;
+
+    berm_fail(&err, BERM_E_EXEC_TRANSPORT_ERROR, 0, "bermd stops and waits no longer for the command");
+    proxy_close(request);
+    on_broken(request, &err);
+}
+
 static const struct proxy_rules rules = { .on_head = on_head,
                                           .on_piece = on_piece,
                                           .on_complete = on_complete,
@@ -392,6 +401,7 @@ void api_exec(struct request *request)
     sse_guard_init(&exec->guard, EVENT_MAX);
     request->state = exec;
     request->cleanup = cleanup;
+    request_is_stream(request, on_stop);
     exec->reads_stdin = str_eq_nocase(type, STR(EXEC_TYPE));
     if (!exec->reads_stdin) {
         request_collect_body(request, JSON_BODY_MAX, on_json);

@@ -51,6 +51,7 @@ static void on_close(struct http_exchange *exchange, bool complete, void *data)
     count_request(request, us);
     log_request(request, complete, us);
     request->exchange = NULL;
+    list_remove(&request->stream);
     if (request->cleanup)
         request->cleanup(request);
     proxy_close(request);
@@ -138,6 +139,23 @@ void request_collect_body(struct request *request, size_t limit, void (*next)(st
 void request_stream_body(struct request *request)
 {
     http_exchange_set(request->exchange, &streaming, request);
+}
+
+void request_is_stream(struct request *request, void (*on_stop)(struct request *request))
+{
+    request->on_stop = on_stop;
+    list_append(&request->daemon->streams, &request->stream);
+}
+
+void api_stop_streams(struct daemon *daemon)
+{
+    struct list *node;
+
+    while ((node = list_shift(&daemon->streams))) {
+        struct request *request = container_of(node, struct request, stream);
+
+        request->on_stop(request);
+    }
 }
 
 int request_parse_json(struct request *request, const struct json **ret)

@@ -6,7 +6,7 @@ import { after, before, describe } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 
 import { Api } from '../lib/api.mjs';
-import { Daemon, image, whyNoDaemon } from '../lib/daemon.mjs';
+import { Daemon, image, until, whyNoDaemon } from '../lib/daemon.mjs';
 import { test } from '../lib/test.mjs';
 
 describe('the server', { skip: whyNoDaemon() }, () => {
@@ -98,5 +98,30 @@ describe('the server', { skip: whyNoDaemon() }, () => {
     assert.equal((await api.post(path, '['.repeat(100000))).status, 400);
     assert.equal((await api.post(path, `{"argv":["${'x'.repeat(1100000)}"]}`, { agent: false })).status, 413);
     assert.equal((await api.post(path, Buffer.from('{"argv":["\xff"]}', 'latin1'))).status, 400);
+  });
+});
+
+describe('the end of the server', { skip: whyNoDaemon() }, () => {
+  let daemon;
+  let api;
+
+  before(async () => {
+    daemon = await new Daemon({ options: ['--drain-timeout', '300ms'] }).start();
+    api = new Api(daemon);
+  });
+  after(async () => {
+    api.close();
+    await daemon.stop();
+  });
+
+  test('a command that outlasts the drain timeout: its stream ends with an error event', async () => {
+    const running = api.exec('slow', ['sh', '-c', 'echo begun; touch begun; sleep 100']);
+    await until('the command runs', async () => (await api.exec('slow', ['test', '-e', 'begun'])).code === 0);
+    const ended = daemon.end();
+    const { out, failure, terminals } = await running;
+    assert.equal(out, 'begun\n');
+    assert.equal(terminals, 1);
+    assert.equal(failure.code, 'exec_transport_error');
+    assert.deepEqual(await ended, [0, null]);
   });
 });
