@@ -3,17 +3,6 @@
 
 /* --- persist --- */
 
-static bool persist_head(struct request *request, const struct h1_head *head)
-{
-    static const struct http_field fields[] = { { "Content-Type", "application/octet-stream" } };
-
-    if (head->status != 200)
-        return false;
-    request_begin(request, 200, fields, ARRAY_SIZE(fields),
-                  head->framing == H1_CONTENT_LENGTH ? head->content_length : HTTP_CHUNKED);
-    return true;
-}
-
 /* "tar failed (exit N): ..." is the agent's message as well; whatever else went wrong gets the bridge's prefix. */
 static void fail_as(struct request *request, enum berm_err code, const char *tar, const char *other,
                     struct str body)
@@ -33,7 +22,7 @@ static void persist_refusal(struct request *request, int status, struct str body
     fail_as(request, BERM_E_WORKSPACE_ARCHIVE_READ_ERROR, "tar failed", "persist failed", body);
 }
 
-static const struct proxy_rules persist_rules = { .on_head = persist_head, .on_refusal = persist_refusal };
+static const struct proxy_rules persist_rules = { .on_head = proxy_pass_bytes, .on_refusal = persist_refusal };
 
 static void persist(struct request *request)
 {
@@ -66,12 +55,6 @@ void api_persist(struct request *request)
 
 /* --- hydrate --- */
 
-static bool hydrate_head(struct request *request, const struct h1_head *head)
-{
-    (void)request, (void)head;
-    return false; /* its answer is read, ours is fixed */
-}
-
 static void hydrate_answer(struct request *request, int status, struct str body)
 {
     if (status >= 200 && status < 300)
@@ -80,7 +63,7 @@ static void hydrate_answer(struct request *request, int status, struct str body)
         fail_as(request, BERM_E_WORKSPACE_ARCHIVE_WRITE_ERROR, "tar extract failed", "hydrate failed", body);
 }
 
-static const struct proxy_rules hydrate_rules = { .on_head = hydrate_head, .on_refusal = hydrate_answer };
+static const struct proxy_rules hydrate_rules = { .on_head = proxy_read_answer, .on_refusal = hydrate_answer };
 
 static void hydrate(struct request *request)
 {

@@ -48,17 +48,6 @@ static int take_file(struct request *request)
 
 /* --- GET --- */
 
-static bool get_head(struct request *request, const struct h1_head *head)
-{
-    static const struct http_field fields[] = { { "Content-Type", "application/octet-stream" } };
-
-    if (head->status != 200)
-        return false;
-    request_begin(request, 200, fields, ARRAY_SIZE(fields),
-                  head->framing == H1_CONTENT_LENGTH ? head->content_length : HTTP_CHUNKED);
-    return true;
-}
-
 static void get_refusal(struct request *request, int status, struct str body)
 {
     struct file *file = request->state;
@@ -70,7 +59,7 @@ static void get_refusal(struct request *request, int status, struct str body)
         request_fail_with(request, BERM_E_EXEC_TRANSPORT_ERROR, "read failed: %s", message);
 }
 
-static const struct proxy_rules get_rules = { .on_head = get_head, .on_refusal = get_refusal };
+static const struct proxy_rules get_rules = { .on_head = proxy_pass_bytes, .on_refusal = get_refusal };
 
 static void get_file(struct request *request)
 {
@@ -88,13 +77,6 @@ void api_file_get(struct request *request)
 
 /* --- PUT --- */
 
-static bool put_head(struct request *request, const struct h1_head *head)
-{
-    (void)request;
-    (void)head;
-    return false; /* its answer is read, ours is fixed */
-}
-
 static void put_answer(struct request *request, int status, struct str body)
 {
     if (status >= 200 && status < 300) {
@@ -106,7 +88,7 @@ static void put_answer(struct request *request, int status, struct str body)
     }
 }
 
-static const struct proxy_rules put_rules = { .on_head = put_head, .on_refusal = put_answer };
+static const struct proxy_rules put_rules = { .on_head = proxy_read_answer, .on_refusal = put_answer };
 
 static void refuse_size(struct request *request, uint64_t size)
 {

@@ -96,6 +96,25 @@ static const struct http_call_callbacks call_callbacks = {
     .on_head = on_head, .on_body = on_body, .on_drain = on_drain, .on_end = on_end
 };
 
+/* --- rules for answers of the agent's --- */
+
+bool proxy_pass_bytes(struct request *request, const struct h1_head *head)
+{
+    static const struct http_field fields[] = { { "Content-Type", "application/octet-stream" } };
+
+    if (head->status != 200)
+        return false;
+    request_begin(request, 200, fields, ARRAY_SIZE(fields),
+                  head->framing == H1_CONTENT_LENGTH ? head->content_length : HTTP_CHUNKED);
+    return true;
+}
+
+bool proxy_read_answer(struct request *request, const struct h1_head *head)
+{
+    (void)request, (void)head;
+    return false;
+}
+
 /* --- the start --- */
 
 static void on_retry(struct loop_timer *timer)

@@ -22,6 +22,11 @@ struct proxy_rules {
     void (*on_broken)(struct request *request, const struct berm_error *err);
 };
 
+/* Rules' on_head for bytes that are passed on as application/octet-stream when the agent answers 200. */
+bool proxy_pass_bytes(struct request *request, const struct h1_head *head);
+/* The same for an answer of the agent's that is read whole, whatever it is: on_refusal gets it. */
+bool proxy_read_answer(struct request *request, const struct h1_head *head);
+
 /*
  * Calls the agent of request->link; `length` as in http_call_start(). Body bytes go through proxy_write() and
  * proxy_end_body(), or come from the client after proxy_upload(). -1: the request has been failed, or, when too

@@ -30,13 +30,6 @@ static struct session_call *new_call(struct request *request)
     return call;
 }
 
-static bool read_answer(struct request *request, const struct h1_head *head)
-{
-    (void)request;
-    (void)head;
-    return false;
-}
-
 static void call_agent(struct request *request, const struct proxy_rules *rules, const char *target)
 {
     static const struct http_field fields[] = { { "Content-Type", "application/json" } };
@@ -69,7 +62,7 @@ static void created(struct request *request, int status, struct str body)
     request_respond_json(request, 200, w);
 }
 
-static const struct proxy_rules create_rules = { .on_head = read_answer, .on_refusal = created };
+static const struct proxy_rules create_rules = { .on_head = proxy_read_answer, .on_refusal = created };
 
 static void create(struct request *request)
 {
@@ -184,7 +177,7 @@ static void deleted(struct request *request, int status, struct str body)
     request_respond_json(request, 200, w);
 }
 
-static const struct proxy_rules delete_rules = { .on_head = read_answer, .on_refusal = deleted };
+static const struct proxy_rules delete_rules = { .on_head = proxy_read_answer, .on_refusal = deleted };
 
 static void delete_session(struct request *request)
 {

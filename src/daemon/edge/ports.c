@@ -1,8 +1,7 @@
 /* ports.c - /v1/sandbox/{id}/ports: preview URLs for ports of a sandbox. */
 #include "base/sys.h"
-#include "daemon/api/api.h"
+#include "daemon/edge/listing.h"
 #include "daemon/edge/name.h"
-#include "daemon/edge/routes.h"
 
 #define EXPIRY_MAX_S ((int64_t)10 * 365 * 86400)
 
@@ -108,43 +107,22 @@ void api_port_expose(struct request *request)
 
 /* --- list --- */
 
-struct listing {
-    struct json_writer *w;
-    const struct sandbox *sandbox;
-};
-
-static void write_active(struct edge *edge, const struct edge_route *route, void *data)
+/* Those that answer now, so none while the sandbox does not run. */
+static void write_active(struct json_writer *w, const struct edge *edge, const struct edge_route *route,
+                         int64_t generation)
 {
-    const struct listing *listing = data;
-
-    if (route->row.kind != EDGE_PREVIEW || route->row.generation != listing->sandbox->row.generation)
+    if (route->row.kind != EDGE_PREVIEW || route->row.generation != generation)
         return;
-    write_preview(listing->w, edge, route);
-    json_pair_cstring(listing->w, "status", "active");
-    json_object_end(listing->w);
-}
-
-/* Those that answer now, so none while the sandbox does not run. Never contacts or wakes it. */
-static void list(struct request *request)
-{
-    struct sandbox *sandbox = request_find_sandbox(request);
-    struct listing listing = { request_json(request), sandbox };
-
-    if (!listing.w)
-        return;
-    json_object_begin(listing.w);
-    json_key(listing.w, "ports");
-    json_array_begin(listing.w);
-    if (sandbox && sandbox->state == SANDBOX_RUNNING)
-        edge_each(request->daemon->edge, request->sandbox_id, write_active, &listing);
-    json_array_end(listing.w);
-    json_object_end(listing.w);
-    request_respond_json(request, 200, listing.w);
+    write_preview(w, edge, route);
+    json_pair_cstring(w, "status", "active");
+    json_object_end(w);
 }
 
 void api_port_list(struct request *request)
 {
-    request_need_adoption(request, list);
+    static const struct listing ports = { "ports", write_active };
+
+    edge_list(request, &ports);
 }
 
 /* --- unexpose --- */

@@ -3,9 +3,8 @@
  * daemon is the edge itself: a tunnel is a name of its own that leads to the port, there as soon as it is answered.
  */
 #include "base/sys.h"
-#include "daemon/api/api.h"
+#include "daemon/edge/listing.h"
 #include "daemon/edge/name.h"
-#include "daemon/edge/routes.h"
 
 static int take_port(struct request *request, uint16_t *ret)
 {
@@ -110,42 +109,19 @@ void api_tunnel_get(struct request *request)
 
 /* --- list and destroy --- */
 
-struct listing {
-    struct json_writer *w;
-    const struct sandbox *sandbox;
-};
-
 /* A quick tunnel of a run that is over is none any more. */
-static void write_live(struct edge *edge, const struct edge_route *route, void *data)
+static void write_live(struct json_writer *w, const struct edge *edge, const struct edge_route *route,
+                       int64_t generation)
 {
-    const struct listing *listing = data;
-    const struct sandbox *sandbox = listing->sandbox;
-
-    if (route->row.kind == EDGE_NAMED || (route->row.kind == EDGE_QUICK && sandbox->state == SANDBOX_RUNNING &&
-                                          route->row.generation == sandbox->row.generation))
-        write_tunnel(listing->w, edge, route);
-}
-
-static void list(struct request *request)
-{
-    struct sandbox *sandbox = request_find_sandbox(request);
-    struct listing listing = { request_json(request), sandbox };
-
-    if (!listing.w)
-        return;
-    json_object_begin(listing.w);
-    json_key(listing.w, "tunnels");
-    json_array_begin(listing.w);
-    if (sandbox)
-        edge_each(request->daemon->edge, request->sandbox_id, write_live, &listing);
-    json_array_end(listing.w);
-    json_object_end(listing.w);
-    request_respond_json(request, 200, listing.w);
+    if (route->row.kind == EDGE_NAMED || (route->row.kind == EDGE_QUICK && route->row.generation == generation))
+        write_tunnel(w, edge, route);
 }
 
 void api_tunnel_list(struct request *request)
 {
-    request_need_adoption(request, list);
+    static const struct listing tunnels = { "tunnels", write_live };
+
+    edge_list(request, &tunnels);
 }
 
 void api_tunnel_destroy(struct request *request)
