@@ -299,7 +299,7 @@ static void on_channel_close(struct channel *channel)
 
 /* --- the process --- */
 
-static void on_exit(struct child *child, void *data)
+static void on_kernel_exit(struct child *child, void *data)
 {
     struct kernel *kernel = data;
 
@@ -318,7 +318,7 @@ static void on_end(struct child *child, void *data)
     maybe_free(kernel);
 }
 
-static const struct child_events child_events = { .on_exit = on_exit, .on_end = on_end };
+static const struct child_events child_events = { .on_exit = on_kernel_exit, .on_end = on_end };
 
 static void on_timer(struct loop_timer *timer)
 {
