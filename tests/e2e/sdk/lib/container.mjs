@@ -1,6 +1,5 @@
 // What a Durable Object has of its container, made of an HTTP address that leads to a control server.
 import http from 'node:http';
-import { Readable } from 'node:stream';
 import { WebSocket } from 'ws';
 
 import { workersSocketOf } from './globals.mjs';
@@ -44,6 +43,33 @@ function headersOf(response) {
   return headers;
 }
 
+/*
+ * @cloudflare/containers pipes each body on and drops the promise of that, which is rejected when a client cancels; the
+ * Workers runtime does not mind, Node ends with it.
+ */
+function bodyOf(response) {
+  let over = false;
+  const body = new ReadableStream({
+    start(controller) {
+      const end = (how) => { if (!over) { over = true; how(); } };
+      response.on('data', (bytes) => {
+        if (over) return;
+        controller.enqueue(new Uint8Array(bytes));
+        if (controller.desiredSize <= 0) response.pause();
+      });
+      response.on('end', () => end(() => controller.close()));
+      response.on('error', (error) => end(() => controller.error(new Error(`${DISCONNECTED} ${error.message}`))));
+    },
+    pull() { response.resume(); },
+    cancel() {
+      over = true;
+      response.destroy();
+    },
+  }, new ByteLengthQueuingStrategy({ highWaterMark: 64 * 1024 }));
+  body.pipeTo = (...to) => ReadableStream.prototype.pipeTo.apply(body, to).catch(() => {});
+  return body;
+}
+
 const EMPTY = [101, 204, 205, 304];
 
 function exchange(address, agent, request, path, body) {
@@ -52,7 +78,7 @@ function exchange(address, agent, request, path, body) {
       host: address.host, port: address.port, agent, method: request.method, path: address.prefix + path,
       headers: { ...Object.fromEntries(request.headers), ...address.headers }, signal: request.signal ?? undefined,
     }, (response) => {
-      const stream = EMPTY.includes(response.statusCode) ? null : Readable.toWeb(response);
+      const stream = EMPTY.includes(response.statusCode) ? null : bodyOf(response);
       done(new Response(stream, { status: response.statusCode, statusText: response.statusMessage, headers: headersOf(response) }));
     });
     out.on('error', (error) => fail(error.name === 'AbortError' ? error : new Error(`${DISCONNECTED} ${error.message}`)));
