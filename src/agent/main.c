@@ -97,6 +97,23 @@ static void close_inherited_fds(unsigned first)
     (void)syscall(SYS_close_range, first, ~0U, 0);
 }
 
+/*
+ * SANDBOX_LOG_LEVEL and SANDBOX_LOG_FORMAT as upstream has them: JSON lines unless "pretty" is asked for. Under
+ * bermd the lines are for its operator and are what its own are, unless "json" is asked for.
+ */
+static void set_up_log(const struct options *options)
+{
+    static const char *const names[] = { "error", "warn", "info", "debug" };
+    const char *level = getenv("SANDBOX_LOG_LEVEL"), *format = getenv("SANDBOX_LOG_FORMAT");
+    enum log_level chosen = LOG_LEVEL_INFO;
+    bool json = format ? strcmp(format, "pretty") != 0 : !options->sandbox;
+
+    for (size_t i = 0; level && i < ARRAY_SIZE(names); i++)
+        if (str_eq_nocase(str_from(level), str_from(names[i])))
+            chosen = (enum log_level)i;
+    log_setup("berm-agent", chosen, json);
+}
+
 /* --- signals --- */
 
 /* Ignored signals are inherited through execve(2); user commands expect none. */
@@ -237,7 +254,7 @@ int main(int argc, char **argv)
     (void)argc;
     if (parse_options(argv, &options) < 0)
         return 2;
-    log_setup("berm-agent", LOG_LEVEL_INFO, false);
+    set_up_log(&options);
     if (open_standard_fds() < 0)
         return 1;
     close_inherited_fds(options.sandbox && options.control_port == 0 ? SPAWN_AGENT_FD + 1 : STDERR_FILENO + 1);
