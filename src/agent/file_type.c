@@ -1,7 +1,11 @@
 #include "file_type.h"
 
 #include "agent.h"
+#include "file_sniff.h"
 #include "mime.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
 
 #define OUTPUT_MAX ((size_t)4096)
 #define TIME_MS    10000
@@ -53,9 +57,23 @@ static bool start_command(struct file_type *type)
         return false;
     child = child_spawn(agent, &spec, &type->output.sink, &events, type, &err);
     if (!child)
-        return false; /* an image without file(1) */
+        return false; /* perhaps an image without file(1) */
     child_set_time_limit(child, TIME_MS);
     return true;
+}
+
+/* Of an image without file(1): what can be told without it. */
+static const char *sniff(struct file_request *f)
+{
+    _cleanup_close_ int fd =
+        openat(f->cwd_fd >= 0 ? f->cwd_fd : AT_FDCWD, f->path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    struct stat st;
+    ssize_t n;
+
+    if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
+        return UNKNOWN;
+    n = RETRY_EINTR(pread(fd, scratch, FILE_SNIFF_BYTES, 0));
+    return n < 0 ? UNKNOWN : file_sniff((struct str){ scratch, (size_t)n }, (size_t)n < FILE_SNIFF_BYTES);
 }
 
 void file_type_find(struct file_type *type, struct file_request *f,
@@ -67,5 +85,5 @@ void file_type_find(struct file_type *type, struct file_request *f,
     type->on_type = on_type;
     if (!mime && start_command(type))
         return;
-    on_type(type, mime ? mime : UNKNOWN);
+    on_type(type, mime ? mime : sniff(f));
 }

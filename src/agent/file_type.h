@@ -1,4 +1,5 @@
-/* file_type.h - the MIME type of a file: by its name, else what file(1) says of its content. */
+/* file_type.h - the MIME type of a file: by its name, else what file(1) says of its content, or without that
+ * file_sniff.h. */
 #pragma once
 
 #include "collector.h"

@@ -49,7 +49,7 @@ test('where no process can be started the error says so, and the agent lives on'
     }
     const refused = await other.exec({ argv: ['ls'] });
     assert.deepEqual([refused.status, refused.json.code], [500, 'COMMAND_EXECUTION_ERROR']);
-    assert.equal((await other.post('/api/read', { path: '/bin/true' })).json.mimeType, 'application/octet-stream');
+    assert.equal((await other.post('/api/read', { path: '/bin/true' })).json.mimeType, 'application/x-sharedlib');
     await other.post('/api/session/delete', { sessionId: 'a' });
     assert.equal((await other.run('echo $x', { session: SESSIONLESS })).status, 200);
   } finally { await other.stop(); }
