@@ -5,9 +5,10 @@
  * with ours inside the same loop, so that the machine's mood is the same for all; what counts is the ratio.
  *
  *   berm-bench create PORT LABEL RUNS CREATE_TARGET_MS [CRUN_BUNDLE BWRAP_ROOT]
- *   berm-bench burst PORT COUNT | lives PORT | exec PORT | files PORT | idle PORT COUNT
+ *   berm-bench burst PORT COUNT | lives PORT | exec PORT | files PORT | idle PORT COUNT | interpreter PORT RUNS
  */
 #include "http.h"
+#include "interpreter.h"
 #include "stats.h"
 
 #include <err.h>
@@ -440,13 +441,20 @@ static int bench_idle(int argc, char **argv)
     return 0;
 }
 
+static int bench_kernels(int argc, char **argv)
+{
+    missed += bench_interpreter(argc, argv);
+    return 0;
+}
+
 static const struct {
     const char *name;
     int args;
     int (*run)(int argc, char **argv);
 } groups[] = {
-    { "create", 4, bench_create }, { "burst", 1, bench_burst }, { "lives", 1, bench_lives },
-    { "exec", 1, bench_exec },     { "files", 1, bench_files }, { "idle", 1, bench_idle },
+    { "create", 4, bench_create },       { "burst", 1, bench_burst }, { "lives", 1, bench_lives },
+    { "exec", 1, bench_exec },           { "files", 1, bench_files }, { "idle", 1, bench_idle },
+    { "interpreter", 1, bench_kernels },
 };
 
 int main(int argc, char **argv)
@@ -456,8 +464,8 @@ int main(int argc, char **argv)
             groups[i].run(argc - 2, argv + 2);
             return missed ? 3 : 0;
         }
-    fprintf(stderr,
-            "usage: berm-bench create PORT LABEL RUNS TARGET_MS [BUNDLE ROOT] | burst|lives|exec|files|idle PORT "
-            "[COUNT]\n");
+    fprintf(stderr, "usage: berm-bench create PORT LABEL RUNS TARGET_MS [BUNDLE ROOT] | "
+                    "burst|lives|exec|files|idle|interpreter PORT "
+                    "[COUNT]\n");
     return 2;
 }

@@ -19,6 +19,7 @@ import os
 import re
 import signal
 import sys
+import time
 import warnings
 
 FRAME_MAX = 32 * 1024 * 1024
@@ -62,7 +63,7 @@ def plain(value, depth=0):
 class Channel:
     def __init__(self, fd):
         self.fd = fd
-        self.owner = os.getpid()
+        self.muted = False
         os.set_inheritable(fd, False)
 
     def _read(self, count):
@@ -79,8 +80,18 @@ class Channel:
         frame = self._read(size)
         return frame[:1], json.loads(frame[1:])
 
+    def mute(self):
+        """While a snapshot is prepared nobody listens."""
+        self.muted = True
+
+    def unmute(self):
+        self.muted = False
+        os.set_inheritable(self.fd, False)
+
     def send(self, kind, value):
         """False: it is too large for a frame and was not sent."""
+        if self.muted:
+            return True
         # Lone surrogates, which are no text, become question marks.
         payload = json.dumps(value, ensure_ascii=False, allow_nan=False).encode('utf-8', 'replace')
         if len(payload) + 1 > FRAME_MAX:
@@ -271,14 +282,40 @@ def no_input(prompt='', *args, **kwargs):
     raise StdinNotImplementedError('input() cannot work here: nobody can answer while code runs')
 
 
+def places_of_modules():
+    """What is installed: a snapshot has imported some of it already."""
+    places = []
+    for place in [*sys.path, getattr(sys.modules.get('site'), 'USER_SITE', None)]:
+        try:
+            places.append((place, sorted(os.listdir(place)) if place else None))
+        except OSError:
+            places.append((place, None))
+    return places
+
+
+def refresh_randomness():
+    """Two interpreters of one snapshot must not guess each other. The seed of str hashes stays the same."""
+    for name, refresh in (
+            ('random', lambda module: module.seed()),
+            ('numpy.random', lambda module: module.seed()),
+            ('ssl', lambda module: module.RAND_add(os.urandom(32), 32)),
+            ('multiprocessing.process', lambda module: setattr(module.current_process(), 'authkey', os.urandom(32))),
+            ('tempfile', lambda module: setattr(module, '_name_sequence', None)),
+            ('uuid', lambda module: setattr(module, '_node', None))):
+        if name in sys.modules:
+            refresh(sys.modules[name])
+
+
 class Kernel:
     def __init__(self, fd):
         self.channel = Channel(fd)
         self.results = Results(self.channel)
         self.figures = Figures(self.results)
         self.executing = False
+        self.places = places_of_modules()
         self.pid = os.getpid()
-        os.register_at_fork(after_in_child=self.channel.close)
+        self.keep_channel = False
+        os.register_at_fork(after_in_child=self.after_fork)
         self.shell = make_shell(self.results)
         self.shell.loop_runner = self.run_coroutine
         self.shell.display_formatter.formatters['image/png'].for_type_by_name(
@@ -287,6 +324,22 @@ class Kernel:
         builtins.input = no_input
         import getpass
         getpass.getpass = no_input
+
+    def after_fork(self):
+        if not self.keep_channel:
+            self.channel.close()
+
+    def resume(self):
+        """Goes on in the process that a snapshot was mapped into: all that a process has for itself is new."""
+        self.keep_channel = False
+        self.pid = os.getpid()
+        self.channel.unmute()
+        for signo in (signal.SIGPIPE, signal.SIGXFSZ):
+            signal.signal(signo, signal.SIG_IGN)
+        signal.signal(signal.SIGINT, self.on_interrupt)
+        refresh_randomness()
+        self.places = None if places_of_modules() == self.places else 'changed'
+        self.serve()
 
     def run_coroutine(self, coroutine):
         """Top-level await. What an interrupt leaves behind must not go on in the next cell."""
@@ -363,9 +416,12 @@ class Kernel:
             self.channel.send(b'e', {'ename': name, 'evalue': text[:65536], 'traceback': []})
 
     def become(self, settings):
+        if self.places == 'changed':
+            raise OSError('modules were installed since the snapshot was made')
         os.environ.clear()
         os.environ.update(settings['env'])
         os.environ.setdefault('MPLBACKEND', 'module://' + Figures.BACKEND)
+        time.tzset()
         os.chdir(settings['cwd'])
 
     def serve(self):

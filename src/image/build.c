@@ -48,16 +48,61 @@ static int read_recipe(const char *recipe_dir, struct arena *arena, struct recip
     return recipe_parse(arena, (struct str){ text, (size_t)n }, ret, err);
 }
 
+/* PLACE/NAME for the first of `places`, relative to this program's directory, that has it. 0, 1 when none has, or
+ * -1.
+ */
+static int find_beside(const char *const *places, size_t count, const char *name, char *out, size_t out_size,
+                       struct berm_error *err)
+{
+    char exe[PATH_MAX], candidate[PATH_MAX];
+    ssize_t n = readlink("/proc/self/exe", exe, sizeof(exe) - 1);
+    if (n <= 0)
+        return berm_fail(err, BERM_E_SYSTEM, errno, "the path of this program");
+    exe[n] = '\0';
+    *strrchr(exe, '/') = '\0';
+    for (size_t i = 0; i < count; i++) {
+        char *real;
+        if (snprintf(candidate, sizeof(candidate), "%s/%s/%s", exe, places[i], name) >= (int)sizeof(candidate) ||
+            !(real = realpath(candidate, NULL)))
+            continue;
+        int rc = str_copy(str_from(real), out, out_size);
+        free(real);
+        return rc == 0 ? 0 : berm_fail(err, BERM_E_SYSTEM, ENAMETOOLONG, "%s", name);
+    }
+    return 1;
+}
+
+int image_recipe_find(const char *name, char *out, size_t out_size, struct berm_error *err)
+{
+    /* PREFIX/bin/berm has PREFIX/share/berm/image; <tree>/build/berm and <tree>/build/src/cli/berm have
+     * <tree>/image. */
+    static const char *const places[] = { "../share/berm/image", "../image", "../../../image" };
+    int rc = find_beside(places, ARRAY_SIZE(places), name, out, out_size, err);
+    return rc == 1 ? berm_fail(err, BERM_E_NOT_FOUND, 0, "there is no recipe called %s beside this program", name)
+                   : rc;
+}
+
+/* The program that goes into images with a snapshot; "" where there is none, as on other machines than x86-64. */
+static int find_restore(char *out, size_t out_size, struct berm_error *err)
+{
+    static const char *const places[] = { "../libexec/berm", ".", "../../kernels" };
+    int rc = find_beside(places, ARRAY_SIZE(places), "berm-restore", out, out_size, err);
+    if (rc == 1)
+        out[0] = '\0';
+    return rc < 0 ? -1 : 0;
+}
+
 static int run_recipe(struct image_stage *stage, const char *recipe_dir, const struct recipe *recipe,
                       const struct image_progress *progress, struct berm_error *err)
 {
-    char script[PATH_MAX];
+    char script[PATH_MAX], restore[PATH_MAX];
     struct build_progress state = { .progress = progress, .stage = "Preparing", .percent = -1 };
     struct timespec started;
     clock_gettime(CLOCK_REALTIME, &started);
-    if (image_recipe_find("build-rootfs", script, sizeof(script), err) < 0)
+    if (image_recipe_find("build-rootfs", script, sizeof(script), err) < 0 ||
+        find_restore(restore, sizeof(restore), err) < 0)
         return -1;
-    const char *const argv[] = { script, recipe_dir, stage->rootfs, recipe->suite, recipe->variant, NULL };
+    const char *const argv[] = { script, recipe_dir, stage->rootfs, recipe->suite, recipe->variant, restore, NULL };
     const struct tool tool = { .argv = argv, .contained = true, .on_line = on_line, .arg = &state };
     if (tool_run(&tool, err) < 0)
         return -1;
@@ -86,27 +131,4 @@ int image_build(const char *images_dir, const char *name, const char *recipe_dir
     }
     arena_free(&arena);
     return rc;
-}
-
-int image_recipe_find(const char *name, char *out, size_t out_size, struct berm_error *err)
-{
-    /* PREFIX/bin/berm has PREFIX/share/berm/image; <tree>/build/berm and <tree>/build/src/cli/berm have
-     * <tree>/image. */
-    static const char *const places[] = { "../share/berm/image", "../image", "../../../image" };
-    char exe[PATH_MAX], candidate[PATH_MAX];
-    ssize_t n = readlink("/proc/self/exe", exe, sizeof(exe) - 1);
-    if (n <= 0)
-        return berm_fail(err, BERM_E_SYSTEM, errno, "the path of this program");
-    exe[n] = '\0';
-    *strrchr(exe, '/') = '\0';
-    for (size_t i = 0; i < ARRAY_SIZE(places); i++) {
-        char *real;
-        if (snprintf(candidate, sizeof(candidate), "%s/%s/%s", exe, places[i], name) >= (int)sizeof(candidate) ||
-            !(real = realpath(candidate, NULL)))
-            continue;
-        int rc = str_copy(str_from(real), out, out_size);
-        free(real);
-        return rc == 0 ? 0 : berm_fail(err, BERM_E_SYSTEM, ENAMETOOLONG, "the recipe %s", name);
-    }
-    return berm_fail(err, BERM_E_NOT_FOUND, 0, "there is no recipe called %s beside %s", name, exe);
 }

@@ -2,6 +2,7 @@
 
 #include "../agent.h"
 #include "../make_parents.h"
+#include "base/log.h"
 #include "spares.h"
 
 #include <fcntl.h>
@@ -254,6 +255,8 @@ static void on_ready(struct kernel *kernel)
     spares_after_use(context->interpreter, kernel->program);
 }
 
+static void start(struct context *context, enum kernel_origin origin);
+
 static void on_dead(struct kernel *kernel)
 {
     struct context *context = kernel->data;
@@ -262,12 +265,19 @@ static void on_dead(struct kernel *kernel)
     bool without_ipython =
         kernel->program == KERNEL_PROGRAM_PYTHON && strstr(kernel->failure, "cannot be imported");
 
-    interpreter->died++;
     snprintf(reason, sizeof(reason), "%s", kernel->failure);
+    if (!context->ready && kernel->origin == KERNEL_SNAPSHOT) {
+        log_warn("snapshot_failed", "reason", reason);
+        interpreter->snapshot_failed[kernel->program] = true;
+        drop_kernel(context);
+        start(context, KERNEL_COLD);
+        return;
+    }
     if (!context->ready) {
         creation_failed(context, without_ipython, reason);
         return;
     }
+    interpreter->died++;
     drop_kernel(context);
     if (context->running && context->first->timed_out)
         fail_timed_out(take_first(context));
@@ -305,16 +315,19 @@ static bool pool_is_full(const struct interpreter *interpreter, enum kernel_lang
     return text && str_to_u64(str_from(text), &max) == 0 && max > 0 && live_count(interpreter, language) >= max;
 }
 
-static void start_cold(struct context *context)
+static void start(struct context *context, enum kernel_origin origin)
 {
     struct interpreter *interpreter = context->interpreter;
     struct child_error err;
     char reason[192];
 
-    context->kernel = kernel_start(interpreter->agent, kernel_program_of(context->language), context->envp,
+    context->kernel = kernel_start(interpreter->agent, kernel_program_of(context->language), origin, context->envp,
                                    context->cwd, &events, context, &err);
     if (context->kernel) {
-        interpreter->started_cold++;
+        if (origin == KERNEL_SNAPSHOT)
+            interpreter->started_snapshot++;
+        else
+            interpreter->started_cold++;
         return;
     }
     snprintf(reason, sizeof(reason), "%s: %s", child_failure_text(err.where), strerror(err.errnum));
@@ -345,7 +358,8 @@ void context_create(struct interpreter *interpreter, enum kernel_language langua
     /* Some variables are read when the program starts. */
     context->kernel = spares_env_fits(env) ? spares_take(interpreter, kernel_program_of(language)) : NULL;
     if (!context->kernel) {
-        start_cold(context);
+        bool snapshot = spares_snapshot_fits(interpreter, kernel_program_of(language), context->envp);
+        start(context, snapshot ? KERNEL_SNAPSHOT : KERNEL_COLD);
         return;
     }
     interpreter->taken_spare++;

@@ -9,7 +9,9 @@
  *
  * Interpreters come from a small stock of spares where there is one: as many as the variables
  * PYTHON_/JAVASCRIPT_/TYPESCRIPT_POOL_MIN_SIZE ask for, and one of each kind for some minutes after a context of
- * that kind was made. (JavaScript and TypeScript share a program, so they share spares.)
+ * that kind was made. (JavaScript and TypeScript share a program, so they share spares.) Where the image has a
+ * snapshot of Python, that is as quick, and no spare is kept without being asked for. What cannot be had from a
+ * spare or a snapshot is started cold.
  */
 #pragma once
 
@@ -71,9 +73,11 @@ struct interpreter {
     size_t count;         /* of contexts, also of those that are not listed yet */
     struct kernel *spare; /* prepared ones and ones that prepare themselves */
     bool used[KERNEL_PROGRAMS];
+    bool snapshot_failed[KERNEL_PROGRAMS]; /* it does not fit this machine, or what is installed by now */
     struct loop_timer spare_timer;
     /* How interpreters were come by, and how many died without being told to. */
     uint64_t started_cold;
+    uint64_t started_snapshot;
     uint64_t taken_spare;
     uint64_t died;
 };

@@ -46,6 +46,7 @@ void handle_interpreter_stats(struct request *rq)
     json_pair_int(&reply.w, "sparePython", (int64_t)interpreter_spares(interpreter, KERNEL_PROGRAM_PYTHON));
     json_pair_int(&reply.w, "spareNode", (int64_t)interpreter_spares(interpreter, KERNEL_PROGRAM_NODE));
     json_pair_int(&reply.w, "startedCold", (int64_t)interpreter->started_cold);
+    json_pair_int(&reply.w, "startedSnapshot", (int64_t)interpreter->started_snapshot);
     json_pair_int(&reply.w, "takenSpare", (int64_t)interpreter->taken_spare);
     json_pair_int(&reply.w, "died", (int64_t)interpreter->died);
     reply_send(rq, &reply);

@@ -7,8 +7,12 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 
-#define CHANNEL_AT       3  /* the channel's number in the kernel: node hides the low ones from its own children */
-#define GATHER_MS        10 /* print() writes a line in two parts: they are told as one */
+#define SNAPSHOT_RESTORE "/usr/lib/berm/restore"
+#define SNAPSHOT_PYTHON  "/usr/lib/berm/python.snapshot"
+
+#define CHANNEL_AT       3 /* the channel's number in the kernel: node hides the low ones from its own children */
+#define GATHER_MS        10
+#define GATHER_LINE_MS   50    /* print() writes a line in two parts: they are told as one */
 #define START_LIMIT_MS   60000 /* INTERPRETER_SPAWN_TIMEOUT_MS changes it */
 #define PATIENCE_MS      5000
 #define END_GRACE_MS     1000
@@ -113,6 +117,7 @@ static char *reserve(struct sink *sink, int stream, size_t *room, bool final)
 static void flush_output(struct kernel *kernel)
 {
     loop_timer_stop(kernel->agent->loop, &kernel->flush_timer);
+    kernel->awaits_line = false;
     if (kernel->output.len > 0 && !kernel->released)
         kernel->events->on_output(kernel, kernel->output_stream, buf_str(&kernel->output));
     buf_clear(&kernel->output);
@@ -120,7 +125,13 @@ static void flush_output(struct kernel *kernel)
 
 static void on_flush_timer(struct loop_timer *timer)
 {
-    flush_output(container_of(timer, struct kernel, flush_timer));
+    struct kernel *kernel = container_of(timer, struct kernel, flush_timer);
+    bool whole = kernel->output.len > 0 && buf_head(&kernel->output)[kernel->output.len - 1] == '\n';
+
+    if (whole || kernel->awaits_line || loop_timer_start(kernel->agent->loop, timer, GATHER_LINE_MS) < 0)
+        flush_output(kernel);
+    else
+        kernel->awaits_line = true;
 }
 
 static void commit(struct sink *sink, int stream, size_t n)
@@ -345,18 +356,51 @@ static void start_timer(struct kernel *kernel)
     loop_timer_start(kernel->agent->loop, &kernel->timer, ms);
 }
 
+/* A snapshot is only good for the text that it was made of. FNV-1a, as kernels/snapshot has it. */
+static const char *source_hash(void)
+{
+    static char text[17];
+    uint64_t value = UINT64_C(0xcbf29ce484222325);
+
+    if (text[0])
+        return text;
+    for (size_t i = 0; i < programs[KERNEL_PROGRAM_PYTHON].source_size; i++)
+        value = (value ^ (unsigned char)programs[KERNEL_PROGRAM_PYTHON].source[i]) * UINT64_C(0x100000001b3);
+    snprintf(text, sizeof(text), "%llx", (unsigned long long)value);
+    return text;
+}
+
+bool kernel_has_snapshot(enum kernel_program program)
+{
+    return program == KERNEL_PROGRAM_PYTHON && access(SNAPSHOT_RESTORE, X_OK) == 0 &&
+           access(SNAPSHOT_PYTHON, R_OK) == 0;
+}
+
+static void choose_program(const struct kernel *kernel, struct child_spec *spec, const char *argv[ARGV_COUNT + 2])
+{
+    const struct program *program = &programs[kernel->program];
+
+    if (kernel->origin == KERNEL_SNAPSHOT) {
+        spec->file = SNAPSHOT_RESTORE;
+        argv[0] = program->file;
+        argv[1] = SNAPSHOT_PYTHON;
+        argv[2] = source_hash();
+        return;
+    }
+    spec->file = program->file;
+    for (int i = 0; i < ARGV_COUNT; i++)
+        argv[i] = program->argv[i];
+    argv[ARGV_COUNT] = program->boot;
+}
+
 static struct child *spawn(struct kernel *kernel, int channel, char *const *envp, const char *cwd,
                            struct child_error *err)
 {
-    const struct program *program = &programs[kernel->program];
     struct child_spec spec = CHILD_SPEC_INIT;
-    char *argv[ARGV_COUNT + 2] = { NULL };
+    const char *argv[ARGV_COUNT + 2] = { NULL };
 
-    for (int i = 0; i < ARGV_COUNT; i++)
-        argv[i] = (char *)(uintptr_t)program->argv[i];
-    argv[ARGV_COUNT] = (char *)(uintptr_t)program->boot;
-    spec.file = program->file;
-    spec.argv = argv;
+    choose_program(kernel, &spec, argv);
+    spec.argv = (char *const *)argv;
     spec.envp = envp;
     spec.cwd = cwd;
     spec.fds[1] = spec.fds[2] = CHILD_PIPE;
@@ -384,10 +428,20 @@ static struct kernel *new_kernel(struct agent *agent, enum kernel_program progra
     return kernel;
 }
 
-struct kernel *kernel_start(struct agent *agent, enum kernel_program program, char *const *envp, const char *cwd,
-                            const struct kernel_events *events, void *data, struct child_error *err)
+/* A snapshot has its text already. */
+static int send_source(struct kernel *kernel)
 {
-    struct str source = { programs[program].source, programs[program].source_size };
+    const struct program *program = &programs[kernel->program];
+
+    if (kernel->origin == KERNEL_SNAPSHOT)
+        return 0;
+    return channel_send(&kernel->channel, 'S', (struct str){ program->source, program->source_size });
+}
+
+struct kernel *kernel_start(struct agent *agent, enum kernel_program program, enum kernel_origin origin,
+                            char *const *envp, const char *cwd, const struct kernel_events *events, void *data,
+                            struct child_error *err)
+{
     struct kernel *kernel = new_kernel(agent, program);
     _cleanup_close_ int theirs = -EBADF;
     int pair[2];
@@ -395,6 +449,7 @@ struct kernel *kernel_start(struct agent *agent, enum kernel_program program, ch
     *err = (struct child_error){ CHILD_FAIL_RESOURCES, ENOMEM };
     if (!kernel)
         return NULL;
+    kernel->origin = origin;
     kernel->events = events;
     kernel->data = data;
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0) {
@@ -404,8 +459,7 @@ struct kernel *kernel_start(struct agent *agent, enum kernel_program program, ch
     }
     theirs = pair[1];
     if (fcntl(pair[0], F_SETFL, O_NONBLOCK) < 0 || channel_open(&kernel->channel, agent->loop, pair[0]) < 0 ||
-        channel_send(&kernel->channel, 'S', source) < 0 ||
-        !(kernel->child = spawn(kernel, theirs, envp, cwd, err))) {
+        send_source(kernel) < 0 || !(kernel->child = spawn(kernel, theirs, envp, cwd, err))) {
         kernel_free(kernel);
         return NULL;
     }

@@ -22,6 +22,10 @@ enum kernel_language { KERNEL_PYTHON, KERNEL_JAVASCRIPT, KERNEL_TYPESCRIPT, KERN
 enum kernel_program { KERNEL_PROGRAM_PYTHON, KERNEL_PROGRAM_NODE, KERNEL_PROGRAMS };
 enum kernel_state { KERNEL_STARTING, KERNEL_PREPARED, KERNEL_BECOMING, KERNEL_IDLE, KERNEL_RUNNING, KERNEL_DEAD };
 
+/* How a process comes to be an interpreter: from its program's beginning, or from the image's snapshot of one that
+ * has imported everything (kernels/snapshot). */
+enum kernel_origin { KERNEL_COLD, KERNEL_SNAPSHOT };
+
 struct kernel;
 
 struct kernel_events {
@@ -37,6 +41,7 @@ struct kernel_events {
 struct kernel {
     struct agent *agent;
     enum kernel_program program;
+    enum kernel_origin origin;
     enum kernel_state state;
     struct child *child; /* NULL once it has ended */
     struct channel channel;
@@ -44,6 +49,7 @@ struct kernel {
     struct utf8_stream partial[STREAM_COUNT];
     struct buf output; /* what is about to be told, all of one stream */
     int output_stream;
+    bool awaits_line; /* what is gathered does not end a line, and has been given some more time */
     struct loop_timer flush_timer;
     struct loop_timer timer; /* the limit of the start, or the patience after an interrupt */
     bool released;
@@ -64,8 +70,12 @@ const char *kernel_language_name(enum kernel_language language);
  * Starts a process with the environment `envp`, in `cwd`. NULL with *err, its failure CHILD_FAIL_EXEC when there is
  * no such program.
  */
-struct kernel *kernel_start(struct agent *agent, enum kernel_program program, char *const *envp, const char *cwd,
-                            const struct kernel_events *events, void *data, struct child_error *err);
+struct kernel *kernel_start(struct agent *agent, enum kernel_program program, enum kernel_origin origin,
+                            char *const *envp, const char *cwd, const struct kernel_events *events, void *data,
+                            struct child_error *err);
+
+/* Whether the image has a snapshot for the program. That it fits this machine shows when it is started. */
+bool kernel_has_snapshot(enum kernel_program program);
 
 /* PREPARED only. on_ready or on_dead follows. `envp` is the whole environment, NULL-terminated. 0, or -1. */
 int kernel_become(struct kernel *kernel, enum kernel_language language, char *const *envp, const char *cwd);

@@ -18,6 +18,32 @@ bool spares_env_fits(const struct env *env)
     return true;
 }
 
+/* Of the environment that snapshots are made in, and that they cannot change any more. */
+static bool is_like_snapshot(const char *item)
+{
+    static const char *const never[] = { "LD_", "PYTHON", "MALLOC_", "GLIBC_", "OMP_", "OPENBLAS_", "MKL_", "MPL" };
+    struct str text = str_from(item);
+
+    for (size_t i = 0; i < ARRAY_SIZE(never); i++)
+        if (str_has_prefix(text, str_from(never[i])))
+            return false;
+    if (str_has_prefix(text, STR("LC_")) || str_has_prefix(text, STR("LANGUAGE=")))
+        return false;
+    if (str_has_prefix(text, STR("LANG=")))
+        return str_is(text, "LANG=C.UTF-8");
+    return !str_has_prefix(text, STR("HOME=")) || str_is(text, "HOME=/root");
+}
+
+bool spares_snapshot_fits(const struct interpreter *interpreter, enum kernel_program program, char *const *envp)
+{
+    if (interpreter->snapshot_failed[program] || !kernel_has_snapshot(program))
+        return false;
+    for (; *envp; envp++)
+        if (!is_like_snapshot(*envp))
+            return false;
+    return true;
+}
+
 static struct kernel **find_best(struct interpreter *interpreter, enum kernel_program program)
 {
     struct kernel **best = NULL;
@@ -64,7 +90,11 @@ static void on_prepared(struct kernel *kernel)
 
 static void on_dead(struct kernel *kernel)
 {
-    remove_spare(kernel->data, kernel);
+    struct interpreter *interpreter = kernel->data;
+
+    if (kernel->origin == KERNEL_SNAPSHOT)
+        interpreter->snapshot_failed[kernel->program] = true;
+    remove_spare(interpreter, kernel);
     kernel_free(kernel);
 }
 
@@ -93,7 +123,10 @@ static uint64_t wanted(const struct interpreter *interpreter, enum kernel_progra
 {
     bool roomy = interpreter->agent->output_limit >= ROOMY / 4; /* a quarter of what there is */
 
-    return MAX(minimum(interpreter, program), (uint64_t)(interpreter->used[program] && roomy));
+    bool useful =
+        interpreter->used[program] && (interpreter->snapshot_failed[program] || !kernel_has_snapshot(program));
+
+    return MAX(minimum(interpreter, program), (uint64_t)(useful && roomy));
 }
 
 static char **borrow_env(struct arena *arena, const struct interpreter *interpreter)
@@ -110,8 +143,11 @@ static void top_up(struct interpreter *interpreter, enum kernel_program program)
     arena_init(&arena, SIZE_MAX / 2);
     envp = borrow_env(&arena, interpreter);
     while (envp && interpreter_spares(interpreter, program) < wanted(interpreter, program)) {
+        enum kernel_origin origin =
+            spares_snapshot_fits(interpreter, program, envp) ? KERNEL_SNAPSHOT : KERNEL_COLD;
         struct child_error err;
-        struct kernel *kernel = kernel_start(interpreter->agent, program, envp, "/", &events, interpreter, &err);
+        struct kernel *kernel =
+            kernel_start(interpreter->agent, program, origin, envp, "/", &events, interpreter, &err);
         if (!kernel)
             break;
         kernel->next_spare = interpreter->spare;

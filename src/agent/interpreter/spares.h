@@ -10,3 +10,5 @@ bool spares_env_fits(const struct env *env);
 struct kernel *spares_take(struct interpreter *interpreter, enum kernel_program program);
 /* A context has been made: keep a spare of the kind for the next one. */
 void spares_after_use(struct interpreter *interpreter, enum kernel_program program);
+/* Whether a snapshot can become an interpreter with this whole environment. */
+bool spares_snapshot_fits(const struct interpreter *interpreter, enum kernel_program program, char *const *envp);

@@ -83,10 +83,11 @@ describe('code contexts', { skip }, () => {
     const a = await world.context({ language: 'js' });
     const b = await world.context({ language: 'js' });
     await world.run(a, 'let n = 0');
-    const waiting = world.run(a, 'await new Promise((done) => setTimeout(done, 300)); n += 1; n');
-    const behind = [2, 3, 4].map(() => world.run(a, 'n += 1; n'));
+    const streams = [await world.stream(a, 'await new Promise((done) => setTimeout(done, 300)); n += 1; n')];
+    for (let i = 0; i < 3; i++) streams.push(await world.stream(a, 'n += 1; n'));
     assert.deepEqual((await world.run(b, '"beside"')).results, [{ text: "'beside'" }]);
-    assert.deepEqual((await Promise.all([waiting, ...behind])).map(({ results }) => results[0].text), ['1', '2', '3', '4']);
+    const told = await Promise.all(streams.map((stream) => stream.rest()));
+    assert.deepEqual(told.map(({ results }) => results[0].text), ['1', '2', '3', '4']);
     await Promise.all([a, b].map((id) => world.remove(id)));
   });
 

@@ -1,0 +1,226 @@
+# Makes the snapshot of a prepared Python kernel:
+#   LD.SO --argv0 python3 /usr/bin/python3 -u -c 'exec(open(THIS).read())' SOURCE RESTORE OUT MODULE...
+#
+# By way of the dynamic linker, for then the kernel puts the heap high up (see restore.c about the program break).
+# SOURCE is the kernel's text as the agent has it, RESTORE the program of restore.c. Runs where the snapshot will be
+# used: inside of the image, while it is built. This process imports what contexts are going to want, tries it, and
+# forks; the copy saves its registers and waits in a system call, and we write its memory down. restore.c maps it
+# again in a process of a sandbox, which then goes on behind checkpoint() as the interpreter of a context.
+import ctypes
+import gc
+import importlib
+import mmap
+import os
+import struct
+import subprocess
+import sys
+import time
+
+MAGIC = 0x31306D7265427953
+PAGE = 4096
+SEGMENTS_MAX, SPECIALS_MAX = 4096, 6
+ZERO_RUN = 16 * PAGE  # shorter runs of zeros are written down: each run costs a mapping at each start
+HEADER = struct.Struct('<10Q2IQ12Q16sQ')
+SEGMENT = struct.Struct('<4Q')
+
+# void *checkpoint(state): state = { rsp, fs, mxcsr, fpu control word, rip }. Returns 1, later, in another process.
+CHECKPOINT = bytes.fromhex(
+    '55534154415541564157'              # push rbp, rbx, r12, r13, r14, r15
+    '4989fc'                            # mov r12, rdi
+    '410fae5c2410' '41d97c2414'         # stmxcsr [r12+16]; fnstcw [r12+20]
+    '498d742408' 'bf03100000' 'b89e000000' '0f05'  # arch_prctl(ARCH_GET_FS, r12+8)
+    '488d0512000000' '4989442418'       # [r12+24] = where to go on
+    '49892424'                          # [r12] = rsp
+    'b822000000' '0f05' 'ebf7'          # for (;;) pause()
+    '415f415e415d415c5b5d'              # pop ...
+    'b801000000' 'c3')                  # return 1
+
+
+def source_hash(data):
+    value = 0xCBF29CE484222325
+    for byte in data:
+        value = (value ^ byte) * 0x100000001B3 & 0xFFFFFFFFFFFFFFFF
+    return value
+
+
+def warm_up(kernel, modules):
+    """Everything that the first cells of a context would wait for. Nothing of it stays visible."""
+    for module in modules:
+        importlib.import_module(module)
+    for code in ('1 + 1', '1 / 0', 'x = = 1', 'print("x")', '[1]', 'display(1)', '!true',
+                 'await __import__("asyncio").sleep(0)'):
+        kernel.run(code)
+    if 'pandas' in modules:
+        kernel.run('import pandas\npandas.DataFrame({"a": [1]})')
+    if 'matplotlib.pyplot' in modules:
+        kernel.run('import matplotlib.pyplot as plt\nplt.plot([1, 2], label="x"); plt.title("x"); plt.legend();')
+        kernel.run('plt.bar(["a"], [1]);')
+    kernel.shell.reset(new_session=True, aggressive=False)
+    kernel.shell.execution_count = 1
+    kernel.shell.history_manager.reset()
+    kernel.shell.last_execution_succeeded, kernel.shell.last_execution_result = True, None
+    kernel.shell.traceback_lines = None
+    for name in ('last_type', 'last_value', 'last_traceback'):
+        if hasattr(sys, name):
+            delattr(sys, name)
+    # An event loop has descriptors.
+    from IPython.core import async_helpers
+    loop = async_helpers.get_asyncio_loop()
+    loop.close()
+    import asyncio
+    asyncio.set_event_loop(None)
+    for name in ('_asyncio_event_loop', '_asyncio_loop'):
+        if getattr(async_helpers, name, None) is loop:
+            setattr(async_helpers, name, None)
+
+
+def mappings(pid):
+    with open('/proc/%d/maps' % pid, encoding='utf-8') as maps:
+        for line in maps:
+            addresses, permissions, _, _, _, *name = line.split(None, 5)
+            start, end = (int(part, 16) for part in addresses.split('-'))
+            yield start, end, permissions, name[0].strip() if name else ''
+
+
+def zero_runs(data):
+    """(start, end, is_zero) of the pages of `data`, short runs of zeros counted as data."""
+    zero = bytes(PAGE)
+    kinds = [data[at:at + PAGE] == zero for at in range(0, len(data), PAGE)]
+    runs = []
+    for i, kind in enumerate(kinds):
+        if runs and runs[-1][2] == kind:
+            runs[-1][1] = (i + 1) * PAGE
+        else:
+            runs.append([i * PAGE, (i + 1) * PAGE, kind])
+    merged = []
+    for start, end, kind in runs:
+        kind = kind and end - start >= ZERO_RUN
+        if merged and merged[-1][2] == kind:
+            merged[-1][1] = end
+        else:
+            merged.append([start, end, kind])
+    return merged
+
+
+class Writer:
+    def __init__(self, out):
+        self.out = out
+        self.segments = []  # [start, length, offset, prot]
+        self.offset = (HEADER.size + SEGMENTS_MAX * SEGMENT.size + PAGE - 1) // PAGE * PAGE
+
+    def add(self, start, data, length, prot):
+        """`data` None: zeros."""
+        last = self.segments[-1] if self.segments else None
+        if last and last[0] + last[1] == start and last[3] == prot and (last[2] == 0) == (data is None):
+            last[1] += length
+        else:
+            self.segments.append([start, length, 0 if data is None else self.offset, prot])
+        if data is not None:
+            self.out.seek(self.offset)
+            self.out.write(data)
+            self.offset += length
+
+
+def write_memory(writer, pid):
+    """Returns (specials, end of the stack)."""
+    specials, stack_end = [], 0
+    with open('/proc/%d/mem' % pid, 'rb', buffering=0) as memory:
+        for start, end, permissions, name in mappings(pid):
+            if name == '[vsyscall]':
+                continue
+            if name.startswith(('[vdso', '[vvar')):
+                specials.append((start, end - start, name))
+                continue
+            if permissions[3] == 's' and 'w' in permissions:
+                sys.exit('a shared writable mapping: ' + name)
+            if name == '[stack]':
+                stack_end = end
+            prot = sum(bit for letter, bit in zip(permissions, (1, 2, 4)) if letter != '-')
+            if not prot:
+                writer.add(start, None, end - start, 0)
+                continue
+            memory.seek(start)
+            data = memory.read(end - start)
+            if len(data) != end - start:
+                sys.exit('cannot read the mapping ' + name)
+            for first, last, is_zero in zero_runs(data):
+                writer.add(start + first, None if is_zero else data[first:last], last - first, prot)
+    return specials, stack_end
+
+
+def wait_for_checkpoint(pid, state):
+    with open('/proc/%d/mem' % pid, 'rb', buffering=0) as memory:
+        while True:
+            with open('/proc/%d/syscall' % pid, encoding='ascii') as syscall:
+                in_pause = syscall.read().split()[0] == '34'
+            memory.seek(state)
+            rsp, fs, mxcsr, fpu, rip = struct.unpack('<QQIIQ', memory.read(32))
+            if in_pause and rsp:
+                return rsp, fs, mxcsr, fpu & 0xFFFF, rip
+            time.sleep(0.01)
+
+
+def write_snapshot(pid, state, source, restore, path):
+    rsp, fs, mxcsr, fpu, rip = wait_for_checkpoint(pid, state)
+    with open(path + '.new', 'wb') as out:
+        writer = Writer(out)
+        specials, stack_end = write_memory(writer, pid)
+        vdso, vdso_size = next((start, size) for start, size, name in specials if name == '[vdso]')
+        if len(writer.segments) > SEGMENTS_MAX or len(specials) > SPECIALS_MAX:
+            sys.exit('too many mappings')
+        cpu_hash, vdso_hash = struct.unpack('<QQ', subprocess.run(
+            [restore, '-', '%x' % vdso_size], stdout=subprocess.PIPE, check=True).stdout)
+        ranges = [number for start, size, _ in specials for number in (start, size)]
+        ranges += [0] * (2 * SPECIALS_MAX - len(ranges))
+        out.truncate(writer.offset)
+        out.seek(0)
+        out.write(HEADER.pack(MAGIC, source_hash(source), cpu_hash, vdso_hash, vdso, vdso_size, rsp, rip, fs, stack_end,
+                              mxcsr, fpu, len(specials), *ranges, b'python3', len(writer.segments)))
+        for segment in writer.segments:
+            out.write(SEGMENT.pack(*segment))
+    os.rename(path + '.new', path)
+    print('%s: %d MiB in %d segments' % (path, writer.offset >> 20, len(writer.segments)))
+
+
+def make(source_path, restore, path, *modules):
+    with open(source_path, 'rb') as file:
+        source = file.read()
+    import socket
+    ours, theirs = socket.socketpair()
+    os.dup2(theirs.fileno(), 3)
+    kernel_module = {'__name__': 'berm_kernel'}
+    exec(compile(source, '<berm kernel>', 'exec'), kernel_module)
+    kernel = kernel_module['Kernel'](3)
+    quiet = os.open('/dev/null', os.O_RDWR)
+    told = os.dup(1)
+    os.dup2(quiet, 1)
+    kernel.channel.mute()
+    warm_up(kernel, modules)
+    code = mmap.mmap(-1, PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
+    code.write(CHECKPOINT)
+    address = ctypes.addressof(ctypes.c_char.from_buffer(code))
+    checkpoint = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p)(address)
+    state = (ctypes.c_uint64 * 4)()
+    place = ctypes.addressof(state)
+    sys.argv = ['-c']
+    sys.path[0] = ''
+    if len(os.listdir('/proc/self/task')) != 1:
+        sys.exit('there are threads, which no snapshot can hold')
+    gc.collect()
+    gc.freeze()
+    kernel.keep_channel = True
+    pid = os.fork()
+    if pid == 0:
+        os.dup2(quiet, 0)
+        os.dup2(quiet, 2)
+        os.closerange(4, 1024)
+        checkpoint(place)
+        kernel.resume()
+    os.dup2(told, 1)
+    write_snapshot(pid, place, source, restore, path)
+    os.kill(pid, 9)
+    os.waitpid(pid, 0)
+    os._exit(0)
+
+
+make(*sys.argv[1:])

@@ -1,0 +1,35 @@
+/* snapshot.h - the file that restore.c reads and make_snapshot.py writes: header, segments, pages. Native words. */
+#pragma once
+
+#include <stdint.h>
+
+#define SNAPSHOT_MAGIC        0x31306d7265427953UL /* changes with the layout */
+#define SNAPSHOT_HASH_START   0xcbf29ce484222325UL /* FNV-1a, 64 bits */
+#define SNAPSHOT_SEGMENTS_MAX 4096
+#define SNAPSHOT_SPECIALS_MAX 6
+
+struct snapshot_range {
+    uint64_t start, length;
+};
+
+struct snapshot_header {
+    uint64_t magic;
+    uint64_t source_hash; /* of the kernel's text: another version speaks another language */
+    uint64_t cpu_hash;
+    uint64_t vdso_hash;
+    uint64_t vdso, vdso_size;
+    uint64_t rsp, rip, fs;
+    uint64_t stack_end;
+    uint32_t mxcsr;
+    uint32_t fpu_control;
+    uint64_t special_count; /* the mappings of the vDSO and its data, in ascending order */
+    struct snapshot_range specials[SNAPSHOT_SPECIALS_MAX];
+    char name[16];
+    uint64_t segment_count;
+};
+
+struct snapshot_segment {
+    uint64_t start, length;
+    uint64_t offset; /* in the file, a multiple of the page size; 0: zeros */
+    uint64_t prot;   /* as for mmap(2) */
+};
