@@ -1,12 +1,11 @@
 #include "base/standard_fds.h"
 #include "cli/cli.h"
 
-const struct verb *const verbs[] = {
-    &verb_run,     &verb_create, &verb_exec,        &verb_cp,           &verb_ls,       &verb_inspect,
-    &verb_logs,    &verb_rm,     &verb_image_build, &verb_image_import, &verb_image_ls, &verb_image_rm,
-    &verb_key_add, &verb_key_ls, &verb_key_rm,      &verb_doctor,       &verb_version,  &verb_help,
-    NULL
-};
+const struct verb *const verbs[] = { &verb_run,         &verb_create,       &verb_exec,     &verb_cp,
+                                     &verb_ls,          &verb_inspect,      &verb_logs,     &verb_rm,
+                                     &verb_image_build, &verb_image_import, &verb_image_ls, &verb_image_rm,
+                                     &verb_key_add,     &verb_key_ls,       &verb_key_rm,   &verb_docker,
+                                     &verb_doctor,      &verb_version,      &verb_help,     NULL };
 
 /* clang-format off */
 const struct cli_option global_options[] = {
@@ -78,6 +77,20 @@ static int dispatch(struct cli *cli, int argc, char **argv)
     return cli->verb->run(cli, words.count - verb_words, words.items + verb_words);
 }
 
+/* The same program by another name, for those who want a path and no arguments. */
+static bool is_berm_docker(const char *path)
+{
+    const char *slash = strrchr(path ? path : "", '/');
+
+    return strcmp(slash ? slash + 1 : path ? path : "", "berm-docker") == 0;
+}
+
+static int run_berm_docker(struct cli *cli, int argc, char **argv)
+{
+    cli->verb = &verb_docker;
+    return verb_docker.run(cli, argc, argv);
+}
+
 int main(int argc, char **argv)
 {
     struct cli cli = { .signal_fd = -1 };
@@ -89,7 +102,8 @@ int main(int argc, char **argv)
     arena_init(&cli.arena, (size_t)256 << 20);
     cli.terminal = isatty(STDERR_FILENO);
     cli.colour = cli.terminal && !(no_colour && no_colour[0]);
-    status = dispatch(&cli, argc - 1, argv + 1);
+    status =
+        is_berm_docker(argv[0]) ? run_berm_docker(&cli, argc - 1, argv + 1) : dispatch(&cli, argc - 1, argv + 1);
     berm_client_free(cli.client);
     close_fd(&cli.signal_fd);
     arena_free(&cli.arena);

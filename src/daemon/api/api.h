@@ -66,6 +66,7 @@ struct request {
     void (*next)(struct request *request); /* when what it waits for has come */
     void (*on_body)(struct request *request, struct str piece);
     void (*on_body_end)(struct request *request);
+    void (*on_drained)(struct request *request); /* of the answer's queue, besides the proxy's */
 
     struct sandbox *sandbox; /* a reference, from request_need_sandbox() on */
     struct agent_link *link; /* a reference: the instance that serves this request */

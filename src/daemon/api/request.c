@@ -100,8 +100,12 @@ static void on_stream_end(struct http_exchange *exchange, void *data)
 
 static void on_drain(struct http_exchange *exchange, void *data)
 {
+    struct request *request = data;
+
     (void)exchange;
-    proxy_drained(data);
+    if (request->on_drained)
+        request->on_drained(request);
+    proxy_drained(request);
 }
 
 static const struct http_exchange_callbacks collecting = { .on_body_end = on_body_end,

@@ -53,6 +53,7 @@ void docker_free(struct docker *docker)
     if (!docker)
         return;
     http_server_free(docker->server);
+    docker_execs_free(docker);
     tunnels_free(docker);
     while (!list_empty(&docker->containers))
         container_forget(container_of(docker->containers.next, struct container, node));

@@ -210,6 +210,16 @@ void docker_kill(struct request *request);
 void docker_wait(struct request *request);
 void docker_remove(struct request *request);
 
+void docker_archive_get(struct request *request);
+void docker_archive_put(struct request *request);
+void docker_export(struct request *request);
+
+void docker_exec_create(struct request *request);
+void docker_exec_start(struct request *request);
+void docker_exec_inspect(struct request *request);
+void docker_exec_resize(struct request *request);
+void docker_execs_free(struct docker *docker);
+
 void docker_image_list(struct request *request);
 void docker_image_get(struct request *request);
 void docker_image_post(struct request *request);

@@ -3,6 +3,8 @@
 #include "base/sys.h"
 #include "daemon/docker/image_config.h"
 
+#define CACHE_PREFIX "berm.build:" /* of `berm docker build` */
+
 /* --- names in paths --- */
 
 /* "a/b:c/json" with `suffix` "/json" -> "a/b:c", decoded. NULL: the path ends otherwise, or was refused. */
@@ -146,6 +148,7 @@ static bool label_matches(const void *subject, struct str value)
 void docker_image_list(struct request *request)
 {
     struct docker *docker = docker_of(request);
+    bool all = docker_query_flag(request, "all");
     struct docker_filters filters;
     struct json_writer *w;
 
@@ -155,6 +158,9 @@ void docker_image_list(struct request *request)
     for (struct list *node = docker->images.prev; node != &docker->images; node = node->prev) {
         struct docker_image *image = container_of(node, struct docker_image, node);
 
+        /* The build's cache is of no interest to people. */
+        if (!all && !strncmp(image->ref, CACHE_PREFIX, strlen(CACHE_PREFIX)))
+            continue;
         if (!docker_filter_any(&filters, "reference", reference_matches, image) ||
             !docker_filter_all(&filters, "label", label_matches, image))
             continue;
@@ -310,6 +316,29 @@ static char *commit_config(struct request *request, const struct container *cont
     return image_config_merge(base, changes);
 }
 
+/*
+ * `berm-image`, a parameter of ours: the files of the new image are those of this local one, which the client has
+ * made of the container's. -1: answered.
+ */
+static int take_files(struct request *request, struct docker_image *image)
+{
+    const struct image_entry *entry;
+    const char *name = NULL;
+    struct berm_error err;
+
+    if (request_query(request, "berm-image", &name) < 0)
+        return -1;
+    if (!name || !name[0])
+        return 0;
+    entry = image_cache_resolve(request->daemon->images, name, &err);
+    if (!entry) {
+        docker_fail_error(request, &err);
+        return -1;
+    }
+    snprintf(image->berm_image, sizeof(image->berm_image), "sha256:%s", entry->digest_hex);
+    return 0;
+}
+
 static void commit(struct request *request, struct container *container, const struct json *changes)
 {
     struct docker *docker = docker_of(request);
@@ -322,7 +351,7 @@ static void commit(struct request *request, struct container *container, const s
         return;
     }
     image.created_ms = 0;
-    if (target_ref(request, image.ref) < 0)
+    if (target_ref(request, image.ref) < 0 || take_files(request, &image) < 0)
         return;
     image.config = commit_config(request, container, &image, changes);
     if (!image.config || docker_image_put(docker, &image, &err) < 0) {
@@ -348,6 +377,7 @@ static void on_commit_body(struct request *request)
     struct container *container = NULL;
     const char *name = NULL;
     struct berm_error err;
+    struct str files;
 
     if (!changes || request_query(request, "container", &name) < 0)
         return;
@@ -361,7 +391,7 @@ static void on_commit_body(struct request *request)
         docker_fail(request, 404, "No such container: %s", name ? name : "");
     else if (container->side)
         docker_fail(request, 409, "an interceptor has no file system");
-    else if (container->sandbox)
+    else if (container->sandbox && !query_get(request->head->query, "berm-image", &files))
         docker_fail(request, 501,
                     "berm commits the settings of a container that was never started; this one has files");
     else

@@ -28,6 +28,13 @@ static const struct docker_route routes[] = {
     { "POST",   "/containers/:name/kill",     docker_kill },
     { "POST",   "/containers/:name/wait",     docker_wait },
     { "DELETE", "/containers/:name",          docker_remove },
+    { "GET",    "/containers/:name/archive",  docker_archive_get },
+    { "PUT",    "/containers/:name/archive",  docker_archive_put },
+    { "GET",    "/containers/:name/export",   docker_export },
+    { "POST",   "/containers/:name/exec",     docker_exec_create },
+    { "POST",   "/exec/:id/start",            docker_exec_start },
+    { "GET",    "/exec/:id/json",             docker_exec_inspect },
+    { "POST",   "/exec/:id/resize",           docker_exec_resize },
 
     { "GET",    "/images/json",               docker_image_list },
     { "POST",   "/images/create",             docker_image_create },

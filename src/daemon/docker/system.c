@@ -81,6 +81,7 @@ void docker_info(struct request *request)
                   (int64_t)(docker->container_count - count_phase(docker, CONTAINER_RUNNING)));
     json_pair_int(w, "Images", (int64_t)docker->image_count);
     json_pair_cstring(w, "Driver", "berm");
+    json_pair_cstring(w, "DockerRootDir", request->daemon->config.images);
     json_pair_cstring(w, "OSType", "linux");
     json_pair_cstring(w, "OperatingSystem", "Berm");
     json_pair_cstring(w, "Architecture", host.machine);
