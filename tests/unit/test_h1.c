@@ -442,9 +442,38 @@ static void a_query_gives_the_first_value_of_a_name(void **state)
     assert_false(query_get((struct str){ NULL, 0 }, "path", &value));
 }
 
+static void connect_is_only_for_who_asks_for_it(void **state)
+{
+    static const struct h1_limits small = { .max_head = 8192, .max_headers = 32 };
+    static const char good[] = "CONNECT 127.0.0.1:80 HTTP/1.1\r\nX-Dst-Addr: 127.0.0.1:80\r\n\r\nearly";
+    static const char *const bad[] = {
+        "GET / HTTP/1.1\r\nHost: a\r\n\r\n",
+        "CONNECT / HTTP/1.1\r\n\r\n",
+        "CONNECT a HTTP/1.1\r\n\r\n",
+        "CONNECT a: HTTP/1.1\r\n\r\n",
+        "CONNECT u@a:80 HTTP/1.1\r\n\r\n",
+        "CONNECT a:80 HTTP/1.1\r\nContent-Length: 5\r\n\r\n",
+        "CONNECT a:80 HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n",
+        "CONNECT a:80 HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
+        "\r\nCONNECT a:80 HTTP/1.1\r\n\r\n",
+    };
+    struct h1_head got;
+
+    (void)state;
+    assert_int_equal(h1_parse_connect(good, sizeof(good) - 1, &small, &got), sizeof(good) - 1 - 5);
+    assert_str(got.target, STR("127.0.0.1:80"));
+    assert_str(h1_header(&got, "x-dst-addr"), STR("127.0.0.1:80"));
+    assert_int_equal(h1_parse_connect(good, 20, &small, &got), 0);
+    assert_int_equal(h1_parse_request(good, sizeof(good) - 1, &small, &got), -501);
+    for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+        if (h1_parse_connect(bad[i], strlen(bad[i]), &small, &got) >= 0)
+            fail_msg("taken: %s", bad[i]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(connect_is_only_for_who_asks_for_it),
         cmocka_unit_test(every_refused_request_gets_its_status),
         cmocka_unit_test(a_refused_request_is_never_accepted_when_it_comes_in_pieces),
         cmocka_unit_test(every_refused_response_is_a_bad_gateway),

@@ -1,0 +1,131 @@
+/* berm docker: what wrangler calls, and builds of Dockerfiles. */
+import assert from 'node:assert/strict';
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import fs from 'node:fs';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { after, before, beforeEach, describe } from 'node:test';
+
+import { Daemon, image, imagesDir, whyNoDaemon } from '../lib/daemon.mjs';
+import { test } from '../lib/test.mjs';
+
+const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../../..');
+const build = path.resolve(process.env.BERM_BUILD ?? path.join(root, 'build'));
+
+describe('berm docker', { skip: whyNoDaemon() }, () => {
+  let daemon;
+  let socket;
+  let directory;
+  let count = 0;
+  const named = () => fs.readdirSync(path.join(imagesDir, 'names')).filter((name) => name.startsWith('build-'));
+  const before_ = new Set(whyNoDaemon() ? [] : named());
+
+  before(async () => {
+    daemon = new Daemon({ poolSize: 1 });
+    socket = path.join(daemon.top, 'docker.sock');
+    daemon.options.push('--docker-socket', socket);
+    await daemon.start();
+  });
+  beforeEach(() => {
+    directory = path.join(daemon.top, `context-${++count}`);
+    fs.mkdirSync(directory);
+  });
+  after(async () => {
+    await daemon.stop();
+    for (const name of named().filter((name) => !before_.has(name))) {
+      const removed = spawnSync(path.join(build, 'berm'), ['image', 'rm', '--images', imagesDir, name], { encoding: 'utf8' });
+      assert.equal(removed.status, 0, removed.stderr);
+    }
+  });
+
+  /* Not spawnSync: the daemon's output has to be read meanwhile. */
+  async function docker(args, input) {
+    const child = spawn(path.join(build, 'berm-docker'), args, { env: { ...process.env, DOCKER_HOST: `unix://${socket}`, TMPDIR: daemon.top } });
+    const text = { stdout: '', stderr: '' };
+    for (const stream of ['stdout', 'stderr']) child[stream].on('data', (piece) => (text[stream] += piece));
+    child.stdin.on('error', () => {});
+    child.stdin.end(input);
+    const [status] = await once(child, 'close');
+    return { status, ...text };
+  }
+
+  async function ok(args, input) {
+    const result = await docker(args, input);
+    assert.equal(result.status, 0, `${args.join(' ')}: ${result.stderr}`);
+    return result.stdout;
+  }
+
+  const write = (name, text) => {
+    fs.mkdirSync(path.dirname(path.join(directory, name)), { recursive: true });
+    fs.writeFileSync(path.join(directory, name), text);
+  };
+
+  test('everything that wrangler calls, in its order', async () => {
+    const tag = 'cloudflare-dev/sandbox:7dc4ff87';
+    await ok(['info']);
+    await ok(['build', '--load', '-t', tag, '--platform', 'linux/amd64', '--provenance=false', '-f', '-', directory],
+      'FROM docker.io/cloudflare/sandbox:0.12.10\nEXPOSE 8080\n');
+    assert.equal(await ok(['image', 'inspect', tag, '--format', '{{ range .RepoTags }}{{ . }}\n{{ end }}']).then((text) => text.includes(tag)), true);
+    assert.equal(await ok(['image', 'inspect', tag, '--format', '{{ len .Config.ExposedPorts }}']), '2\n');
+    await ok(['pull', 'cloudflare/proxy-everything:3cb1195@sha256:0ef6716c', '--platform', 'linux/amd64']);
+    assert.equal(await ok(['--host', `unix://${socket}`, 'info', '--format', '{{json .SecurityOptions}}']).then((text) => /rootless/.test(text)), false);
+    assert.equal(JSON.parse(await ok(['context', 'ls', '--format', 'json'])).DockerEndpoint, `unix://${socket}`);
+    const id = (await ok(['run', '-d', tag])).trim();
+    const found = (await ok(['ps', '-a', '--filter', `ancestor=${tag}`, '--format', '{{.ID}}'])).trim();
+    assert.equal(found, id.slice(0, 12));
+    await ok(['rm', '--force', found]);
+    await ok(['rmi', tag]);
+    assert.notEqual((await docker(['image', 'inspect', tag])).status, 0);
+    const login = await docker(['login', '--password-stdin', 'registry.example'], 'x');
+    assert.equal(login.status, 1);
+    assert.match(login.stderr, /no registry/);
+  });
+
+  test('settings are merged, expanded and need no file system', async () => {
+    write('Dockerfile', ['# escape=`', 'ARG VERSION=0.12.10', 'FROM docker.io/cloudflare/sandbox:${VERSION}', 'ARG WHO=nobody', 'ENV A=1 `', '  # a comment between', "  B='two words' C=$WHO",
+      'ENV D ${A}${E:-none}${A:+some}', 'LABEL x=y', 'EXPOSE 8080 9090/tcp', 'CMD echo $A', 'ENTRYPOINT ["sh", "-c"]'].join('\n'));
+    await ok(['build', '-t', 'a:1', '--build-arg', 'WHO=ann', '--label', 'l=m', directory]);
+    const config = JSON.parse(await ok(['image', 'inspect', 'a:1', '--format', '{{json .Config}}']));
+    for (const entry of ['A=1', 'B=two words', 'C=ann', 'D=1nonesome']) assert.ok(config.Env.includes(entry), `${entry} in ${config.Env}`);
+    assert.deepEqual(config.Labels, { x: 'y', l: 'm' });
+    assert.deepEqual(Object.keys(config.ExposedPorts).sort(), ['3000/tcp', '8080/tcp', '9090/tcp']);
+    assert.deepEqual(config.Entrypoint, ['sh', '-c']);
+    assert.deepEqual(config.Cmd, ['/bin/sh', '-c', 'echo $A']);
+    assert.deepEqual(named().filter((name) => !before_.has(name)), []);
+  });
+
+  test('files: stages, copies, a .dockerignore, owners, a cache by content', { timeout: 120000 }, async () => {
+    write('.dockerignore', '**/*.log\nsecret\n!keep.log\n');
+    for (const [name, text] of [['secret', 's'], ['a.log', 'l'], ['keep.log', 'k'], ['src/one.txt', '1'], ['src/deep/two.txt', '2'], ['src/x.log', 'l']]) write(name, text);
+    write('Dockerfile', [`FROM ${image} AS made`, 'WORKDIR /work', 'COPY . .', 'RUN <<EOF', 'set -e', 'find . -type f | sort >/found', 'echo "$GREETING" >greeting', 'EOF',
+      'ENV GREETING=hi', 'RUN echo $GREETING $(pwd) >/second', `FROM ${image}`, 'COPY --from=made /found /second /got/', 'COPY --from=made /work/src /tree', 'COPY --chmod=600 --chown=12:34 src/one.txt /one',
+      'COPY src/*.txt /glob/', 'WORKDIR /got'].join('\n'));
+    await ok(['build', '-t', 'files:1', directory]);
+    const out = await ok(['run', '--rm', 'files:1', 'sh', '-c', 'pwd; cat found second; (cd /tree; find . -type f | sort); stat -c "%a %u %g" /one; ls /glob; ls /work 2>/dev/null || echo none']);
+    assert.deepEqual(out.trim().split('\n'), ['/got', './.dockerignore', './Dockerfile', './keep.log', './src/deep/two.txt', './src/one.txt', 'hi /work',
+      './deep/two.txt', './one.txt', '600 12 34', 'one.txt', 'none']);
+    const again = await docker(['build', '-t', 'files:2', directory]);
+    assert.match(again.stderr, /\[made\] CACHED\n\[build\] CACHED/);
+    write('src/one.txt', 'changed');
+    const changed = await docker(['build', '-t', 'files:3', directory]);
+    assert.equal(changed.status, 0, changed.stderr);
+    assert.doesNotMatch(changed.stderr, /CACHED/);
+    assert.equal(await ok(['run', '--rm', 'files:3', 'cat', '/one']), 'changed');
+  });
+
+  test('what goes wrong is told with its line, and nothing is left', async () => {
+    const wrong = [['FROM nowhere/at:all', /No such image/], [`FROM ${image}\nRUN exit 7`, /line 2: .*returned 7/], [`FROM ${image}\nCOPY missing /x`, /missing.*not found/],
+      [`FROM ${image}\nCOPY ../../etc/passwd /x`, /not found/], [`FROM ${image}\nADD https://example.com/x /x`, /line 2: ADD of what is not local/], [`FROM ${image}\nBAKE cake`, /unknown instruction: BAKE/],
+      ['RUN early', /before the first FROM/], [`FROM ${image}\nRUN --mount=type=secret,id=x true`, /--mount is not supported/], [`FROM ${image}\nENV A=\${B:?no}`, /not understood/], ['', /no FROM/]];
+    fs.symlinkSync('/etc', path.join(directory, 'out'));
+    wrong.push([`FROM ${image}\nCOPY out/passwd /x`, /not found/]);
+    for (const [text, message] of wrong) {
+      const result = await docker(['build', '-t', 'wrong:1', '-f', '-', directory], text);
+      assert.equal(result.status, 1, text);
+      assert.match(result.stderr, message);
+    }
+    assert.equal(await ok(['ps', '-aq']), '');
+    assert.notEqual((await docker(['build', '--platform', 'linux/arm64', directory], '')).status, 0);
+  });
+});

@@ -1,0 +1,128 @@
+/* Commands and archives through the Docker Engine API. */
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { once } from 'node:events';
+import fs from 'node:fs';
+import net from 'node:net';
+import path from 'node:path';
+import { after, before, describe } from 'node:test';
+
+import { Daemon, until, whyNoDaemon } from '../lib/daemon.mjs';
+import { Docker, run } from '../lib/docker.mjs';
+import { test } from '../lib/test.mjs';
+
+describe('the Docker Engine API: exec and archive', { skip: whyNoDaemon() }, () => {
+  let daemon;
+  let docker;
+  let port;
+
+  before(async () => {
+    daemon = new Daemon({ poolSize: 1 });
+    daemon.options.push('--docker-socket', path.join(daemon.top, 'docker.sock'));
+    await daemon.start();
+    docker = new Docker(path.join(daemon.top, 'docker.sock'));
+    ({ port } = await docker.pair('app', { Env: ['FROM_CONTAINER=1'] }));
+  });
+  after(() => daemon.stop());
+
+  const create = async (Cmd, more = {}) => docker.post('/containers/app/exec', { AttachStdout: true, AttachStderr: true, Cmd, ...more });
+
+  /* Starts with an upgrade as workerd does: {socket, output}, the latter a promise of {1: Buffer, 2: Buffer}. */
+  async function upgraded(id) {
+    const socket = net.connect(docker.socketPath);
+    socket.write(`POST /exec/${id}/start HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: tcp\r\nContent-Type: application/json\r\nContent-Length: 28\r\n\r\n{"Detach":false,"Tty":false}`);
+    let bytes = Buffer.alloc(0);
+    while (!bytes.includes('\r\n\r\n')) {
+      const [piece] = await once(socket, 'data');
+      bytes = Buffer.concat([bytes, piece]);
+    }
+    const end = bytes.indexOf('\r\n\r\n') + 4;
+    assert.match(bytes.toString('latin1', 0, end), /^HTTP\/1\.1 101 [\s\S]*upgrade: tcp/i);
+    const pieces = [bytes.subarray(end)];
+    socket.on('data', (piece) => pieces.push(piece));
+    const output = once(socket, 'end').then(() => frames(Buffer.concat(pieces)));
+    return { socket, output };
+  }
+
+  function frames(bytes) {
+    const streams = { 1: [], 2: [] };
+    for (let at = 0; at < bytes.length;) {
+      const length = bytes.readUInt32BE(at + 4);
+      streams[bytes[at]].push(bytes.subarray(at + 8, at + 8 + length));
+      at += 8 + length;
+    }
+    return { 1: Buffer.concat(streams[1]), 2: Buffer.concat(streams[2]) };
+  }
+
+  test('a command without an upgrade streams frames and leaves its code', async () => {
+    const { Id } = (await create(['sh', '-c', 'echo out $FROM_CONTAINER $MORE; echo err >&2; exit 3'], { Env: ['MORE=2'] })).json;
+    const answer = await docker.post(`/exec/${Id}/start`, { Detach: false });
+    assert.equal(answer.status, 200);
+    const { 1: out, 2: err } = frames(answer.bytes);
+    assert.equal(out.toString(), 'out 1 2\n');
+    assert.equal(err.toString(), 'err\n');
+    const state = (await docker.get(`/exec/${Id}/json`)).json;
+    assert.deepEqual([state.Running, state.ExitCode], [false, 3]);
+    assert.equal((await docker.post(`/exec/${Id}/start`, {})).status, 409);
+  });
+
+  test('an upgraded one has standard input, and its end', async () => {
+    const { Id } = (await create(['sh', '-c', 'wc -c; echo done >&2'], { AttachStdin: true })).json;
+    const { socket, output } = await upgraded(Id);
+    socket.write(Buffer.alloc(2 << 20, 'x'));
+    socket.end('the end');
+    const streams = await output;
+    assert.equal(streams[1].toString().trim(), String((2 << 20) + 7));
+    assert.equal(streams[2].toString(), 'done\n');
+    await until('the code is known', async () => (await docker.get(`/exec/${Id}/json`)).json.ExitCode === 0);
+  });
+
+  test('a client that goes away takes its command along', async () => {
+    const { Id } = (await create(['sh', '-c', 'echo $$ >/tmp/pid; while :; do echo x; sleep 0.02; done'])).json;
+    const { socket } = await upgraded(Id);
+    await until('it runs', async () => (await run(port, 'cat /tmp/pid')).stdout !== '');
+    socket.destroy();
+    await until('it is gone', async () => (await run(port, 'kill -0 $(cat /tmp/pid)')).exitCode !== 0);
+  });
+
+  test('what is not granted or not there is told', async () => {
+    assert.equal((await create(['id'], { Privileged: true })).status, 403);
+    assert.equal((await create(['id'], { User: 'nobody' })).status, 501);
+    assert.equal((await create([])).status, 400);
+    assert.equal((await docker.post('/exec/0123/start', {})).status, 404);
+    const { Id } = (await create(['/no/such'])).json;
+    const answer = await docker.post(`/exec/${Id}/start`, {});
+    const code = (await docker.get(`/exec/${Id}/json`)).json.ExitCode;
+    assert.ok(answer.status >= 400 || code === 126 || code === 127, `${answer.status} ${code}`);
+  });
+
+  test('a tar goes in on a container that was only created, and comes out as it was', async () => {
+    const top = fs.mkdtempSync(path.join(daemon.top, 'tar-'));
+    fs.mkdirSync(path.join(top, 'cloudflare/certs'), { recursive: true });
+    fs.writeFileSync(path.join(top, 'cloudflare/certs/cloudflare-containers-ca.crt'), 'PEM');
+    const tar = execFileSync('tar', ['-C', top, '-cf', '-', 'cloudflare']);
+    await docker.post('/containers/create?name=fresh', { Image: 'cloudflare/sandbox:1' });
+    assert.equal((await docker.call('PUT', '/containers/fresh/archive?path=%2Fetc', tar)).status, 200);
+    assert.equal((await docker.get('/containers/fresh/json')).json.State.Status, 'created');
+    assert.equal((await docker.post('/containers/fresh/start')).status, 204);
+    const answer = await docker.get('/containers/fresh/archive?path=/etc/cloudflare/certs/cloudflare-containers-ca.crt');
+    const stat = JSON.parse(Buffer.from(answer.headers['x-docker-container-path-stat'], 'base64'));
+    assert.deepEqual([stat.name, stat.size], ['cloudflare-containers-ca.crt', 3]);
+    assert.equal(execFileSync('tar', ['-xOf', '-'], { input: answer.bytes }).toString(), 'PEM');
+    assert.equal((await docker.get('/containers/fresh/archive?path=/no/such')).status, 404);
+    assert.equal((await docker.call('PUT', '/containers/fresh/archive?path=/no/such', tar)).status, 404);
+    assert.equal((await docker.call('PUT', '/containers/fresh/archive?path=/tmp', Buffer.from('no tar at all, but long enough'.repeat(40)))).status, 500);
+    await docker.delete('/containers/fresh?force=1');
+  });
+
+  test('a hostile tar stays inside', async () => {
+    const top = fs.mkdtempSync(path.join(daemon.top, 'evil-'));
+    fs.symlinkSync('/', path.join(top, 'root'));
+    fs.writeFileSync(path.join(top, 'x'), 'evil');
+    const tar = Buffer.concat([execFileSync('tar', ['-C', top, '-cf', '-', 'root', '--transform', 's,^,,']).subarray(0, 512),
+      execFileSync('tar', ['-C', top, '-cf', '-', '-P', '--transform', `s,^x,root${daemon.top}/escaped,`, 'x'])]);
+    await docker.call('PUT', '/containers/app/archive?path=/tmp', tar);
+    assert.ok(!fs.existsSync(path.join(daemon.top, 'escaped')));
+    assert.equal((await run(port, 'echo alive')).stdout, 'alive');
+  });
+});
