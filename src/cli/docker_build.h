@@ -56,6 +56,13 @@ int build_run(struct build *build, struct stage *stage, const struct dockerfile_
 int build_copy(struct build *build, struct stage *stage, const struct dockerfile_instruction *item);
 int build_workdir(struct build *build, struct stage *stage);
 
+/* What it says becomes part of the stage (docker_instructions.c). -1: told, or build->err. */
+int build_take_instruction(struct build *build, struct stage *stage, const struct dockerfile_instruction *item);
+/* ARG; `global`: before the first FROM. */
+int build_take_arg(struct build *build, struct stage *stage, const struct dockerfile_instruction *item,
+                   bool global);
+int build_set_variable(struct build *build, struct stage *stage, const char *name, const char *value, bool is_env);
+
 /* Variables of the stage expanded; in the arena. NULL with build->err. */
 char *build_expand(struct build *build, const struct stage *stage, struct str text);
 struct stage *build_find_stage(struct build *build, const char *name);
