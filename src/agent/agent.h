@@ -14,6 +14,7 @@
 #include "fifo.h"
 #include "interpreter/context.h"
 #include "process.h"
+#include "rpc/rpc.h"
 #include "session.h"
 #include "shutdown.h"
 #include "watch.h"
@@ -22,6 +23,7 @@
 #define AGENT_PORT            3000
 #define AGENT_DEFAULT_WORKDIR "/workspace"
 
+struct http_client;
 struct http_server;
 
 struct agent {
@@ -40,6 +42,8 @@ struct agent {
     struct process_table processes;
     struct ws_transport ws_transport;
     struct interpreter interpreter;
+    struct rpc_state rpc;
+    struct http_client *own_client; /* NULL until it is needed */
 
     char *const *command;     /* the container's, NULL-terminated; its first word may be NULL */
     const char *command_dir;  /* where it starts; NULL: our own directory */

@@ -189,29 +189,10 @@ static void on_type(struct file_type *type, const char *mime)
     pump(s);
 }
 
-/* The file, open, or -1 after having answered. Looked at before it is opened: that can have effects. */
-static int open_file(struct file_request *f, uint64_t *ret_size)
-{
-    int base = file_base(f, f->path), fd;
-    struct stat st;
-
-    if (base == -1)
-        return -1;
-    if (fstatat(base, f->path, &st, 0) < 0 || !S_ISREG(st.st_mode)) {
-        file_reply_not_found(f);
-        return -1;
-    }
-    fd = openat(base, f->path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-    if (fd < 0)
-        file_reply_failed(f, errno);
-    *ret_size = (uint64_t)st.st_size;
-    return fd;
-}
-
 static void work(struct file_request *f)
 {
     uint64_t size = 0;
-    _cleanup_close_ int fd = open_file(f, &size);
+    _cleanup_close_ int fd = file_open(f, &size);
     struct file_stream *s = fd >= 0 ? calloc(1, sizeof(*s)) : NULL;
 
     if (!s) {

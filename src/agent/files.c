@@ -4,6 +4,7 @@
 #include "base/utf8.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 
 /* --- decoding --- */
 
@@ -164,4 +165,23 @@ void file_start_failing(struct request *rq, const char *operation, const char *p
                         void (*work)(struct file_request *f), void (*fail)(struct request *rq, const char *message))
 {
     start(rq, &(struct file_request){ .operation = operation, .path = path, .work = work, .fail = fail });
+}
+
+/* Looked at before it is opened: that can have effects. */
+int file_open(struct file_request *f, uint64_t *ret_size)
+{
+    int base = file_base(f, f->path), fd;
+    struct stat st;
+
+    if (base == -1)
+        return -1;
+    if (fstatat(base, f->path, &st, 0) < 0 || !S_ISREG(st.st_mode)) {
+        file_reply_not_found(f);
+        return -1;
+    }
+    fd = openat(base, f->path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    if (fd < 0)
+        file_reply_failed(f, errno);
+    *ret_size = (uint64_t)st.st_size;
+    return fd;
 }

@@ -46,6 +46,9 @@ void file_leave_session(struct file_request *f);
  */
 int file_base(struct file_request *f, const char *path);
 
+/* The regular file at `path`, open for reading, or -1 after having answered (then file_done() follows). */
+int file_open(struct file_request *f, uint64_t *ret_size);
+
 /* Answers. */
 void file_reply_ok(struct file_request *f); /* {success, path, timestamp} */
 void file_reply_not_found(struct file_request *f);

@@ -1,5 +1,6 @@
 /*
- * raw_write.c - PUT /berm/v1/file: the body becomes the file, as it comes and without a session.
+ * raw_write.c - PUT /berm/v1/file: the body becomes the file, as it comes and without a session; and the same for
+ * PUT /berm/v1/write, once that knows the path.
  *
  * A body that breaks off must not leave half a file: the bytes go to a new one beside it, which has the owner and
  * mode of the one to be replaced and takes its name at the end. What cannot be replaced so is written in place: a
@@ -22,13 +23,16 @@
 
 struct raw_write {
     struct request *rq;
-    const char *path;      /* as asked for */
+    const char *path;      /* absolute */
+    const char *shown;     /* as asked for */
     const char *target;    /* the same with a link at its end followed */
     const char *temporary; /* the new file's name; NULL: written in place, or at its place already */
     bool replaces;
     struct stat old; /* if it replaces one */
     int fd;
     int errnum; /* of the first failure; what comes after it is dropped */
+    uint64_t written;
+    void (*reply)(struct request *rq, const char *shown, uint64_t written);
     struct loop_deferred unlink_later;
 };
 
@@ -164,11 +168,11 @@ static void on_body_end(struct request *rq)
     if (w->errnum == 0 && finish(w) < 0)
         w->errnum = errno;
     if (w->errnum == 0) {
-        http_respond(rq->ex, 200, "application/json", STR("{\"ok\":true}"));
+        w->reply(rq, w->shown, w->written);
         return;
     }
     unlink_temporary(w);
-    raw_file_failed(rq, "file.write", w->path, w->errnum);
+    raw_file_failed(rq, "file.write", w->shown, w->errnum);
 }
 
 /* --- between --- */
@@ -185,6 +189,7 @@ static void on_piece(struct request *rq, struct str piece)
         }
         piece.p += n;
         piece.n -= (size_t)n;
+        w->written += (uint64_t)n;
     }
 }
 
@@ -197,20 +202,37 @@ static void on_gone(struct request *rq, bool complete)
         unlink_temporary(w);
 }
 
-void handle_raw_write(struct request *rq)
+void raw_write_start(struct request *rq, const char *path, const char *shown,
+                     void (*reply)(struct request *rq, const char *shown, uint64_t written))
 {
-    const char *path = raw_file_path(rq);
-    struct raw_write *w = path ? arena_calloc(&rq->arena, 1, sizeof(*w)) : NULL;
+    struct raw_write *w = arena_calloc(&rq->arena, 1, sizeof(*w));
 
-    if (!w)
+    if (!w) {
+        reply_error(rq, AGENT_E_INTERNAL_ERROR, NULL, 0, "Out of memory");
         return;
-    *w = (struct raw_write){ .rq = rq, .path = path, .fd = -EBADF };
+    }
+    *w = (struct raw_write){ .rq = rq, .path = path, .shown = shown, .fd = -EBADF, .reply = reply };
     if (open_file(w) < 0) {
-        raw_file_failed(rq, "file.write", path, errno);
+        raw_file_failed(rq, "file.write", shown, errno);
         return;
     }
     rq->data = w;
     rq->on_piece = on_piece;
     rq->on_body_end = on_body_end;
     rq->on_gone = on_gone;
+}
+
+static void reply_ok(struct request *rq, const char *shown, uint64_t written)
+{
+    (void)shown;
+    (void)written;
+    http_respond(rq->ex, 200, "application/json", STR("{\"ok\":true}"));
+}
+
+void handle_raw_write(struct request *rq)
+{
+    const char *path = raw_file_path(rq);
+
+    if (path)
+        raw_write_start(rq, path, path, reply_ok);
 }

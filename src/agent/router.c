@@ -3,6 +3,7 @@
 #include "agent.h"
 #include "base/spawn_wire.h"
 #include "routes.h"
+#include "rpc/rpc.h"
 
 #define ARENA_MAX ((size_t)1024 * 1024 * 1024) /* parsing takes a small multiple of the body, which is bounded */
 
@@ -38,6 +39,10 @@ static const struct route routes[] = {
     { "POST", "/api/list-files", ROUTE_JSON, handle_list_files },
     { "POST", "/api/exists", ROUTE_JSON, handle_exists },
 
+    /* Bytes as they are, in a session: what has no form in JSON. */
+    { "POST", "/berm/v1/read", ROUTE_JSON, handle_file_get },
+    { "PUT", "/berm/v1/write", ROUTE_STREAM, handle_file_put },
+
     { "POST", "/api/watch", ROUTE_JSON, handle_watch },
     { "POST", "/api/watch/check", ROUTE_JSON, handle_watch_check },
     { "POST", "/api/port-watch", ROUTE_JSON, handle_port_watch },
@@ -67,7 +72,7 @@ static const struct route routes[] = {
     { "GET", "/ws", ROUTE_UPGRADE, handle_ws },
     { "GET", "/api/ws", ROUTE_UPGRADE, handle_ws },
     { "GET", "/ws/pty", ROUTE_UPGRADE, handle_pty },
-    { "GET", "/rpc", ROUTE_UPGRADE, handle_not_implemented },
+    { "GET", "/rpc", ROUTE_UPGRADE, handle_rpc },
 };
 
 /* --- look-up --- */

@@ -47,6 +47,8 @@ void handle_rename(struct request *rq);
 void handle_move(struct request *rq);
 void handle_list_files(struct request *rq);
 
+void handle_file_get(struct request *rq);
+void handle_file_put(struct request *rq);
 void handle_raw_read(struct request *rq);
 void handle_raw_write(struct request *rq);
 void handle_archive_read(struct request *rq);

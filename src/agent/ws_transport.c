@@ -3,12 +3,11 @@
 #include "agent.h"
 #include "net/sse_parser.h"
 #include "net/ws.h"
+#include "own_client.h"
 #include "routes.h"
 #include "ws_message.h"
 
-#include <fcntl.h>
 #include <stdio.h>
-#include <sys/socket.h>
 
 #define REQUESTS_MAX 1000               /* of one client at once */
 #define ANSWER_MAX   ((size_t)1 << 30)  /* that is not a stream */
@@ -321,36 +320,6 @@ static char *target_of(struct arena *arena, struct str path)
     return target;
 }
 
-/* A pair of sockets: one end for our server, the other for the client's call. */
-static int connect_to_self(void *data, struct berm_error *err)
-{
-    struct agent *agent = data;
-    int fds[2];
-
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds) < 0)
-        return berm_fail(err, BERM_E_SYSTEM, errno, "socketpair");
-    if (http_server_adopt_own(agent->server, fds[1]) == 0)
-        return fds[0];
-    berm_fail(err, BERM_E_SYSTEM, errno, "take another connection");
-    close_fd(&fds[0]);
-    return -1;
-}
-
-static struct http_client *client_of(struct agent *agent)
-{
-    const struct http_client_config config = {
-        .connect = connect_to_self,
-        .data = agent,
-        .max_idle = 8,
-        .idle_timeout_ms = 10000,
-        .high_water = (size_t)256 << 10,
-    };
-
-    if (!agent->ws_transport.client)
-        agent->ws_transport.client = http_client_new(agent->loop, &config);
-    return agent->ws_transport.client;
-}
-
 struct target {
     const char *method;
     const char *path;
@@ -393,7 +362,7 @@ static int start_call(struct ws_channel *channel, struct str id, const struct ta
     static const struct http_call_callbacks callbacks = { .on_head = on_head,
                                                           .on_body = on_body,
                                                           .on_end = on_end };
-    struct http_client *client = client_of(channel->agent);
+    struct http_client *client = own_client(channel->agent);
     struct ws_request *request = client ? request_new(channel, id) : NULL;
 
     if (!request)

@@ -13,12 +13,9 @@
  */
 #pragma once
 
-#include "net/client.h"
-
 struct agent;
 struct ws_channel;
 
 struct ws_transport {
-    struct http_client *client; /* made when the first request comes */
     struct ws_channel *channels;
 };

@@ -250,7 +250,8 @@ void capnweb_pipe_abort(struct capnweb_pipe *pipe, struct capnweb_value reason);
 /* --- the session --- */
 
 struct capnweb_limits {
-    size_t max_message;     /* of a message, either way; 32 MiB */
+    size_t max_message;     /* of a message that comes; 32 MiB */
+    size_t max_sent;        /* of one that we send; 256 MiB */
     size_t max_held;        /* of arguments, results and chunks that wait for something; 64 MiB */
     uint32_t max_entries;   /* of each table; 65536 */
     uint32_t max_depth;     /* of nested values; 64 is what the JavaScript side can produce */
@@ -282,6 +283,9 @@ void capnweb_run(struct capnweb_session *session);
 void capnweb_end(struct capnweb_session *session, const char *message);
 /* Ends it, runs it, and frees it; the transport is not used any more. Not from a callback. */
 void capnweb_session_free(struct capnweb_session *session);
+
+/* The transport's. */
+void *capnweb_session_data(const struct capnweb_session *session);
 
 /* What there is, the two main objects included: both 1 when all is released. */
 struct capnweb_stats {

@@ -360,7 +360,7 @@ static int put_value(struct cw_payload *payload, struct capnweb_value *slot, uns
         }
         return 0;
     }
-    if (depth + from->depth > limits->max_depth || payload->weight + from->weight > limits->max_message)
+    if (depth + from->depth > limits->max_depth || payload->weight + from->weight > limits->max_sent)
         return -1;
     payload->depth = MAX(payload->depth, depth + from->depth);
     payload->weight += from->weight;

@@ -8,6 +8,7 @@
 void capnweb_limits_default(struct capnweb_limits *limits)
 {
     *limits = (struct capnweb_limits){ .max_message = (size_t)32 << 20,
+                                       .max_sent = (size_t)256 << 20,
                                        .max_held = (size_t)64 << 20,
                                        .max_entries = 65536,
                                        .max_depth = 64,
@@ -421,7 +422,7 @@ struct capnweb_session *capnweb_session_new(const struct capnweb_transport *tran
     s->limits = *limits;
     s->next_in = s->next_out = 1;
     s->next_negative = -1;
-    buf_init(&s->out, limits->max_message);
+    buf_init(&s->out, limits->max_sent);
     if (add_mains(s, main) < 0) {
         s->freed = true;
         capnweb_session_free(s);
@@ -448,4 +449,9 @@ void capnweb_session_stats(const struct capnweb_session *s, struct capnweb_stats
     *ret = (struct capnweb_stats){ .exports = (uint32_t)s->exports.count,
                                    .imports = (uint32_t)s->imports.count,
                                    .held = s->held };
+}
+
+void *capnweb_session_data(const struct capnweb_session *session)
+{
+    return session->transport.data;
 }

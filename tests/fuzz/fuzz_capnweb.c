@@ -50,6 +50,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     capnweb_limits_default(&limits);
     limits.max_message = 1 << 16;
+    limits.max_sent = 1 << 17;
     limits.max_held = 1 << 18;
     limits.max_entries = 200;
     session = capnweb_session_new(&transport, &limits, service_main());

@@ -299,7 +299,7 @@ static void a_result_that_is_too_long_is_rejected(void **state)
 
     (void)state;
     capnweb_limits_default(&limits);
-    limits.max_message = 200;
+    limits.max_sent = 200;
     side_open(&side, &limits, service_main());
     /* Control characters take six times their room. */
     side_receive(
