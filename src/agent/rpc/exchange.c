@@ -19,7 +19,7 @@ struct rpc_exchange {
     struct capnweb_value (*stream_result)(struct capnweb_call *call, const struct h1_head *head,
                                           struct capnweb_value stream);
     int status;
-    bool peeking; /* at the first event, before it is known whether there is a stream */
+    bool peeking;      /* at the first event, before it is known whether there is a stream */
     struct buf answer; /* and the beginning of a stream until it can be written */
 };
 

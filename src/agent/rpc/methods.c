@@ -190,8 +190,14 @@ static const struct method {
     { "utils", "deleteSession", { "POST", "/api/session/delete", "sessionId", NULL, NULL }, NULL },
     { "utils", "listSessions", { "GET", "/api/session/list", NULL, sessions_result, NULL }, NULL },
 
-    { "backup", "createArchive", { "POST", "/api/backup/create", "dir archivePath sessionId *", NULL, NULL }, NULL },
-    { "backup", "restoreArchive", { "POST", "/api/backup/restore", "dir archivePath sessionId", NULL, NULL }, NULL },
+    { "backup",
+      "createArchive",
+      { "POST", "/api/backup/create", "dir archivePath sessionId *", NULL, NULL },
+      NULL },
+    { "backup",
+      "restoreArchive",
+      { "POST", "/api/backup/restore", "dir archivePath sessionId", NULL, NULL },
+      NULL },
     { "backup", "uploadParts", { "POST", "/api/backup/upload-parts", "*", NULL, NULL }, NULL },
 
     { "watch", "watch", { "POST", "/api/watch", "*", NULL, NULL }, NULL },

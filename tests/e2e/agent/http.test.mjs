@@ -73,9 +73,9 @@ async function raw(bytes, { unix = false } = {}) {
   return text;
 }
 
-test('a WebSocket upgrade is 501 for now', async () => {
-  for (const path of ['/ws', '/api/ws', '/ws/pty?sessionId=x', '/rpc'])
-    assert.match(await raw(`GET ${path} HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: WebSocket\r\nSec-WebSocket-Key: x\r\nSec-WebSocket-Version: 13\r\n\r\n`), /^HTTP\/1\.1 501 [^]*NOT_IMPLEMENTED/);
+test('a WebSocket upgrade that cannot be made is a 503', async () => {
+  for (const path of ['/ws', '/api/ws', '/rpc'])
+    assert.match(await raw(`GET ${path} HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: WebSocket\r\nSec-WebSocket-Key: x\r\nSec-WebSocket-Version: 13\r\n\r\n`), /^HTTP\/1\.1 503 [^]*WebSocket upgrade failed/);
   assert.match(await raw('GET /api/nope HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n'), /^HTTP\/1\.1 404 /);
 });
 
