@@ -134,6 +134,12 @@ void session_release(struct session_op *op)
     pump(session);
 }
 
+void session_drop_unused(struct session *session)
+{
+    if (!session->shell && !session->holder && !session->head && !session->pumping)
+        drop(session);
+}
+
 /* --- for the holder --- */
 
 int session_establish(struct session *session, struct env *env, const char *cwd, int64_t timeout_ms)

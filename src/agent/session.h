@@ -81,6 +81,8 @@ struct shell *session_shell(struct session *session, struct berm_error *err);
 void session_stop(struct session *session, void (*on_stopped)(struct session_op *op));
 /* What a shell of the session starts with, beyond the agent's own: into an empty `env`. -1 without memory. */
 int session_environment(const struct session *session, struct env *env);
+/* Forgets a session that has no shell and that nothing waits for or works in. */
+void session_drop_unused(struct session *session);
 /* A directory descriptor (O_PATH) that relative paths of the session start from, or -1 with errno. */
 int session_open_cwd(struct session *session);
 

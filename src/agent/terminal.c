@@ -24,6 +24,7 @@ struct terminal {
     int slave; /* held open, so that a program that closes its own does not hang the terminal up */
     struct loop_io io;
     bool hung_up;
+    bool temporary;
     int wait_status;
     struct byte_log log;
     struct buf input; /* that the program has no room for yet */
@@ -271,6 +272,11 @@ void terminal_detach(struct terminal_viewer *viewer)
     viewer->prev = viewer->next = NULL;
     viewer->terminal = NULL;
     update_events(t);
+    if (t->temporary && !t->viewers && t->session) {
+        struct session *session = t->session;
+        terminal_kill(t);
+        session_drop_unused(session);
+    }
     free_if_over(t);
 }
 
@@ -297,8 +303,10 @@ static void on_end(struct child *child, void *data)
         ;
     t->child = NULL;
     t->hung_up = true;
-    if (t->session && t->session->terminal == t)
+    if (t->session)
         t->session->terminal = NULL;
+    if (t->session && t->temporary)
+        session_drop_unused(t->session);
     t->session = NULL;
     close_terminal(t);
     push_all(t);
@@ -383,6 +391,7 @@ struct terminal *terminal_start(struct session *session, const struct terminal_s
         return NULL;
     }
     t->session = session;
+    t->temporary = spec->temporary;
     session->terminal = t;
     update_events(t);
     return t;

@@ -12,7 +12,8 @@
  * The terminal is the controlling one of the program, so Ctrl-C, job control and SIGWINCH work, and its end is that
  * of the program (wait(2)), whoever else still holds the terminal: the kernel hangs it up. Each viewer then gets
  * what is left, the exit, and is closed; the session has no terminal any more, and the next connection makes a new
- * one. It ends with the session, too.
+ * one. It ends with the session, too. A temporary one ends with its last viewer, and its session with it unless
+ * that has been used for something else.
  */
 #pragma once
 
@@ -37,6 +38,7 @@ struct terminal_spec {
     char *const *envp;
     int cwd_fd;
     struct terminal_size size;
+    bool temporary;
 };
 
 /* One connection. It is made by its route, which also waits with it until there is a terminal. */

@@ -31,6 +31,7 @@ struct terminal_open {
     struct terminal_viewer *viewer; /* NULL: it has gone */
     char *shell;
     struct terminal_size size;
+    bool temporary;
     struct shell_job job;
     struct collector output;
 };
@@ -113,7 +114,9 @@ static void start(struct terminal_open *open, char *const *items, struct arena *
     struct session *session = open->op.session;
     char **envp = items ? terminal_environment(arena, items) : NULL;
     _cleanup_close_ int cwd_fd = session_open_cwd(session);
-    struct terminal_spec spec = { .shell = open->shell, .envp = envp, .cwd_fd = cwd_fd, .size = open->size };
+    struct terminal_spec spec = {
+        .shell = open->shell, .envp = envp, .cwd_fd = cwd_fd, .size = open->size, .temporary = open->temporary
+    };
     struct berm_error err = { .code = BERM_OK };
     struct terminal *terminal;
 
@@ -121,13 +124,16 @@ static void start(struct terminal_open *open, char *const *items, struct arena *
         fail(open, "Out of memory");
         return;
     }
+    if (!open->viewer) {
+        finish(open);
+        return;
+    }
     terminal = terminal_start(session, &spec, &err);
     if (!terminal) {
         fail(open, err.message);
         return;
     }
-    if (open->viewer)
-        terminal_attach(terminal, open->viewer);
+    terminal_attach(terminal, open->viewer);
     finish(open);
 }
 
@@ -277,6 +283,8 @@ void handle_pty(struct request *rq)
         return;
     }
     open = open_new(rq, viewer, shell, size);
+    if (open)
+        open->temporary = parameter(&rq->arena, query, "temporary") != NULL;
     if (!open || session_submit(rq->agent, session_id, &open->op) < 0) {
         if (open)
             finish(open);

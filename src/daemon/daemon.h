@@ -47,6 +47,9 @@ struct daemon {
     struct list adoption_waits; /* struct sandbox_wait */
     struct loop_timer adoption_timer;
 
+    struct list passages; /* upgraded connections, see api/passage.h */
+    unsigned passage_count;
+
     unsigned starts_pending;  /* sandboxes that a request waits for */
     unsigned requests_active; /* that use or wait for a sandbox */
     struct list streams;      /* struct request: answers that must end with a last word, see api.h */

@@ -10,6 +10,7 @@
 #include "base/sys.h"
 #include "daemon/adopt.h"
 #include "daemon/api/api.h"
+#include "daemon/api/passage.h"
 #include "daemon/confine.h"
 #include "daemon/docker/docker.h"
 #include "daemon/edge/routes.h"
@@ -323,6 +324,7 @@ static void end(struct program *program)
 
     http_server_free(daemon->server);
     docker_free(daemon->docker);
+    passages_free(daemon);
     if (daemon->store)
         lifecycle_flush_touched(daemon);
     pool_free(daemon->pool);
@@ -397,6 +399,7 @@ int main(int argc, char **argv)
     log_setup("bermd", level_of(config->log_level), !strcmp(config->log_format, "json"));
     registry_init(&program.daemon.registry);
     list_init(&program.daemon.streams);
+    passages_init(&program.daemon);
     switch (action) {
     case CONFIG_HELP:
         config_help(stdout);

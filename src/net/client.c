@@ -115,18 +115,22 @@ static bool is_idempotent(struct str method)
     return false;
 }
 
-static int add_fields(struct head_writer *w, const struct http_field *fields, size_t count, struct berm_error *err)
+static int add_fields(struct http_call *call, const struct http_field *fields, size_t count, struct berm_error *err)
 {
+    struct head_writer *w = &call->request_head;
     bool has_host = false;
 
     for (size_t i = 0; i < count; i++) {
         if (!h1_field_allowed(fields[i].name, fields[i].value))
             return berm_fail(err, BERM_E_INVALID_REQUEST, 0, "header field %zu cannot be sent", i);
         has_host |= str_eq_nocase(str_from(fields[i].name), STR("Host"));
+        call->upgrade |= str_eq_nocase(str_from(fields[i].name), STR("Upgrade"));
         head_add_field(w, fields[i].name, str_from(fields[i].value));
     }
     if (!has_host)
         head_add_field(w, "Host", STR("localhost"));
+    if (call->upgrade)
+        head_add_field(w, "Connection", STR("Upgrade"));
     return 0;
 }
 
@@ -151,7 +155,7 @@ static int build_head(struct http_call *call, const char *method, const char *ta
     head_add(w, STR(" "));
     head_add(w, str_from(target));
     head_add(w, STR(" HTTP/1.1\r\n"));
-    if (add_fields(w, fields, count, err) < 0)
+    if (add_fields(call, fields, count, err) < 0)
         return -1;
     if (length == HTTP_CHUNKED) {
         head_add_field(w, "Transfer-Encoding", STR("chunked"));
@@ -358,6 +362,19 @@ void http_call_cancel(struct http_call *call)
         bury(call);
     }
     client_leave(client);
+}
+
+int http_call_take_socket(struct http_call *call, struct buf *ret_rest)
+{
+    int fd = call->conn ? client_conn_detach(call->conn, ret_rest) : -1;
+
+    if (fd < 0)
+        return -1;
+    client_enter(call->client);
+    call->conn = NULL;
+    bury(call);
+    client_leave(call->client);
+    return fd;
 }
 
 void http_call_set_idle_timeout(struct http_call *call, uint32_t ms)

@@ -50,6 +50,8 @@ void http_client_drop_idle(struct http_client *client);
 /*
  * Starts a call. `target` is origin-form. Body: `length` bytes or HTTP_CHUNKED through http_call_write(), then
  * http_call_end_body(); 0 means no body and no need for either. Host, Content-Length etc. are added here.
+ * With a field Upgrade (Connection is added here) the answer may be a 101: on_head has to take the connection
+ * then, or the call fails.
  * NULL with *err when it cannot even be queued; on_end is not called then. Callbacks never run inside this
  * function.
  */
@@ -64,6 +66,11 @@ void http_call_pause(struct http_call *call);
 void http_call_resume(struct http_call *call);
 /* Closes the connection under it: the peer sees a disconnect. on_end is NOT called. */
 void http_call_cancel(struct http_call *call);
+/*
+ * In on_head of a 101: the socket, which is the caller's now, and what was read behind the head, appended to
+ * `ret_rest`. The call is gone, without on_end. -1 without memory for the rest: everything is as before.
+ */
+int http_call_take_socket(struct http_call *call, struct buf *ret_rest);
 /* No response head or body byte for this long: on_end with TIMED_OUT. 0 = off. Restarted by every byte. */
 void http_call_set_idle_timeout(struct http_call *call, uint32_t ms);
 void *http_call_data(const struct http_call *call);

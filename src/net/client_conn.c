@@ -221,6 +221,28 @@ static void begin_body(struct client_conn *conn, size_t n)
         call->callbacks.on_head(call, &call->head, call->data);
 }
 
+/* What follows is not HTTP: whoever asked for it takes it now. */
+static void begin_upgrade(struct client_conn *conn, size_t n)
+{
+    begin_body(conn, n);
+    if (conn->call)
+        client_conn_fail(conn, BERM_E_PROTOCOL, 0, "nobody takes the upgraded connection");
+}
+
+int client_conn_detach(struct client_conn *conn, struct buf *ret_rest)
+{
+    int fd = conn->io.fd;
+
+    if (buf_append_str(ret_rest, conn->input) < 0)
+        return -1;
+    loop_io_remove(conn->client->loop, &conn->io);
+    conn->io.fd = -EBADF;
+    conn->input.n = 0;
+    conn->call = NULL;
+    client_conn_fail(conn, BERM_OK, 0, "");
+    return fd;
+}
+
 static bool may_complete_head(const struct client_conn *conn)
 {
     struct str in = conn->input;
@@ -243,8 +265,10 @@ static bool step_head(struct client_conn *conn)
     conn->partial = n == 0 ? (uint32_t)conn->input.n : 0;
     if (n == 0)
         return false;
-    if (n < 0 || call->head.status == 101) {
+    if (n < 0 || (call->head.status == 101 && !call->upgrade)) {
         client_conn_fail(conn, BERM_E_PROTOCOL, 0, "the response is not HTTP");
+    } else if (call->head.status == 101) {
+        begin_upgrade(conn, (size_t)n);
     } else if (call->head.status >= 200) {
         begin_body(conn, (size_t)n);
     } else {

@@ -57,6 +57,7 @@ struct http_call {
     uint64_t length_left; /* of the request body; HTTP_CHUNKED */
     uint64_t sent_at_ms;  /* when the last byte of the request was handed to the kernel; 0: not yet */
     uint32_t idle_timeout_ms;
+    bool upgrade;     /* 101 is an answer */
     uint32_t interim; /* 1xx heads */
     bool has_body;    /* a request body was announced */
     bool body_open;   /* and has not ended */
@@ -77,6 +78,8 @@ bool client_conn_fresh(const struct client_conn *conn);
 void client_conn_attach(struct client_conn *conn, struct http_call *call);
 void client_conn_fail(struct client_conn *conn, enum berm_err code, int errnum, const char *message);
 void client_conn_destroy(struct client_conn *conn);
+/* Hands the socket over: it, or -1 without memory for what was read and not used. */
+int client_conn_detach(struct client_conn *conn, struct buf *ret_rest);
 void client_conn_wake(struct client_conn *conn);
 void client_run_ready(struct loop_deferred *deferred);
 /* Hands the queue and `parts` to the socket. */

@@ -22,6 +22,9 @@ struct relay {
     struct relay_side sides[2];
     void (*on_end)(void *data);
     void *data;
+    uint32_t linger_ms;   /* 0: for ever */
+    uint64_t lingered_at; /* bytes written when the timer was started */
+    struct loop_timer timer;
 };
 
 static void on_io(struct loop_io *io, uint32_t events);
@@ -35,6 +38,7 @@ void relay_free(struct relay *relay)
 {
     if (!relay)
         return;
+    loop_timer_stop(relay->loop, &relay->timer);
     for (size_t i = 0; i < ARRAY_SIZE(relay->sides); i++) {
         struct relay_side *side = &relay->sides[i];
         int fd = side->io.fd;
@@ -126,6 +130,21 @@ static int watch(struct relay_side *side, uint32_t events)
                                      : loop_io_add(loop, &side->io, side->io.fd, events, on_io);
 }
 
+static uint64_t written(const struct relay *relay)
+{
+    return relay->sides[0].written + relay->sides[1].written;
+}
+
+static int linger(struct relay *relay)
+{
+    bool ended = relay->sides[0].ended || relay->sides[1].ended;
+
+    if (relay->linger_ms == 0 || !ended || loop_timer_armed(&relay->timer))
+        return 0;
+    relay->lingered_at = written(relay);
+    return loop_timer_start(relay->loop, &relay->timer, relay->linger_ms);
+}
+
 /* Passes ends on and waits for the right events. True: there is nothing left to do. */
 static bool settle(struct relay *relay)
 {
@@ -145,7 +164,7 @@ static bool settle(struct relay *relay)
         if (watch(side, events) < 0)
             return true;
     }
-    return over || (relay->sides[0].broken && relay->sides[1].broken);
+    return over || (relay->sides[0].broken && relay->sides[1].broken) || linger(relay) < 0;
 }
 
 static void end(struct relay *relay)
@@ -156,6 +175,14 @@ static void end(struct relay *relay)
     relay_free(relay);
     if (on_end)
         on_end(data);
+}
+
+static void on_timer(struct loop_timer *timer)
+{
+    struct relay *relay = container_of(timer, struct relay, timer);
+
+    if (written(relay) == relay->lingered_at || linger(relay) < 0)
+        end(relay);
 }
 
 static void on_io(struct loop_io *io, uint32_t events)
@@ -185,6 +212,7 @@ struct relay *relay_start(struct loop *loop, int a, int b, struct str to_b, void
     relay->loop = loop;
     relay->on_end = on_end;
     relay->data = data;
+    loop_timer_init(&relay->timer, on_timer);
     for (size_t i = 0; i < ARRAY_SIZE(fds); i++) {
         relay->sides[i].relay = relay;
         relay->sides[i].io.fd = fds[i];
@@ -197,6 +225,24 @@ struct relay *relay_start(struct loop *loop, int a, int b, struct str to_b, void
         return relay;
     relay_free(relay);
     return NULL;
+}
+
+int relay_give_a(struct relay *relay, struct str to_a)
+{
+    struct relay_side *a = &relay->sides[0];
+
+    if (to_a.n == 0)
+        return 0;
+    if (buf_append_str(&a->out, to_a) < 0)
+        return -1;
+    if (watch(&relay->sides[1], relay->sides[1].out.len > 0 ? EPOLLOUT : 0) < 0)
+        return -1;
+    return watch(a, EPOLLOUT | (relay->sides[1].out.len > 0 ? 0 : EPOLLIN));
+}
+
+void relay_set_linger(struct relay *relay, uint32_t ms)
+{
+    relay->linger_ms = ms;
 }
 
 void relay_counts(const struct relay *relay, uint64_t *ret_to_b, uint64_t *ret_to_a)

@@ -22,6 +22,16 @@ struct relay;
  * errno says why. on_end may be NULL.
  */
 struct relay *relay_start(struct loop *loop, int a, int b, struct str to_b, void (*on_end)(void *data), void *data);
+/*
+ * Right after the start: what is sent to `a` before anything that `b` still has to say, at most RELAY_BUFFER. -1
+ * without memory.
+ */
+int relay_give_a(struct relay *relay, struct str to_a);
+/*
+ * For protocols that end both ways at once: when one side has ended, the other has `ms` without progress left.
+ * Without this a half-closed connection may stay as long as it likes.
+ */
+void relay_set_linger(struct relay *relay, uint32_t ms);
 /* Closes both sockets; on_end does not come. NULL is allowed. */
 void relay_free(struct relay *relay);
 /* Bytes from a to b and from b to a so far. */

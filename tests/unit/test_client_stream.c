@@ -291,6 +291,82 @@ static void any_allocation_may_fail(void **state)
     assert_int_equal(results[0].error.code, BERM_OK);
 }
 
+/* --- other protocols --- */
+
+#define SWITCHING "HTTP/1.1 101 X\r\nConnection: Upgrade\r\nUpgrade: other\r\nX-Field: f\r\n\r\n"
+
+static int taken = -1;
+static struct buf taken_rest;
+
+static void take_at_head(struct http_call *call, const struct h1_head *head, void *data)
+{
+    on_head(call, head, data);
+    taken = http_call_take_socket(call, &taken_rest);
+}
+
+static void start_upgrade(bool take)
+{
+    static const struct http_field fields[] = { { "Upgrade", "other" } };
+    struct http_call_callbacks upgrading = callbacks;
+    struct berm_error err;
+
+    if (take)
+        upgrading.on_head = take_at_head;
+    buf_init(&taken_rest, 100);
+    results[0].call = http_call_start(client, "GET", "/a", fields, 1, 0, &upgrading, &results[0], &err);
+    assert_non_null(results[0].call);
+    assert_contains(peer_take(&peers[0], "\r\n\r\n"), "\r\nConnection: Upgrade\r\n");
+}
+
+static void an_upgraded_connection_is_handed_over_with_what_came_behind_the_head(void **state)
+{
+    char bytes[8];
+
+    (void)state;
+    start_upgrade(true);
+    reply(0, "HTTP/1.1 100 Continue\r\n\r\n" SWITCHING "early");
+    WAIT_FOR(taken >= 0);
+    assert_int_equal(results[0].status, 101);
+    assert_string_equal(results[0].field, "f");
+    assert_str(buf_str(&taken_rest), STR("early"));
+    let_things_happen();
+    assert_int_equal(results[0].ends, 0);
+    peer_send(&peers[0], STR("later"));
+    assert_int_equal(recv(taken, bytes, sizeof(bytes), 0), 5);
+    assert_int_equal(send(taken, "back", 4, MSG_NOSIGNAL), 4);
+    WAIT_FOR(peer_has(&peers[0], "back"));
+    close_fd(&taken);
+    buf_free(&taken_rest);
+}
+
+static void an_upgrade_that_is_refused_is_an_ordinary_answer(void **state)
+{
+    (void)state;
+    start_upgrade(false);
+    reply(0, OK_5);
+    expect_end(0, BERM_OK, "hello");
+}
+
+static void an_upgrade_that_nobody_takes_fails_the_call(void **state)
+{
+    (void)state;
+    start_upgrade(false);
+    reply(0, SWITCHING);
+    WAIT_FOR(results[0].ends == 1);
+    assert_int_equal(results[0].error.code, BERM_E_PROTOCOL);
+}
+
+static void an_upgrade_that_nobody_asked_for_fails_the_call(void **state)
+{
+    (void)state;
+    start(0, "GET", "/a", 0);
+    peer_take(&peers[0], "\r\n\r\n");
+    reply(0, SWITCHING);
+    WAIT_FOR(results[0].ends == 1);
+    assert_int_equal(results[0].heads, 0);
+    assert_int_equal(results[0].error.code, BERM_E_PROTOCOL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -308,6 +384,11 @@ int main(void)
         cmocka_unit_test_setup_teardown(the_client_may_be_freed_at_the_end_of_a_call, setup_client, teardown),
         cmocka_unit_test_setup_teardown(the_server_echoes_megabytes_over_one_connection, setup_client, teardown),
         cmocka_unit_test_setup_teardown(any_allocation_may_fail, setup_client, teardown),
+        cmocka_unit_test_setup_teardown(an_upgraded_connection_is_handed_over_with_what_came_behind_the_head,
+                                        setup_client, teardown),
+        cmocka_unit_test_setup_teardown(an_upgrade_that_is_refused_is_an_ordinary_answer, setup_client, teardown),
+        cmocka_unit_test_setup_teardown(an_upgrade_that_nobody_takes_fails_the_call, setup_client, teardown),
+        cmocka_unit_test_setup_teardown(an_upgrade_that_nobody_asked_for_fails_the_call, setup_client, teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -193,6 +193,40 @@ static void waiting_costs_no_turns_of_the_loop(void **state)
     tear_down(&f);
 }
 
+static void what_the_other_side_has_said_already_comes_first_as_well(void **state)
+{
+    struct fixture f;
+
+    (void)state;
+    set_up(&f, STR("to b "));
+    assert_int_equal(relay_give_a(f.relay, STR("to a ")), 0);
+    assert_int_equal(write(f.a, "ping", 4), 4);
+    assert_int_equal(write(f.b, "pong", 4), 4);
+    run_for(&f, 20);
+    expect(f.b, "to b ping");
+    expect(f.a, "to a pong");
+    tear_down(&f);
+}
+
+static void with_a_linger_time_an_end_ends_both_ways(void **state)
+{
+    struct fixture f;
+    char c;
+
+    (void)state;
+    set_up(&f, STR(""));
+    relay_set_linger(f.relay, 30);
+    run_for(&f, 60);
+    assert_int_equal(f.ended, 0);
+    close_fd(&f.b);
+    run_for(&f, 10);
+    assert_int_equal(f.ended, 0);
+    run_for(&f, 60);
+    assert_int_equal(f.ended, 1);
+    assert_int_equal(read(f.a, &c, 1), 0);
+    tear_down(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -201,6 +235,8 @@ int main(void)
         cmocka_unit_test(a_peer_that_does_not_read_stops_the_one_that_writes),
         cmocka_unit_test(what_a_closed_side_sent_before_is_delivered),
         cmocka_unit_test(waiting_costs_no_turns_of_the_loop),
+        cmocka_unit_test(what_the_other_side_has_said_already_comes_first_as_well),
+        cmocka_unit_test(with_a_linger_time_an_end_ends_both_ways),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -158,6 +158,7 @@ void api_pool_stats(struct request *request);
 void api_pool_prime(struct request *request);
 void api_pool_shutdown(struct request *request);
 void api_not_implemented(struct request *request);
+void api_pty(struct request *request);
 
 void api_key_list(struct request *request);
 void api_key_create(struct request *request);

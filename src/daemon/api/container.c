@@ -7,6 +7,7 @@
 #include "daemon/api/fields.h"
 #include "daemon/api/paths.h"
 #include "daemon/api/proxy.h"
+#include "net/ws.h"
 
 /* Besides those of the hop. */
 static const char *const dropped_fields[] = { "Host", "Authorization", "X-Sandbox-Id" };
@@ -62,6 +63,13 @@ static void pass_on(struct request *request)
         length = 0;
     else if (head->framing == H1_CONTENT_LENGTH)
         length = head->content_length;
+    if (ws_requested(head)) {
+        if (fields_add(&fields, "Upgrade", "websocket") < 0)
+            request_fail_with(request, BERM_E_SYSTEM, "out of memory");
+        else
+            proxy_start_upgrade(request, &rules, target, fields.items, fields.count);
+        return;
+    }
     if (proxy_start(request, &rules, method, target, fields.items, fields.count, length) < 0)
         return;
     if (head->framing == H1_NO_BODY)
@@ -79,13 +87,16 @@ static bool is_internal(struct request *request)
 
 void api_container(struct request *request)
 {
-    if (request->head->upgrade.n) {
-        request_fail_with(request, BERM_E_NOT_IMPLEMENTED,
-                          "upgrades to another protocol are not passed on in this version");
-        return;
-    }
     if (is_internal(request)) {
         request_fail_with(request, BERM_E_NOT_FOUND, "Not Found");
+        return;
+    }
+    /* The only protocol that the control server changes to; any other wish is ignored, as HTTP allows. */
+    if (ws_requested(request->head)) {
+        if (!str_is(request->head->method, "GET") || request->head->framing != H1_NO_BODY)
+            request_fail_with(request, BERM_E_INVALID_REQUEST, "a WebSocket is opened by GET without a body");
+        else
+            request_need_sandbox(request, pass_on);
         return;
     }
     request_stream_body(request);

@@ -1,6 +1,7 @@
 #include "daemon/api/proxy.h"
 
 #include "base/spawn_wire.h"
+#include "daemon/api/passage.h"
 #include "daemon/lifecycle.h"
 
 #define REFUSAL_MAX (64 * 1024)
@@ -41,6 +42,10 @@ static void on_head(struct http_call *call, const struct h1_head *head, void *da
     if (request->proxy.tells_environment && head->status != 503)
         lifecycle_environment_told(request->sandbox, request->link);
     request->proxy.status = head->status;
+    if (head->status == 101) {
+        passage_open(request, head);
+        return;
+    }
     request->proxy.passing = request->proxy.rules->on_head(request, head);
 }
 
@@ -182,6 +187,19 @@ int proxy_start(struct request *request, const struct proxy_rules *rules, const 
     else
         request_fail(request, &err);
     return -1;
+}
+
+int proxy_start_upgrade(struct request *request, const struct proxy_rules *rules, const char *target,
+                        const struct http_field *fields, size_t count)
+{
+    if (request->daemon->passage_count >= PASSAGES_MAX) {
+        request_fail_with(request, BERM_E_CAPACITY_EXCEEDED, "too many connections have been upgraded");
+        return -1;
+    }
+    if (proxy_start(request, rules, "GET", target, fields, count, 0) < 0)
+        return -1;
+    request->proxy.upload_done = true;
+    return 0;
 }
 
 void proxy_write(struct request *request, struct str bytes)

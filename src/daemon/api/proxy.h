@@ -34,6 +34,12 @@ bool proxy_read_answer(struct request *request, const struct h1_head *head);
  */
 int proxy_start(struct request *request, const struct proxy_rules *rules, const char *method, const char *target,
                 const struct http_field *fields, size_t count, uint64_t length);
+/*
+ * The same for a GET with a field Upgrade and no body. An answer of 101 is not for the rules: the client
+ * gets it, and both connections are joined (passage.h).
+ */
+int proxy_start_upgrade(struct request *request, const struct proxy_rules *rules, const char *target,
+                        const struct http_field *fields, size_t count);
 void proxy_write(struct request *request, struct str bytes);
 void proxy_end_body(struct request *request);
 /* The request's body, being streamed, goes to the agent from now on. */

@@ -32,7 +32,7 @@ static const struct route routes[] = {
     { "GET",    "/v1/sandbox/:id/ports",              "port.list",      ROUTE_KEY,  api_port_list },
     { "DELETE", "/v1/sandbox/:id/ports/:port",        "port.unexpose",  ROUTE_KEY,  api_port_unexpose },
     { NULL,     "/preview/*",                         "preview",        ROUTE_OPEN, edge_preview_path },
-    { "GET",    "/v1/sandbox/:id/pty",                "pty",            ROUTE_KEY,  api_not_implemented },
+    { "GET",    "/v1/sandbox/:id/pty",                "pty",            ROUTE_KEY,  api_pty },
     { "GET",    "/v1/pool/stats",                     "pool.stats",     ROUTE_KEY,  api_pool_stats },
     { "POST",   "/v1/pool/prime",                     "pool.prime",     ROUTE_KEY,  api_pool_prime },
     { "POST",   "/v1/pool/shutdown-prewarmed",        "pool.shutdown",  ROUTE_KEY,  api_pool_shutdown },

@@ -176,6 +176,13 @@ static void start_call(struct request *request)
         request_fail_with(request, BERM_E_SYSTEM, "out of memory");
         return;
     }
+    if (head->upgrade.n) {
+        if (fields_add(&fields, "Upgrade", arena_strdup(&request->arena, head->upgrade)) < 0)
+            request_fail_with(request, BERM_E_SYSTEM, "out of memory");
+        else
+            proxy_start_upgrade(request, &rules, target, fields.items, fields.count);
+        return;
+    }
     if (proxy_start(request, &rules, method, target, fields.items, fields.count, length) < 0)
         return;
     if (head->framing == H1_NO_BODY)
@@ -277,9 +284,9 @@ static void forward_to(struct request *request, const struct edge_route *route, 
         refuse_stale(request);
         return;
     }
-    if (head->upgrade.n) {
+    if (head->upgrade.n && (!str_is(head->method, "GET") || head->framing != H1_NO_BODY)) {
         request_fail_with(request, BERM_E_NOT_IMPLEMENTED,
-                          "upgrades to another protocol are not passed on in this version");
+                          "an upgrade to another protocol is passed on with GET and without a body only");
         return;
     }
     request->next = reach_port;

@@ -9,11 +9,12 @@ export class TerminalClient {
   closed; // { code, reason }
   #wake = new Set();
 
-  static async open(agent, query, { host = '127.0.0.1', port = agent.port, prefix = '', keep = true, headers } = {}) {
+  // `agent`: whatever has a port.
+  static async open(agent, query, { path = '/ws/pty', keep = true, headers } = {}) {
     const client = new TerminalClient();
     client.keep = keep;
     client.received = 0;
-    client.socket = new WebSocket(`ws://${host}:${port}${prefix}/ws/pty?${new URLSearchParams(query)}`,
+    client.socket = new WebSocket(`ws://127.0.0.1:${agent.port}${path}?${new URLSearchParams(query)}`,
       { headers, perMessageDeflate: false, maxPayload: 1 << 30 });
     client.socket.on('message', (data, binary) => client.#take(data, binary));
     client.socket.on('close', (code, reason) => {
