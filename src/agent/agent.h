@@ -11,6 +11,7 @@
 #include "ca_trust.h"
 #include "child.h"
 #include "env.h"
+#include "event_stream.h"
 #include "fifo.h"
 #include "interpreter/context.h"
 #include "process.h"
@@ -40,6 +41,7 @@ struct agent {
     struct fifo_dir fifos;
     struct watch_table watches;
     struct process_table processes;
+    struct event_writer events;
     struct ws_transport ws_transport;
     struct interpreter interpreter;
     struct rpc_state rpc;

@@ -4,6 +4,7 @@
 
 #define KEEP_ALIVE_MS 15000
 #define EVENT_MAX     ((size_t)1024 * 1024 * 1024)
+#define WRITER_KEEP   ((size_t)4096)
 
 static void on_request_drain(struct request *rq)
 {
@@ -62,34 +63,49 @@ void event_stream_begin(struct event_stream *stream, struct request *rq)
     (void)loop_timer_start(rq->agent->loop, &stream->keep_alive, KEEP_ALIVE_MS);
 }
 
+/* At the end of the turn: events in a row do not take and give back their memory each. */
+static void release_writer(struct loop_deferred *deferred)
+{
+    struct event_writer *writer = container_of(deferred, struct event_writer, release);
+
+    if (writer->buf.cap > WRITER_KEEP)
+        buf_free(&writer->buf);
+}
+
 struct json_writer *event_stream_event(struct event_stream *stream, const char *type)
 {
-    buf_init(&stream->event.buf, EVENT_MAX);
-    json_writer_init(&stream->event.w, &stream->event.buf);
-    stream->event.w.failed = buf_append_str(&stream->event.buf, STR("data: ")) < 0;
-    json_object_begin(&stream->event.w);
-    json_pair_cstring(&stream->event.w, "type", type);
-    return &stream->event.w;
+    struct event_writer *writer = &stream->rq->agent->events;
+
+    if (writer->buf.max == 0) {
+        buf_init(&writer->buf, EVENT_MAX);
+        writer->release.callback = release_writer;
+    }
+    buf_clear(&writer->buf);
+    json_writer_init(&writer->w, &writer->buf);
+    writer->w.failed = buf_append_str(&writer->buf, STR("data: ")) < 0;
+    json_object_begin(&writer->w);
+    json_pair_cstring(&writer->w, "type", type);
+    return &writer->w;
 }
 
 void event_stream_send(struct event_stream *stream)
 {
-    struct buf *event = &stream->event.buf;
+    struct event_writer *writer = &stream->rq->agent->events;
 
-    json_object_end(&stream->event.w);
+    json_object_end(&writer->w);
     if (event_stream_open(stream)) {
         /* The writer escapes newlines, so the document is one line. */
-        if (json_writer_finish(&stream->event.w) < 0 || buf_append_str(event, STR("\n\n")) < 0)
+        if (json_writer_finish(&writer->w) < 0 || buf_append_str(&writer->buf, STR("\n\n")) < 0)
             http_exchange_abort(stream->rq->ex);
         else
-            put(stream, buf_str(event));
+            put(stream, buf_str(&writer->buf));
     }
-    buf_free(event);
+    loop_defer(stream->rq->agent->loop, &writer->release);
 }
 
 void event_stream_send_stamped(struct event_stream *stream)
 {
-    json_pair_timestamp(&stream->event.w);
+    json_pair_timestamp(&stream->rq->agent->events.w);
     event_stream_send(stream);
 }
 

@@ -13,12 +13,18 @@
 #include "base/loop.h"
 #include "request.h"
 
+/* Where events are written, one at a time for all streams of the agent. Large ones give their memory back. */
+struct event_writer {
+    struct buf buf;
+    struct json_writer w;
+    struct loop_deferred release;
+};
+
 struct event_stream {
     struct request *rq; /* NULL when not open */
     bool blocked;
     bool spoke; /* since the last look of the keep-alive */
     struct loop_timer keep_alive;
-    struct reply event;                            /* the one being written */
     void (*on_drain)(struct event_stream *stream); /* may be NULL */
     void (*on_gone)(struct event_stream *stream);  /* may be NULL; not after event_stream_end() */
 };

@@ -1,4 +1,5 @@
 #include "agent.h"
+#include "base/utf8.h"
 #include "process_kill.h"
 #include "process_run.h"
 
@@ -146,11 +147,14 @@ static char *reserve(struct sink *sink, int stream, size_t *room, bool final)
 {
     struct process_run *run = container_of(sink, struct process_run, sink);
     struct stream *before = stream == STREAM_STDERR ? stream_of(run, STREAM_STDOUT) : NULL;
+    const struct open_line *line = &run->lines[stream];
 
     if (before && before->fd >= 0)
         (void)stream_pump(before, SCRATCH_SIZE, final);
-    *room = SCRATCH_SIZE;
-    return scratch;
+    if (line->n > 0)
+        memcpy(scratch, line->p, line->n);
+    *room = SCRATCH_SIZE - line->n;
+    return scratch + line->n;
 }
 
 static void tell_readers(struct process *process)
@@ -165,10 +169,24 @@ static void put(struct process_run *run, int stream, const char *p, size_t n)
 {
     struct process *process = run->process;
 
-    run->open_line[stream] = p[n - 1] != '\n';
+    run->lines[stream].ends_open = p[n - 1] != '\n';
     byte_log_append(&process->logs[stream], p, n);
     tell_readers(process);
     byte_log_settle(&process->logs[stream]);
+}
+
+/* The part of a line that waits for its end. False without memory: then nothing waits. */
+static bool keep_line(struct open_line *line, const char *p, size_t n)
+{
+    char *copy = n > 0 ? realloc(line->p, n) : NULL;
+
+    if (copy)
+        memcpy(copy, p, n);
+    else
+        free(line->p);
+    line->p = copy;
+    line->n = copy ? n : 0;
+    return copy || n == 0;
 }
 
 static size_t remove_nuls(char *p, size_t n)
@@ -183,14 +201,36 @@ static size_t remove_nuls(char *p, size_t n)
     return (size_t)(to - p);
 }
 
+/*
+ * How much of the `n` bytes goes into the log now. In a session that is whole lines, so that whoever follows the
+ * log is never left with a part of one; a line too long for that goes in parts, but for a character that is not
+ * complete.
+ */
+static size_t take_lines(const char *p, size_t n)
+{
+    const char *newline = memrchr(p, '\n', n);
+
+    if (newline)
+        return (size_t)(newline - p) + 1;
+    return n < SCRATCH_SIZE ? 0 : n - utf8_incomplete_tail((struct str){ p, n });
+}
+
 static void commit(struct sink *sink, int stream, size_t n)
 {
     struct process_run *run = container_of(sink, struct process_run, sink);
+    struct open_line *line = &run->lines[stream];
+    size_t take, all;
 
-    if (run->process->by_lines)
-        n = remove_nuls(scratch, n);
-    if (n > 0)
+    if (!run->process->by_lines) {
         put(run, stream, scratch, n);
+        return;
+    }
+    all = line->n + remove_nuls(scratch + line->n, n);
+    take = take_lines(scratch, all);
+    if (take > 0)
+        put(run, stream, scratch, take);
+    if (!keep_line(line, scratch + take, all - take))
+        put(run, stream, scratch + take, all - take);
 }
 
 static void on_limit(struct loop_timer *timer)
@@ -371,10 +411,25 @@ static void on_stdin_drain(struct child *child, void *data)
 
 /* --- the end --- */
 
+/* The end of the last line, if it has none. */
+static void end_line(struct process_run *run, int stream)
+{
+    struct open_line *line = &run->lines[stream];
+
+    size_t n = line->n;
+
+    if (n > 0)
+        memcpy(scratch, line->p, n);
+    keep_line(line, NULL, 0);
+    if (n == 0 && !line->ends_open)
+        return;
+    scratch[n] = '\n';
+    put(run, stream, scratch, n + 1);
+}
+
 void process_put_line(struct process_run *run, const char *text)
 {
-    if (run->open_line[STREAM_STDERR])
-        put(run, STREAM_STDERR, "\n", 1);
+    end_line(run, STREAM_STDERR);
     put(run, STREAM_STDERR, text, strlen(text));
     put(run, STREAM_STDERR, "\n", 1);
 }
@@ -435,8 +490,7 @@ static void end(struct process *process)
     struct loop *loop = process->agent->loop;
 
     for (int i = 0; process->by_lines && i < STREAM_COUNT; i++)
-        if (run->open_line[i])
-            put(run, i, "\n", 1);
+        end_line(run, i);
     loop_timer_stop(loop, &run->limit);
     process_kill_free(run->kill);
     process->end_ms = clock_realtime_ms();

@@ -17,7 +17,6 @@ struct follower {
     enum follow_form form;
     uint64_t at[STREAM_COUNT];
     uint64_t bulk_until[STREAM_COUNT]; /* what was there when the client came */
-    uint64_t seen[STREAM_COUNT];       /* from `at` to here there is no newline */
     struct loop_deferred go_on;
 };
 
@@ -109,16 +108,18 @@ static void put_end(struct follower *f)
 
 /* --- what of it goes into an event --- */
 
-/* How many of the `n` bytes, the last ones that there are, may go. */
-static size_t cut(const struct follower *f, const char *p, size_t n)
+/*
+ * How many of the `n` bytes go into one event. In a session the log holds whole lines, and only what is read in
+ * pieces has to be cut; without one its end may be in the middle of a character.
+ */
+static size_t cut(const struct process *process, const char *p, size_t n, bool last)
 {
-    const char *newline = process_of(f)->by_lines ? memrchr(p, '\n', n) : NULL;
+    const char *newline;
 
-    if (newline)
-        return (size_t)(newline - p) + 1;
-    if (process_of(f)->by_lines && n < PIECE)
-        return 0;
-    return n - utf8_incomplete_tail((struct str){ p, n });
+    if (last && (process->by_lines || !process_running(process)))
+        return n;
+    newline = process->by_lines ? memrchr(p, '\n', n) : NULL;
+    return newline ? (size_t)(newline - p) + 1 : n - utf8_incomplete_tail((struct str){ p, n });
 }
 
 static void put_lines(struct follower *f, int stream, const char *p, size_t n)
@@ -141,25 +142,6 @@ static void skip_what_is_gone(struct follower *f, int stream)
     put_truncated(f, stream, missed);
 }
 
-/* Whether the line that is not complete yet, looked at before, is still not. A program that writes byte by byte
- * would have us read its line anew for each. */
-static bool still_open(struct follower *f, int stream, char *room)
-{
-    struct byte_log *log = &process_of(f)->logs[stream];
-    uint64_t from = f->seen[stream];
-    const char *p;
-    size_t n;
-
-    if (!process_of(f)->by_lines || !process_running(process_of(f)) || from <= f->at[stream] || from < log->start ||
-        log->end - f->at[stream] >= PIECE)
-        return false;
-    n = byte_log_read(log, from, room, PIECE, &p);
-    if (n > 0 && memchr(p, '\n', n))
-        return false;
-    f->seen[stream] = from + n;
-    return true;
-}
-
 /* One event, or a few lines. False if there is nothing to send. */
 static bool send_some(struct follower *f, int stream)
 {
@@ -171,17 +153,12 @@ static bool send_some(struct follower *f, int stream)
 
     if (f->at[stream] < log->start)
         skip_what_is_gone(f, stream);
-    if (f->at[stream] == log->end || still_open(f, stream, room))
+    if (f->at[stream] == log->end)
         return false;
     n = byte_log_read(log, f->at[stream], room, sizeof(room), &p);
-    if (n == 0) {
+    if (n == 0)
         return true; /* it cannot be read: now it is gone */
-    }
-    if (process_running(process) || f->at[stream] + n < log->end) {
-        size_t all = n;
-        n = cut(f, p, n);
-        f->seen[stream] = f->at[stream] + all;
-    }
+    n = cut(process, p, n, f->at[stream] + n == log->end);
     if (n == 0)
         return false;
     if (process->by_lines && n <= SPLIT_MAX && f->at[stream] >= f->bulk_until[stream])

@@ -3,11 +3,11 @@
  * then how it ended.
  *
  * Theory of operation. A follower takes from the logs of the process (byte_log.h) at the pace of its client and
- * knows for each of the two streams how far it has come. In a session events are whole lines, one each; the last
- * one may be missing its newline only if a line is longer than 64 KiB and comes in parts. Without a session events
- * are the bytes as they come. What is there already, and what comes in bulk, goes together. Characters are never
- * split. A follower that the bounded log has overtaken gets an event "truncated" with the number of bytes that it
- * has missed. The stream ends after the one event that tells of the end of the process.
+ * knows for each of the two streams how far it has come. In a session events are whole lines, one each; only
+ * lines longer than 64 KiB come in parts. Without a session events are the bytes as they come. What is there
+ * already, and what comes in bulk, goes together. Characters are never split. A follower that the bounded log has
+ * overtaken gets an event "truncated" with the number of bytes that it has missed. The stream ends after the one
+ * event that tells of the end of the process.
  */
 #pragma once
 

@@ -252,7 +252,9 @@ static void kill_with(struct process *process, int signo, const struct proc_snap
 
     if (!run)
         return;
-    if (!run->kill)
+    if (run->arriving)
+        run->kill_signal = signo;
+    else if (!run->kill)
         begin(run, signo, shared);
     else if (signo == SIGKILL && run->kill->stage == KILL_ASKED)
         force(run->kill, NULL);

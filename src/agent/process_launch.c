@@ -29,7 +29,11 @@ static void on_started(struct process_start *start, struct process *process)
     struct process_launch *launch = container_of(start, struct process_launch, start);
 
     launch->kind->reply(start->rq, process);
-    free_launch(launch);
+}
+
+static void on_finished(struct process_start *start)
+{
+    free_launch(container_of(start, struct process_launch, start));
 }
 
 static void reply_no_session(struct process_start *start, const char *reason)
@@ -55,7 +59,6 @@ static void on_failed(struct process_start *start, enum process_failure failure,
         reply_not_started(launch, reason);
         break;
     }
-    free_launch(launch);
 }
 
 /* --- decoding --- */
@@ -133,7 +136,9 @@ void process_launch(struct request *rq, const struct process_launch_kind *kind)
         return;
     }
     launch->kind = kind;
-    *start = (struct process_start){ .rq = rq, .on_started = on_started, .on_failed = on_failed };
+    *start = (struct process_start){
+        .rq = rq, .early = kind->early, .on_started = on_started, .on_failed = on_failed, .on_finished = on_finished
+    };
     if (!decode_command(launch)) {
         free_launch(launch);
     } else if (decode(launch, &err) < 0) {

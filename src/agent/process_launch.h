@@ -12,6 +12,7 @@ struct process_launch_kind {
     bool session_by_header; /* X-Session-Id and the query name a session, too */
     bool takes_time_limit;
     bool takes_id; /* processId, stdin, logLimit */
+    bool early;    /* as in process_start.h */
     void (*reply)(struct request *rq, struct process *process);
 };
 

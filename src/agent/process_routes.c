@@ -95,7 +95,9 @@ static void follow_command(struct request *rq, struct process *process)
 
 void handle_execute_stream(struct request *rq)
 {
-    static const struct process_launch_kind kind = { .session_by_header = true, .reply = follow_command };
+    static const struct process_launch_kind kind = { .session_by_header = true,
+                                                     .early = true,
+                                                     .reply = follow_command };
 
     process_launch(rq, &kind);
 }

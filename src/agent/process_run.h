@@ -9,15 +9,24 @@
 
 struct process_kill;
 
+/* The end of a stream that has no newline yet. */
+struct open_line {
+    char *p; /* in a session: what waits for it, below SCRATCH_SIZE bytes */
+    size_t n;
+    bool ends_open; /* the last byte in the log is none */
+};
+
 struct process_run {
     struct process *process;
-    struct sink sink;             /* into the logs */
-    bool open_line[STREAM_COUNT]; /* the last byte was no newline */
-    struct child *child;          /* NULL once it has ended */
-    struct fifo_pair *pair;       /* of a session command, else its output comes by the child's pipes */
+    struct sink sink; /* into the logs */
+    struct open_line lines[STREAM_COUNT];
+    struct child *child;    /* NULL once it has ended */
+    struct fifo_pair *pair; /* of a session command, else its output comes by the child's pipes */
     struct loop_timer limit;
     uint64_t limit_ms;
     bool timed_out;
+    bool arriving;   /* its shell has reported it, and it is not our child yet */
+    int kill_signal; /* with `arriving`: the kill that waits for it; 0: none */
     int wait_status; /* once child is NULL */
     bool lost;       /* it was gone before we could wait for it */
     struct process_kill *kill;

@@ -20,23 +20,25 @@ static struct process *new_record(struct process_start *start)
     return process_new(start->rq->agent, &record);
 }
 
-static void finish_started(struct process_start *start, struct process *process)
+static void finish(struct process_start *start)
 {
     struct request *rq = start->rq;
 
-    process_ref(process);
-    start->on_started(start, process);
-    process_unref(process);
+    start->on_finished(start);
     request_unhold(rq);
+}
+
+static void finish_started(struct process_start *start, struct process *process)
+{
+    start->on_started(start, process);
+    finish(start);
 }
 
 static void finish_failed(struct process_start *start, enum process_failure failure, const char *reason,
                           int exit_code)
 {
-    struct request *rq = start->rq;
-
     start->on_failed(start, failure, reason, exit_code);
-    request_unhold(rq);
+    finish(start);
 }
 
 /* `process` NULL: not even the record. */
@@ -132,9 +134,44 @@ static void adopt(struct process_start *start, struct process *process, pid_t pi
     }
 }
 
+/* The process has been told of, and there is none: it ends as one that did not start. */
+static void fail_early(struct process_start *start, const char *reason)
+{
+    struct process *process = TAKE_PTR(start->process);
+
+    process->run->arriving = false;
+    process_fail(process, reason);
+    process_unref(process);
+    finish(start);
+}
+
+static void on_started(struct shell_job *job, pid_t pid)
+{
+    struct process_start *start = container_of(job, struct process_start, job);
+    struct process *process = new_record(start);
+
+    if (!process)
+        return; /* on_done tries again */
+    process->pid = pid;
+    process->run->arriving = true;
+    start->process = process_ref(process);
+    start->on_started(start, process);
+}
+
+static void arrive(struct process_start *start, struct process *process, pid_t pid)
+{
+    struct process_run *run = process->run;
+
+    run->arriving = false;
+    adopt(start, process, pid);
+    if (run->kill_signal != 0)
+        process_kill(process, run->kill_signal);
+}
+
 static void on_done(struct shell_job *job, int status)
 {
     struct process_start *start = container_of(job, struct process_start, job);
+    bool told = start->process != NULL;
     struct process *process;
 
     (void)status;
@@ -142,17 +179,21 @@ static void on_done(struct shell_job *job, int status)
         fail_in_session(start, "the shell of the session cannot start a process");
         return;
     }
-    process = new_record(start);
+    process = told ? TAKE_PTR(start->process) : new_record(start);
     if (!process) {
         kill(job->background_pid, SIGKILL);
         release(start);
         fail_with_record(start, NULL, "out of memory");
         return;
     }
-    process_ref(process);
-    adopt(start, process, job->background_pid);
+    if (!told)
+        process_ref(process);
+    arrive(start, process, job->background_pid);
     release(start);
-    finish_started(start, process);
+    if (told)
+        finish(start);
+    else
+        finish_started(start, process);
     process_unref(process);
 }
 
@@ -162,7 +203,10 @@ static void on_shell_exit(struct shell_job *job, int exit_code)
 
     session_discard(start->op.session);
     release(start);
-    finish_failed(start, PROCESS_FAIL_TERMINATED, NULL, exit_code);
+    if (start->process)
+        fail_early(start, "the shell of the session exited");
+    else
+        finish_failed(start, PROCESS_FAIL_TERMINATED, NULL, exit_code);
 }
 
 static void on_terminated(struct session_op *op, int exit_code)
@@ -248,6 +292,7 @@ static void start_in_session(struct process_start *start)
     start->op.terminated = on_terminated;
     start->op.initial_cwd = start->cwd && start->cwd[0] == '/' ? start->cwd : NULL;
     start->job.on_done = on_done;
+    start->job.on_started = start->early ? on_started : NULL;
     start->job.on_shell_exit = on_shell_exit;
     if (session_submit(start->rq->agent, start->session_id, &start->op) < 0)
         fail_with_record(start, NULL, "out of memory");

@@ -19,7 +19,7 @@ enum process_failure {
 };
 
 struct process_start {
-    /* What to start. Strings are in the request's arena, which is held until one of the callbacks has returned. */
+    /* What to start. Strings are in the request's arena, which is held until the last callback has returned. */
     struct request *rq;
     struct str id; /* n == 0: one is made */
     struct str command;
@@ -29,18 +29,19 @@ struct process_start {
     int64_t timeout_ms;     /* < 0, and always in a session: none */
     uint64_t log_limit;     /* 0: the default */
     bool with_stdin;
+    bool early; /* on_started as soon as there is a pid, when nothing can be done with the process yet */
 
-    /*
-     * One of these comes, once, perhaps before process_start() returns; then the owner may free this. A process
-     * that on_started gets may have ended already.
-     */
+    /* One of these comes, once, perhaps before process_start() returns. The process may have ended already. */
     void (*on_started)(struct process_start *start, struct process *process);
     void (*on_failed)(struct process_start *start, enum process_failure failure, const char *reason, int exit_code);
+    /* Then this, last: the owner may free it. */
+    void (*on_finished)(struct process_start *start);
 
     /* Private: on the way in a session. */
     struct session_op op;
     struct shell_job job;
     struct fifo_pair *pair;
+    struct process *process; /* that on_started has got early */
     char in_path[FIFO_PATH_MAX];
     int in_fd;
 };

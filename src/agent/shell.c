@@ -302,6 +302,8 @@ static void handle_line(struct shell *shell, struct str line)
         return;
     if (report == SHELL_REPORT_STARTED) {
         slot->background_pid = status;
+        if (slot->job && slot->job->on_started && status > 1)
+            slot->job->on_started(slot->job, status);
         return;
     }
     if (report == SHELL_REPORT_STATUS)

@@ -30,6 +30,9 @@ struct shell_job {
     void (*on_done)(struct shell_job *job, int status);
     void (*on_no_directory)(struct shell_job *job);
     void (*on_shell_exit)(struct shell_job *job, int exit_code);
+    /* A background command has a number, but is not our child yet; comes before on_done, or on_shell_exit. May be
+     * NULL. */
+    void (*on_started)(struct shell_job *job, pid_t pid);
     pid_t background_pid; /* with on_done of a background command: our child now; 0: it could not be started */
 };
 
