@@ -195,6 +195,51 @@ int berm_file_get(struct berm_client *client, const char *id, const char *path, 
 int berm_file_put(struct berm_client *client, const char *id, const char *path, berm_source source, void *data,
                   int64_t size, struct berm_problem *problem);
 
+/* ---- ports of a sandbox under URLs ---- */
+
+struct berm_route {
+    uint16_t port;
+    const char *url;
+    const char *name;       /* or NULL */
+    const char *token;      /* of a preview, else NULL */
+    const char *path;       /* of a preview: the same below the daemon's own URL, else NULL */
+    const char *expires_at; /* of a preview that does; RFC 3339, or NULL */
+    const char *id;         /* of a tunnel, else NULL */
+    const char *hostname;   /* of a tunnel, else NULL */
+    const char *created_at; /* of a tunnel; RFC 3339, else NULL */
+};
+
+struct berm_route_list {
+    const struct berm_route *items;
+    size_t count;
+    const char *json; /* the daemon's answer, verbatim */
+};
+
+struct berm_expose {
+    uint16_t port;
+    const char *name;     /* NULL: none */
+    const char *token;    /* [a-z0-9_]{1,16}; NULL: the one that the port has, or a random one */
+    int64_t expires_in_s; /* 0: never */
+};
+
+/* Exposes a port in this run of the sandbox, which is started if need be. A list with exactly one item. */
+int berm_port_expose(struct berm_client *client, const char *id, const struct berm_expose *options,
+                     struct berm_route_list **ret_list, struct berm_problem *problem);
+/* Those that answer now. */
+int berm_port_list(struct berm_client *client, const char *id, struct berm_route_list **ret_list,
+                   struct berm_problem *problem);
+/* A port that is not exposed is no problem. */
+int berm_port_unexpose(struct berm_client *client, const char *id, uint16_t port, struct berm_problem *problem);
+
+/* The tunnel of the port, a new one if there is none. `name` NULL: a quick one. A list with exactly one item. */
+int berm_tunnel_get(struct berm_client *client, const char *id, uint16_t port, const char *name,
+                    struct berm_route_list **ret_list, struct berm_problem *problem);
+int berm_tunnel_list(struct berm_client *client, const char *id, struct berm_route_list **ret_list,
+                     struct berm_problem *problem);
+/* A tunnel that is not there is no problem. */
+int berm_tunnel_destroy(struct berm_client *client, const char *id, uint16_t port, struct berm_problem *problem);
+void berm_route_list_free(struct berm_route_list *list);
+
 /* ---- API keys ---- */
 
 struct berm_key {

@@ -7,7 +7,7 @@ _berm_verb() {
         [[ $word == -* || $word == = ]] || words+=("$word")
     done
     case ${words[0]-} in
-        image | key) echo "${words[0]}${words[1]+ ${words[1]}}" ;;
+        image | key | port | tunnel) echo "${words[0]}${words[1]+ ${words[1]}}" ;;
         *) echo "${words[0]-}" ;;
     esac
 }
@@ -33,12 +33,12 @@ _berm() {
         '' | help)
             while read -r line; do candidates+=("${line%% *}"); done < <("${COMP_WORDS[0]}" help --list)
             ;;
-        image | key)
+        image | key | port | tunnel)
             while read -r line; do
                 [[ $line == "$verb "* ]] && candidates+=("${line#* }")
             done < <("${COMP_WORDS[0]}" help --list)
             ;;
-        exec | inspect | logs | rm) mapfile -t candidates < <(_berm_ids) ;;
+        exec | inspect | logs | rm | 'port expose' | 'port ls' | 'port rm' | 'tunnel open' | 'tunnel ls' | 'tunnel rm') mapfile -t candidates < <(_berm_ids) ;;
         cp)
             mapfile -t candidates < <(_berm_ids)
             candidates=("${candidates[@]/%/:}")

@@ -54,6 +54,29 @@ describe('berm', { skip: reason }, () => {
     assert.deepEqual(await ids(), []);
   });
 
+  test('ports and tunnels have URLs, which are listed and revoked', async () => {
+    const id = await made();
+    const url = (await call(['port', 'expose', '--token', 'abc', '--name', 'web', '--expires', '1h', id, '8080'])).out.trim();
+    assert.equal(url, `http://8080-${id}-abc.localhost:${new URL(daemon.url).port}/`);
+    assert.match((await call(['port', 'ls', id])).out, new RegExp(`PORT +NAME +URL\\n8080 +web +${url}\\n`));
+    const [listed] = JSON.parse((await call(['port', 'ls', '--json', id])).out).ports;
+    assert.deepEqual([listed.url, listed.token, listed.status], [url, 'abc', 'active']);
+    const tunnel = JSON.parse((await call(['tunnel', 'open', '--json', id, '8080'])).out);
+    assert.equal((await call(['tunnel', 'open', id, '8080'])).out, `${tunnel.url}\n`);
+    assert.equal((await call(['tunnel', 'open', '--name', 'named-by-a-test', id, '8081'])).status, 0);
+    assert.deepEqual(JSON.parse((await call(['tunnel', 'ls', '--json', id])).out).tunnels.map((t) => t.port), [8080, 8081]);
+    for (const verb of ['port', 'tunnel']) {
+      assert.equal((await call([verb, 'rm', id, '8080'])).status, 0);
+      assert.deepEqual(JSON.parse((await call([verb, 'rm', '--json', id, '8080'])).out), { removed: '8080' });
+    }
+    assert.equal((await call(['port', 'ls', id])).out.split('\n').length, 2);
+    const refused = await call(['port', 'expose', id, '3000']);
+    assert.equal(refused.status, 1);
+    assert.match(refused.err, /Must be 1024-65535/);
+    assert.equal((await call(['port', 'expose', id, 'http'])).status, 2);
+    assert.equal((await call(['port', 'ls'])).status, 2);
+  });
+
   test('run takes limits, variables and a directory', async () => {
     const script = 'echo $A:$FROM_HERE; pwd; ulimit -n';
     const args = ['run', '-m', '256m', '--pids', '64', '--nofile', '777', '-e', 'A=b c', '-e', 'FROM_HERE', '-w', '/tmp'];
