@@ -77,7 +77,7 @@ static void destroy(struct bench *b, const char *sandbox)
 static void report(struct bench *b, struct samples *samples, double target_ms)
 {
     print_samples(samples);
-    b->missed += !print_target(samples->name, samples_percentile(samples, 50) / 1000, "ms p50", '<', target_ms);
+    b->missed += !print_target(samples->name, samples_percentile(samples, 0.5) / 1000, "ms p50", '<', target_ms);
     samples_free(samples);
 }
 

@@ -12,6 +12,7 @@
 #                 r {text|html|...}       one representation of a result
 #                 e {ename, evalue, traceback}
 #                 d {execution_count}     the end of an execution
+import _signal
 import base64
 import builtins
 import json
@@ -283,22 +284,24 @@ def no_input(prompt='', *args, **kwargs):
 
 
 def places_of_modules():
-    """What is installed: a snapshot has imported some of it already."""
-    places = []
+    """A hash of the names of what is installed: a snapshot has imported some of it already."""
+    names = []
     for place in [*sys.path, getattr(sys.modules.get('site'), 'USER_SITE', None)]:
         try:
-            places.append((place, sorted(os.listdir(place)) if place else None))
+            names += [place or '', *(sorted(os.listdir(place)) if place else ())]
         except OSError:
-            places.append((place, None))
-    return places
+            names.append(place)
+    return hash('\0'.join(names))
 
 
 def refresh_randomness():
-    """Two interpreters of one snapshot must not guess each other. The seed of str hashes stays the same."""
+    """Two interpreters of one snapshot must not guess each other. The seed of str hashes stays the same.
+
+    OpenSSL has not been asked for random bytes yet, so its generator does not exist yet.
+    """
     for name, refresh in (
             ('random', lambda module: module.seed()),
             ('numpy.random', lambda module: module.seed()),
-            ('ssl', lambda module: module.RAND_add(os.urandom(32), 32)),
             ('multiprocessing.process', lambda module: setattr(module.current_process(), 'authkey', os.urandom(32))),
             ('tempfile', lambda module: setattr(module, '_name_sequence', None)),
             ('uuid', lambda module: setattr(module, '_node', None))):
@@ -334,9 +337,10 @@ class Kernel:
         self.keep_channel = False
         self.pid = os.getpid()
         self.channel.unmute()
+        # Actions belong to the process; Python only remembers them. (The C module: no enums, fewer pages touched.)
         for signo in (signal.SIGPIPE, signal.SIGXFSZ):
-            signal.signal(signo, signal.SIG_IGN)
-        signal.signal(signal.SIGINT, self.on_interrupt)
+            _signal.signal(signo, _signal.SIG_IGN)
+        _signal.signal(signal.SIGINT, self.on_interrupt)
         refresh_randomness()
         self.places = None if places_of_modules() == self.places else 'changed'
         self.serve()
@@ -366,7 +370,7 @@ class Kernel:
     def run(self, code):
         """Executes, and returns what was raised."""
         error = None
-        signal.signal(signal.SIGINT, self.on_interrupt)
+        _signal.signal(signal.SIGINT, self.on_interrupt)
         self.shell.traceback_lines = None
         self.results.too_large = 0
         try:

@@ -27,6 +27,7 @@
 #define SYS_MUNMAP     11
 #define SYS_PREAD      17
 #define SYS_MREMAP     25
+#define SYS_MADVISE    28
 #define SYS_EXIT       60
 #define SYS_PRCTL      157
 #define SYS_ARCH_PRCTL 158
@@ -37,7 +38,8 @@
 #define MAP_FIXED      0x10
 #define MAP_ANONYMOUS  0x20
 #define MAP_NORESERVE  0x4000
-#define MREMAP_MOVE    3 /* MREMAP_MAYMOVE | MREMAP_FIXED */
+#define MREMAP_MOVE    3  /* MREMAP_MAYMOVE | MREMAP_FIXED */
+#define POPULATE_WRITE 23 /* MADV_POPULATE_WRITE */
 #define ARCH_SET_FS    0x1002
 #define PR_SET_NAME    15
 #define AT_VDSO        33 /* AT_SYSINFO_EHDR */
@@ -53,6 +55,7 @@ extern char __executable_start[], _end[];
 
 static struct snapshot_header header;
 static struct snapshot_segment segments[SNAPSHOT_SEGMENTS_MAX];
+static struct snapshot_range hot[SNAPSHOT_HOT_MAX];
 
 static long call(long number, unsigned long a, unsigned long b, unsigned long c, unsigned long d, unsigned long e,
                  unsigned long f)
@@ -143,10 +146,14 @@ static int open_snapshot(const char *path, const char *wanted_source)
     check(call(SYS_PREAD, (unsigned long)fd, (unsigned long)&header, sizeof(header), 0, 0, 0) == sizeof(header),
           BAD_FILE);
     check(header.magic == SNAPSHOT_MAGIC && header.segment_count <= SNAPSHOT_SEGMENTS_MAX &&
-              header.special_count <= SNAPSHOT_SPECIALS_MAX,
+              header.special_count <= SNAPSHOT_SPECIALS_MAX && header.hot_count <= SNAPSHOT_HOT_MAX,
           BAD_FILE);
     size = header.segment_count * sizeof(segments[0]);
     check(call(SYS_PREAD, (unsigned long)fd, (unsigned long)segments, size, sizeof(header), 0, 0) == (long)size,
+          BAD_FILE);
+    size = header.hot_count * sizeof(hot[0]);
+    check(call(SYS_PREAD, (unsigned long)fd, (unsigned long)hot, size, sizeof(header) + sizeof(segments), 0, 0) ==
+              (long)size,
           BAD_FILE);
     check(header.source_hash == parse_hex(wanted_source), BAD_SOURCE);
     check(header.cpu_hash == cpu_hash(), BAD_MACHINE);
@@ -196,6 +203,13 @@ static void map_all(int fd)
     }
 }
 
+/* Only for speed: kernels before 5.14 do not know it. */
+static void populate_hot(void)
+{
+    for (uint64_t i = 0; i < header.hot_count; i++)
+        call(SYS_MADVISE, hot[i].start, hot[i].length, POPULATE_WRITE, 0, 0, 0);
+}
+
 static _Noreturn void go_on(void)
 {
     __asm__ volatile("ldmxcsr %0\n\tfldcw %1" ::"m"(header.mxcsr), "m"(header.fpu_control));
@@ -229,6 +243,7 @@ __attribute__((used)) _Noreturn void restore_main(unsigned long *stack)
     unmap(((unsigned long)_end + 4095) & ~4095UL, TEMPORARY);
     unmap(TEMPORARY_END, ADDRESS_END);
     map_all(fd);
+    populate_hot();
     move_vdso(TEMPORARY + (TEMPORARY_END - TEMPORARY) / 2, header.vdso);
     call(SYS_CLOSE, (unsigned long)fd, 0, 0, 0, 0, 0);
     call(SYS_PRCTL, PR_SET_NAME, (unsigned long)header.name, 0, 0, 0, 0);

@@ -5,6 +5,7 @@
 import { after, before, describe, test } from 'node:test';
 import { registerDaemon } from './classes/daemon.mjs';
 import { registerFiles } from './classes/files.mjs';
+import { registerInterpreter } from './classes/interpreter.mjs';
 import { registerKernel } from './classes/kernel.mjs';
 import { registerNetwork } from './classes/network.mjs';
 import { registerResources } from './classes/resources.mjs';
@@ -28,5 +29,6 @@ if (skip) {
     registerResources(world);
     registerNetwork(world);
     registerDaemon(world);
+    registerInterpreter(world);
   });
 }

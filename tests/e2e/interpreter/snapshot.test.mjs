@@ -48,9 +48,9 @@ describe('Python contexts from a snapshot', { skip: whyNotHere() }, () => {
 
   it('what makes numbers and names by chance is new in each', async () => {
     const code = `
-import random, numpy, uuid, tempfile, secrets, multiprocessing, os
+import random, numpy, uuid, tempfile, secrets, multiprocessing, ssl
 [random.random(), float(numpy.random.rand()), str(uuid.uuid4()), str(uuid.uuid1()), next(tempfile._get_candidate_names()),
- secrets.token_hex(4), bytes(multiprocessing.current_process().authkey).hex(), random.SystemRandom().random()]`;
+ secrets.token_hex(4), bytes(multiprocessing.current_process().authkey).hex(), ssl.RAND_bytes(8).hex()]`;
     const sandboxes = [world.id, await world.sandbox()];
     const told = [];
     for (const id of [...sandboxes, ...sandboxes])
