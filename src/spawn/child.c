@@ -11,6 +11,7 @@
 #include "child.h"
 
 #include "base/sys.h"
+#include "broker.h"
 #include "caps.h"
 #include "landlock.h"
 
@@ -114,13 +115,20 @@ static int exec_agent(int agent_fd, const char *hostname)
 
 static void drop_privileges(const struct child_plan *plan, int ruleset, int status_fd)
 {
+    int listener;
+
     DO(JOIN_USERNS, setns(plan->userns_fd, CLONE_NEWUSER));
     DO(IDS, become_root_inside());
     DO(CAPS, caps_drop_to_sandbox());
     DO(NO_NEW_PRIVS, prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
     if (ruleset >= 0)
         DO(LANDLOCK_ENTER, landlock_enter(ruleset));
-    DO(SECCOMP, filter_install(plan->filter));
+    if (!plan->filter_listens) {
+        DO(SECCOMP, filter_install(plan->filter));
+        return;
+    }
+    DO(SECCOMP, listener = filter_install_listening(plan->filter));
+    broker_hand_over(plan->broker_fd, listener);
 }
 
 static _Noreturn void child_main(const struct child_plan *plan, int status_fd)
@@ -137,9 +145,9 @@ static _Noreturn void child_main(const struct child_plan *plan, int status_fd)
     if (plan->landlock_abi >= LANDLOCK_ABI_MIN)
         DO(LANDLOCK, ruleset = landlock_ruleset_new(plan->landlock_abi, plan->tree_fd));
     DO(DESCRIPTORS, arrange_descriptors(plan->listen_fd));
+    drop_privileges(plan, ruleset, status_fd);
     /* Not before: the table is a copy of the worker's, which may be fuller than the sandbox's limit. */
     DO(RLIMITS, set_resource_limits(plan->nofile));
-    drop_privileges(plan, ruleset, status_fd);
     DO(EXEC, exec_agent(plan->stage->agent_fd, plan->hostname));
     _exit(1);
 }

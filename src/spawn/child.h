@@ -15,6 +15,8 @@ struct child_plan {
     const struct stage *stage;
     const struct cgroup_host *cgroups;
     const struct filter_program *filter;
+    bool filter_listens; /* what the filter leaves to the broker is told on broker_fd */
+    int broker_fd;
     const char *name; /* of cgroups and subvolume */
     const char *hostname;
     int userns_fd;

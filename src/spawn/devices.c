@@ -17,7 +17,8 @@ struct device {
 };
 
 static const struct device device_table[] = {
-    { "null", 1, 3 }, { "zero", 1, 5 }, { "full", 1, 7 }, { "random", 1, 8 }, { "urandom", 1, 9 }, { "tty", 5, 0 },
+    { "null", 1, 3 },    { "zero", 1, 5 }, { "full", 1, 7 },    { "random", 1, 8 },
+    { "urandom", 1, 9 }, { "tty", 5, 0 },  { "fuse", 10, 229 }, /* of use only to who gets a mount, see broker.h */
 };
 
 static const char *const link_table[][2] = {

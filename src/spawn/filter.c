@@ -347,6 +347,7 @@ static uint32_t verdict_leaf(enum filter_verdict verdict)
         [FILTER_ALLOW] = YES,
         [FILTER_EPERM] = ERRNO_LEAF(EPERM),
         [FILTER_ENOSYS] = ERRNO_LEAF(ENOSYS),
+        [FILTER_BROKER] = SECCOMP_RET_USER_NOTIF,
         [FILTER_CHECK_SOCKET] = CHECK(CHECK_SOCKET),
         [FILTER_CHECK_SOCKET_OF_WORKER] = CHECK(CHECK_SOCKET_OF_WORKER),
         [FILTER_CHECK_SOCKET_OF_CHILD] = CHECK(CHECK_SOCKET_OF_CHILD),
@@ -393,9 +394,12 @@ static uint32_t rule_leaf(const struct filter_rule *rule, enum filter_part part)
 {
     if (part != FILTER_WHOLE && rule->verdict == FILTER_CHECK_SOCKET)
         return verdict_leaf(part == FILTER_WORKER ? FILTER_CHECK_SOCKET_OF_WORKER : FILTER_CHECK_SOCKET_OF_CHILD);
+    /* An errno of the worker's filter, which its children inherit, would win over the notification. */
+    if (rule->verdict == FILTER_BROKER && part != FILTER_CHILD)
+        return part == FILTER_WORKER ? YES : ERRNO_LEAF(EPERM);
     if (part == FILTER_WORKER && rule->set_up)
         return YES;
-    if (part == FILTER_CHILD && !rule->set_up)
+    if (part == FILTER_CHILD && !rule->set_up && rule->verdict != FILTER_BROKER)
         return YES;
     return verdict_leaf(rule->verdict);
 }
@@ -434,12 +438,27 @@ int filter_compile(enum filter_part part, struct filter_program *ret, struct ber
     return 0;
 }
 
-int filter_install(const struct filter_program *program)
+static int install(const struct filter_program *program, unsigned flags)
 {
     struct sock_fprog prog = {
         .len = program->count,
         .filter = (struct sock_filter *)(uintptr_t)program->insn,
     };
 
-    return (int)syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &prog);
+    return (int)syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &prog);
+}
+
+int filter_install(const struct filter_program *program)
+{
+    return install(program, 0);
+}
+
+/* Since 5.19 a signal does not interrupt a call that is being worked on, so that nothing is mounted twice. */
+#define WAIT_KILLABLE (1u << 5)
+
+int filter_install_listening(const struct filter_program *program)
+{
+    int fd = install(program, SECCOMP_FILTER_FLAG_NEW_LISTENER | WAIT_KILLABLE);
+
+    return fd < 0 && errno == EINVAL ? install(program, SECCOMP_FILTER_FLAG_NEW_LISTENER) : fd;
 }

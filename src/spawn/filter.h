@@ -24,6 +24,7 @@ enum filter_verdict {
     FILTER_ALLOW,
     FILTER_EPERM,
     FILTER_ENOSYS,
+    FILTER_BROKER, /* the broker decides (broker.h); EPERM in FILTER_WHOLE, which knows none */
     FILTER_CHECK_SOCKET,
     FILTER_CHECK_SOCKET_OF_WORKER, /* not in rules: what FILTER_WORKER has in place of the former, */
     FILTER_CHECK_SOCKET_OF_CHILD,  /* and what FILTER_CHILD takes away again */
@@ -60,3 +61,5 @@ int filter_compile(enum filter_part part, struct filter_program *ret, struct ber
 
 /* Installs it for the calling process, for good. Needs no_new_privs. 0 or -1 with errno. */
 int filter_install(const struct filter_program *program);
+/* The same with a listener for the calls that the broker decides about: its descriptor, or -1 with errno. */
+int filter_install_listening(const struct filter_program *program);

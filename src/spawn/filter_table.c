@@ -10,6 +10,7 @@
 #define ALLOW_NEW(name, number) { #name, FILTER_ALLOW, number }
 #define DENY(name)              { #name, FILTER_EPERM }
 #define DENY_NEW(name, number)  { #name, FILTER_EPERM, number }
+#define BROKER(name)            { #name, FILTER_BROKER }
 #define CHECK(name, check)      { #name, FILTER_CHECK_##check }
 
 /* Needed to set a sandbox up. */
@@ -93,14 +94,14 @@ const struct filter_rule filter_sandbox_rules[] = {
     { "clone3", FILTER_ENOSYS, .set_up = true },
 
     /* namespaces and mounts */
-    DENY_INSIDE(setns), DENY(mount), DENY_INSIDE(umount2), DENY_INSIDE(pivot_root), DENY_INSIDE(fsopen), DENY_INSIDE(fsconfig), DENY_INSIDE(fsmount),
+    DENY_INSIDE(setns), BROKER(mount), BROKER(umount2), DENY_INSIDE(pivot_root), DENY_INSIDE(fsopen), DENY_INSIDE(fsconfig), DENY_INSIDE(fsmount),
     DENY(fspick), DENY_INSIDE(open_tree), DENY_INSIDE(move_mount), DENY_INSIDE(mount_setattr), DENY_NEW(open_tree_attr, 467),
     /* file handles reach files past every mount and mode */
     DENY(name_to_handle_at), DENY(open_by_handle_at),
     /* wide kernel surface that sandboxed code has no need of */
     DENY(bpf), DENY(io_uring_setup), DENY(io_uring_enter), DENY(io_uring_register), DENY(userfaultfd),
     DENY(perf_event_open), DENY(keyctl), DENY(add_key), DENY(request_key), DENY(memfd_secret), DENY(kcmp),
-    DENY(pidfd_getfd), DENY(fanotify_init), DENY(fanotify_mark), DENY(lookup_dcookie), DENY(migrate_pages),
+    DENY_INSIDE(pidfd_getfd), DENY(fanotify_init), DENY(fanotify_mark), DENY(lookup_dcookie), DENY(migrate_pages),
     DENY(move_pages), DENY(mbind), DENY(set_mempolicy), DENY(set_mempolicy_home_node), DENY(modify_ldt),
     DENY(vm86), DENY(vm86old),
     /* the host's clock, modules, disks, console and accounts */

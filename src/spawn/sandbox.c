@@ -8,6 +8,7 @@
 #include "base/sys.h"
 #include "child.h"
 #include "disk.h"
+#include "fuse.h"
 #include "step.h"
 
 #include <fcntl.h>
@@ -57,6 +58,8 @@ static void kill_process(struct sandbox *s)
     else
         kill(s->pid, SIGKILL);
     s->kill_requested = true;
+    /* After the kill: whoever waits for a FUSE server by then is beyond its reach, and what comes later is not. */
+    fuse_abort_all(s->worker->fuse_control, range_uid_base(s->index), RANGE_IDS);
     if (s->backend == SPAWN_BACKEND_OCI) { /* the pid may be the runtime's still, with the sandbox half made */
         char name[SLOT_NAME_SIZE];
         slot_name(s->index, name);
@@ -412,6 +415,8 @@ static int start_child(struct sandbox *s, const struct slot *slot, const char *n
         .stage = &w->stage,
         .cgroups = &w->cgroups,
         .filter = &w->filter,
+        .filter_listens = w->broker.pid > 0,
+        .broker_fd = w->broker.socket_fd,
         .name = name,
         .hostname = hostname,
         .userns_fd = slot->userns_fd,

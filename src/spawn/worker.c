@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "base/sys.h"
 #include "caps.h"
+#include "fuse.h"
 #include "landlock.h"
 #include "namespaces.h"
 #include "rootfs.h"
@@ -122,6 +123,18 @@ static void on_trim(struct loop_timer *timer)
 
 /* --- children --- */
 
+/* Mount calls of the sandboxes that it served are ENOSYS from now on; what is mounted stays. */
+static void replace_broker(struct worker *w)
+{
+    struct berm_error err;
+
+    log_error("broker_ended");
+    close_fd(&w->broker.socket_fd);
+    w->broker.pid = 0;
+    if (broker_start(&w->broker, &err) < 0)
+        log_error("broker_not_started", "reason", err.message);
+}
+
 static void on_signal(struct loop *loop, const struct signalfd_siginfo *info, void *data)
 {
     struct worker *w = data;
@@ -135,6 +148,8 @@ static void on_signal(struct loop *loop, const struct signalfd_siginfo *info, vo
         struct sandbox *s = table_find_pid(w, pid);
         if (s)
             sandbox_reaped(s, status);
+        else if (pid == w->broker.pid)
+            replace_broker(w);
     }
 }
 
@@ -424,6 +439,7 @@ static int start(struct worker *w, const struct worker_setup *setup, struct berm
         return -1;
     w->images.images_fd = w->stage.images_fd;
     w->images.on_unmount = on_image_unmount;
+    w->fuse_control = fuse_control_open();
     set_features(w, setup->disk.simple_quota);
     set_policy(w);
     set_slot_maker(w);
@@ -431,6 +447,9 @@ static int start(struct worker *w, const struct worker_setup *setup, struct berm
     procfs_probe();
     rootfs_probe();
     if (read_boot_id(w, err) < 0 || adopt_all(w, err) < 0 || confine(filtered, err) < 0)
+        return -1;
+    w->broker = (struct broker){ .socket_fd = -EBADF };
+    if (filtered && serve && broker_start(&w->broker, err) < 0)
         return -1;
     w->peer.on_request = on_request;
     w->peer.on_end = on_daemon_gone;
@@ -443,6 +462,7 @@ int worker_run(const struct spawn_options *options, const struct worker_setup *s
 {
     static struct worker worker;
     struct berm_error err;
+    int rc;
 
     worker.options = options;
     if (start(&worker, setup, &err) < 0) {
@@ -453,5 +473,7 @@ int worker_run(const struct spawn_options *options, const struct worker_setup *s
         table_each(&worker, end_one, NULL);
         start_draining(&worker);
     }
-    return loop_run(worker.loop) < 0 ? 1 : 0;
+    rc = loop_run(worker.loop) < 0 ? 1 : 0;
+    broker_stop(&worker.broker);
+    return rc;
 }

@@ -17,6 +17,7 @@
 #pragma once
 
 #include "base/loop.h"
+#include "broker.h"
 #include "egress.h"
 #include "filter.h"
 #include "image.h"
@@ -73,6 +74,8 @@ struct worker {
     struct image_set images;
     struct oci oci;
     struct filter_program filter;
+    struct broker broker;
+    int fuse_control; /* fusectl, or -EBADF */
     uint32_t features;
     unsigned landlock_abi;
     bool oom_protected;

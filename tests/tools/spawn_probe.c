@@ -3,6 +3,8 @@
  * per connection of descriptor 3 and answers in text. Everything it tries it tries for real; errors come back as
  * "error <name>".
  */
+#include "probe_fuse.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -294,17 +296,53 @@ static void do_exit(char **arg)
     _exit(atoi(arg[0]));
 }
 
+static void do_fuse(char **arg)
+{
+    probe_fuse_serve(out, arg[0], arg[1]);
+}
+
+static void do_mount5(char **arg)
+{
+    probe_fuse_mount(out, arg);
+}
+
+static void do_umount(char **arg)
+{
+    probe_fuse_umount(out, arg);
+}
+
+static void do_symlink(char **arg)
+{
+    say_result(symlink(arg[0], arg[1]));
+}
+
+/* Of a child that nobody waits for, so that it may take for ever. */
+static void do_look(char **arg)
+{
+    struct stat st;
+
+    if (fork() == 0) {
+        close(out);
+        stat(arg[0], &st);
+        _exit(0);
+    }
+    say_result(0);
+}
+
 static const struct {
     const char *name;
     int args;
     void (*run)(char **arg);
 } commands[] = {
-    { "read", 1, do_read },       { "list", 1, do_list },     { "stat", 1, do_stat },     { "fill", 2, do_fill },
-    { "alloc", 1, do_alloc },     { "eat", 1, do_eat },       { "forks", 1, do_forks },   { "leave", 0, do_leave },
-    { "syscall", 1, do_syscall }, { "call32", 0, do_call32 }, { "fds", 0, do_fds },       { "mkdir", 1, do_mkdir },
-    { "unlink", 1, do_unlink },   { "rename", 2, do_rename }, { "mknod", 1, do_mknod },   { "write", 2, do_write },
-    { "open", 2, do_open },       { "mount", 1, do_mount },   { "trace1", 0, do_trace1 }, { "kill1", 0, do_kill1 },
-    { "exit", 1, do_exit },
+    { "read", 1, do_read },       { "list", 1, do_list },     { "stat", 1, do_stat },
+    { "fill", 2, do_fill },       { "alloc", 1, do_alloc },   { "eat", 1, do_eat },
+    { "forks", 1, do_forks },     { "leave", 0, do_leave },   { "syscall", 1, do_syscall },
+    { "call32", 0, do_call32 },   { "fds", 0, do_fds },       { "mkdir", 1, do_mkdir },
+    { "unlink", 1, do_unlink },   { "rename", 2, do_rename }, { "mknod", 1, do_mknod },
+    { "write", 2, do_write },     { "open", 2, do_open },     { "mount", 1, do_mount },
+    { "trace1", 0, do_trace1 },   { "kill1", 0, do_kill1 },   { "exit", 1, do_exit },
+    { "fuse", 2, do_fuse },       { "mount5", 5, do_mount5 }, { "umount", 2, do_umount },
+    { "symlink", 2, do_symlink }, { "look", 1, do_look },
 };
 
 static void serve(char *line)

@@ -1,0 +1,317 @@
+#include "broker.h"
+
+#include "base/loop.h"
+#include "base/sys.h"
+#include "fuse.h"
+
+#include <fcntl.h>
+#include <linux/seccomp.h>
+#include <poll.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+
+#define HELPER_MS     3000
+#define PAUSE_MS      1  /* after a call that was refused at once */
+#define LONG_PAUSE_MS 10 /* after one that took a process */
+#define STOP_MS       200
+#define PAGE          4096
+#define OWN_SOCKET    3
+
+struct broker_process;
+
+/* One sandbox. */
+struct listener {
+    struct listener *next;
+    struct broker_process *broker;
+    struct loop_io io;
+    struct loop_timer timer; /* of the helper, or of the pause */
+    uint64_t id;             /* of the call that is being answered */
+    pid_t helper;            /* 0: none */
+    bool late;
+};
+
+struct broker_process {
+    struct loop *loop;
+    struct loop_io socket_io;
+    struct listener *listeners;
+    bool worker_gone;
+};
+
+/* --- reading a call --- */
+
+/* Up to the NUL, never across a page that may not be there. 0 or a positive errno. */
+static int copy_string(pid_t pid, uint64_t address, char *out, size_t size)
+{
+    size_t at = 0;
+
+    out[0] = '\0';
+    if (address == 0)
+        return 0;
+    while (at < size) {
+        size_t n = MIN(size - at, (size_t)(PAGE - ((address + at) % PAGE)));
+        struct iovec local = { out + at, n }, remote = { (void *)(uintptr_t)(address + at), n };
+        if (process_vm_readv(pid, &local, 1, &remote, 1, 0) != (ssize_t)n)
+            return EFAULT;
+        if (memchr(out + at, 0, n))
+            return 0;
+        at += n;
+    }
+    return ENAMETOOLONG;
+}
+
+static int copy_call(const struct seccomp_notif *n, struct fuse_call *call)
+{
+    const __u64 *args = n->data.args;
+    int errnum;
+
+    call->unmount = n->data.nr == SYS_umount2;
+    call->flags = call->unmount ? args[1] : args[3];
+    errnum = copy_string(call->pid, call->unmount ? args[0] : args[1], call->target, sizeof(call->target));
+    if (errnum || call->unmount)
+        return errnum;
+    errnum = copy_string(call->pid, args[2], call->type, sizeof(call->type));
+    if (!errnum)
+        errnum = copy_string(call->pid, args[0], call->source, sizeof(call->source));
+    return errnum ? errnum : copy_string(call->pid, args[4], call->options, sizeof(call->options));
+}
+
+/* The caller may be a thread; a pidfd is of its process. */
+static int open_process(int proc_fd)
+{
+    char status[4096];
+    const char *line;
+    int pid;
+
+    if (read_small_file(proc_fd, "status", status, sizeof(status)) < 0)
+        return -1;
+    line = strstr(status, "\nTgid:");
+    if (!line || sscanf(line, "\nTgid: %d", &pid) != 1) {
+        errno = ESRCH;
+        return -1;
+    }
+    return pidfd_open_pid(pid);
+}
+
+/* --- answering --- */
+
+static void answer(struct listener *l, int errnum, uint64_t pause_ms)
+{
+    struct seccomp_notif_resp response = { .id = l->id, .error = -errnum };
+
+    (void)ioctl(l->io.fd, SECCOMP_IOCTL_NOTIF_SEND, &response); /* the caller may be gone */
+    (void)loop_io_modify(l->broker->loop, &l->io, 0);
+    if (loop_timer_start(l->broker->loop, &l->timer, pause_ms) < 0)
+        (void)loop_io_modify(l->broker->loop, &l->io, EPOLLIN);
+}
+
+static void start_helper(struct listener *l, struct fuse_call *call)
+{
+    pid_t pid = fork();
+
+    if (pid == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        _exit(fuse_call_perform(call));
+    }
+    if (pid < 0) {
+        answer(l, errno, LONG_PAUSE_MS);
+        return;
+    }
+    l->helper = pid;
+    l->late = false;
+    (void)loop_io_modify(l->broker->loop, &l->io, 0);
+    if (loop_timer_start(l->broker->loop, &l->timer, HELPER_MS) < 0)
+        kill(pid, SIGKILL);
+}
+
+static void take_call(struct listener *l, const struct seccomp_notif *n)
+{
+    static struct fuse_call call;
+    _cleanup_close_ int proc_fd = -EBADF;
+    _cleanup_close_ int pidfd = -EBADF;
+    char path[32];
+    int errnum;
+
+    l->id = n->id;
+    snprintf(path, sizeof(path), "/proc/%u", n->pid);
+    proc_fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    pidfd = proc_fd < 0 ? -1 : open_process(proc_fd);
+    call = (struct fuse_call){ .pid = (pid_t)n->pid, .pidfd = pidfd, .proc_fd = proc_fd };
+    errnum = pidfd < 0 ? ESRCH : copy_call(n, &call);
+    /* It still waits, so what has been opened and read is its own and nobody's who got its number. */
+    if (ioctl(l->io.fd, SECCOMP_IOCTL_NOTIF_ID_VALID, &l->id) < 0)
+        return;
+    if (!errnum)
+        errnum = fuse_call_check(&call);
+    if (errnum)
+        answer(l, errnum, PAUSE_MS);
+    else
+        start_helper(l, &call);
+}
+
+/* --- listeners --- */
+
+static void stop_if_done(struct broker_process *b)
+{
+    if (b->worker_gone && !b->listeners)
+        loop_stop(b->loop);
+}
+
+static void drop(struct listener *l)
+{
+    struct broker_process *b = l->broker;
+    struct listener **at = &b->listeners;
+
+    while (*at != l)
+        at = &(*at)->next;
+    *at = l->next;
+    if (l->helper)
+        kill(l->helper, SIGKILL); /* reaped as nobody's */
+    loop_timer_stop(b->loop, &l->timer);
+    loop_io_remove(b->loop, &l->io);
+    close_fd(&l->io.fd);
+    free(l);
+    stop_if_done(b);
+}
+
+static void on_call(struct loop_io *io, uint32_t events)
+{
+    struct listener *l = container_of(io, struct listener, io);
+    union {
+        struct seccomp_notif notif;
+        char room[512]; /* a later kernel's is larger, and all of it must be zero */
+    } buffer;
+
+    if (events & (EPOLLHUP | EPOLLERR)) {
+        drop(l);
+        return;
+    }
+    memset(&buffer, 0, sizeof(buffer));
+    if (ioctl(l->io.fd, SECCOMP_IOCTL_NOTIF_RECV, &buffer) == 0)
+        take_call(l, &buffer.notif);
+}
+
+static void on_timer(struct loop_timer *timer)
+{
+    struct listener *l = container_of(timer, struct listener, timer);
+
+    if (l->helper) {
+        l->late = true;
+        kill(l->helper, SIGKILL);
+    } else {
+        (void)loop_io_modify(l->broker->loop, &l->io, EPOLLIN);
+    }
+}
+
+static void on_signal(struct loop *loop, const struct signalfd_siginfo *info, void *data)
+{
+    struct broker_process *b = data;
+    int status;
+    pid_t pid;
+
+    (void)loop, (void)info;
+    while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+        struct listener *l = b->listeners;
+        while (l && l->helper != pid)
+            l = l->next;
+        if (!l)
+            continue;
+        l->helper = 0;
+        loop_timer_stop(b->loop, &l->timer);
+        answer(l, WIFEXITED(status) ? WEXITSTATUS(status) : l->late ? ETIMEDOUT : EIO, LONG_PAUSE_MS);
+    }
+}
+
+static void on_listener(struct loop_io *io, uint32_t events)
+{
+    struct broker_process *b = container_of(io, struct broker_process, socket_io);
+    struct listener *l;
+    size_t count = 0;
+    char byte;
+    int fd = -EBADF;
+    ssize_t n = recv_fds(io->fd, &byte, sizeof(byte), &fd, 1, &count);
+
+    (void)events;
+    if (n < 0 && (errno == EAGAIN || errno == EPROTO))
+        return;
+    if (n <= 0) { /* the worker is gone, and with it the last child that had not become its agent */
+        loop_io_remove(b->loop, io);
+        b->worker_gone = true;
+        stop_if_done(b);
+        return;
+    }
+    l = count == 1 ? calloc(1, sizeof(*l)) : NULL;
+    if (!l || loop_io_add(b->loop, &l->io, fd, EPOLLIN, on_call) < 0) {
+        free(l);
+        close_fd(&fd);
+        return;
+    }
+    l->broker = b;
+    loop_timer_init(&l->timer, on_timer);
+    l->next = b->listeners;
+    b->listeners = l;
+}
+
+/* --- life --- */
+
+static _Noreturn void run(int socket_fd)
+{
+    static struct broker_process broker;
+    sigset_t signals;
+
+    prctl(PR_SET_NAME, "berm-broker");
+    if (dup2(socket_fd, OWN_SOCKET) < 0 || syscall(SYS_close_range, OWN_SOCKET + 1, ~0U, 0) < 0 ||
+        set_nonblocking(OWN_SOCKET) < 0)
+        _exit(1);
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGCHLD);
+    broker.loop = loop_new();
+    if (!broker.loop || loop_signals(broker.loop, &signals, on_signal, &broker) < 0 ||
+        loop_io_add(broker.loop, &broker.socket_io, OWN_SOCKET, EPOLLIN, on_listener) < 0)
+        _exit(1);
+    _exit(loop_run(broker.loop) < 0);
+}
+
+int broker_start(struct broker *ret, struct berm_error *err)
+{
+    _cleanup_close_ int mine = -EBADF;
+    _cleanup_close_ int theirs = -EBADF;
+    int sockets[2];
+    pid_t pid;
+
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets) < 0)
+        return berm_fail(err, BERM_E_SYSTEM, errno, "make the broker's socket");
+    mine = sockets[0];
+    theirs = sockets[1];
+    pid = fork();
+    if (pid == 0)
+        run(theirs);
+    if (pid < 0)
+        return berm_fail(err, BERM_E_SYSTEM, errno, "start the broker");
+    /* Above the numbers that a sandbox's child gives new meanings. */
+    ret->socket_fd = fcntl(mine, F_DUPFD_CLOEXEC, 16);
+    ret->pid = pid;
+    return ret->socket_fd < 0 ? berm_fail(err, BERM_E_SYSTEM, errno, "keep the broker's socket") : 0;
+}
+
+void broker_stop(struct broker *broker)
+{
+    _cleanup_close_ int pidfd = broker->pid > 0 ? pidfd_open_pid(broker->pid) : -1;
+    struct pollfd end = { .fd = pidfd, .events = POLLIN };
+
+    close_fd(&broker->socket_fd);
+    if (pidfd >= 0 && poll(&end, 1, STOP_MS) > 0)
+        waitpid(broker->pid, NULL, 0);
+    broker->pid = 0;
+}
+
+void broker_hand_over(int socket_fd, int listener_fd)
+{
+    char byte = 0;
+
+    if (socket_fd >= 0)
+        (void)send_fds(socket_fd, &byte, sizeof(byte), &listener_fd, 1);
+    close(listener_fd);
+}

@@ -1,0 +1,188 @@
+/* FUSE in real sandboxes: what works, what is refused, and that no server of theirs holds anything up. */
+#include "spawn_live.h"
+
+#include <sys/mount.h>
+
+#define ASK(...) harness_ask(&live, __VA_ARGS__)
+
+static uint64_t next_key = 0xf5e0000000000000;
+static uint64_t box;
+
+static int start_group(void **state)
+{
+    (void)state;
+    live_init("SPAWN_PROGRAM");
+    harness_start(&live);
+    return 0;
+}
+
+static int end_group(void **state)
+{
+    (void)state;
+    harness_stop(&live);
+    WAIT_FOR(host_is_clean());
+    harness_fini(&live);
+    return 0;
+}
+
+static int create_box(void **state)
+{
+    (void)state;
+    box = next_key++;
+    assert_done(harness_create(&live, box));
+    assert_contains(ASK(box, "mkdir /workspace/m"), "ok");
+    return 0;
+}
+
+static int destroy_box(void **state)
+{
+    (void)state;
+    harness_simple(&live, SPAWN_OP_DESTROY, box);
+    WAIT_FOR(nothing_left());
+    return 0;
+}
+
+static void a_file_system_of_its_own_can_be_mounted_and_unmounted(void **state)
+{
+    (void)state;
+    assert_contains(ASK(box, "fuse serve /workspace/m"), "ok");
+    assert_string_equal(ASK(box, "read /workspace/m/hello"), "hello from FUSE\n");
+    assert_contains(ASK(box, "read /proc/self/mountinfo"), "/workspace/m rw,nosuid,nodev");
+    assert_contains(ASK(box, "read /proc/self/mountinfo"), "fuse.probe probe");
+    assert_contains(ASK(box, "umount /workspace/m 0"), "ok");
+    assert_contains(ASK(box, "read /workspace/m/hello"), "error 2 ");
+    assert_contains(ASK(box, "fuse serve /tmp"), "ok"); /* another file system than the root */
+    assert_contains(ASK(box, "umount /tmp 2"), "ok");
+}
+
+static void nothing_else_is_mounted(void **state)
+{
+    static const char *const calls[] = {
+        "none /workspace/m tmpfs 0 x",
+        "none /workspace/m proc 0 x",
+        "none /workspace/m overlay 0 lowerdir=/:/tmp",
+        "none /workspace/m sysfs 0 x",
+        "/ /workspace/m none 0x1000 x",
+        "x /workspace/m fuse 0x20 FUSE",
+        "x /workspace/m fuse 0x1000 FUSE",
+        "x /workspace/m fuse 0x2000 FUSE",
+        "x /workspace/m fuse 0x40000 FUSE",
+        "x /workspace/m fuseblk 0 FUSE",
+        "x /workspace/m fuse. 0 FUSE",
+        "x /workspace/m fusectl 0 FUSE",
+        "x / fuse 0 FUSE",
+        "x /proc fuse 0 FUSE",
+        "x /proc/sys fuse 0 FUSE",
+        "x /dev fuse 0 FUSE",
+        "x /dev/shm fuse 0 FUSE",
+        "x /sys fuse 0 FUSE",
+        "x /workspace/../proc fuse 0 FUSE",
+        "x /workspace//m fuse 0 FUSE",
+        "x /./proc fuse 0 FUSE",
+        "x workspace/m fuse 0 FUSE",
+        "x /workspace/link fuse 0 FUSE",
+        "x /workspace/link/sys fuse 0 FUSE",
+    };
+
+    (void)state;
+    assert_contains(ASK(box, "symlink /proc /workspace/link"), "ok");
+    for (size_t i = 0; i < ARRAY_SIZE(calls); i++)
+        if (strncmp(ASK(box, "mount5 %s", calls[i]), "error 1 ", 8) != 0)
+            fail_msg("%s: %s", calls[i], ASK(box, "mount5 %s", calls[i]));
+    assert_contains(ASK(box, "mount5 x /workspace/none fuse 0 FUSE"), "error 2 ");
+    assert_contains(ASK(box, "fill /workspace/file 1"), "written");
+    assert_contains(ASK(box, "mount5 x /workspace/file fuse 0 FUSE"), "error 20 ");
+    assert_contains(ASK(box, "mount5 x /workspace/m fuse 0 FUSE,context=x"), "error 22 ");
+    assert_contains(ASK(box, "mount5 x /workspace/m fuse 0 fd=999,rootmode=40000,user_id=0,group_id=0"),
+                    "error 9 ");
+    assert_contains(ASK(box, "mount5 x /workspace/m fuse 0 rootmode=40000,user_id=0,group_id=0"), "error 22 ");
+    assert_null(strstr(ASK(box, "read /proc/self/mountinfo"), "/workspace"));
+}
+
+static void nothing_that_the_sandbox_was_given_can_be_unmounted(void **state)
+{
+    static const char *const targets[] = { "/",    "/proc",      "/proc/sys",      "/proc/keys",
+                                           "/dev", "/dev/shm",   "/dev/pts",       "/sys",
+                                           "/tmp", "/workspace", "/workspace/link" };
+    char before[8192];
+
+    (void)state;
+    assert_contains(ASK(box, "symlink /proc /workspace/link"), "ok");
+    snprintf(before, sizeof(before), "%s", ASK(box, "read /proc/self/mountinfo"));
+    for (size_t i = 0; i < ARRAY_SIZE(targets); i++)
+        for (int flags = 0; flags < 4; flags++)
+            assert_contains(ASK(box, "umount %s %d", targets[i], flags), "error 1 ");
+    assert_string_equal(ASK(box, "read /proc/self/mountinfo"), before);
+}
+
+static void there_is_a_limit_to_their_number(void **state)
+{
+    int done = 0;
+
+    (void)state;
+    while (strncmp(ASK(box, "mount5 x /workspace/m fuse 0 FUSE"), "ok", 2) == 0)
+        done++;
+    assert_int_equal(done, 64);
+    for (int i = 0; i < done; i++)
+        assert_contains(ASK(box, "umount /workspace/m 2"), "ok");
+    assert_contains(ASK(box, "mount5 x /workspace/m fuse 0 FUSE"), "ok");
+}
+
+static void destroy_in_a_second(void)
+{
+    uint64_t from = clock_monotonic_ns();
+
+    harness_simple(&live, SPAWN_OP_DESTROY, box);
+    WAIT_FOR(nothing_left());
+    if (clock_monotonic_ns() - from > 1000000000u)
+        fail_msg("it took %llu ms", (unsigned long long)(clock_monotonic_ns() - from) / 1000000);
+}
+
+static void a_server_that_hangs_does_not_hold_up_the_end(void **state)
+{
+    (void)state;
+    assert_contains(ASK(box, "fuse hang /workspace/m"), "ok");
+    for (int i = 0; i < 5; i++)
+        assert_contains(ASK(box, "look /workspace/m/x"), "ok");
+    destroy_in_a_second();
+}
+
+static void neither_does_one_that_waits_for_itself_also_when_it_is_out_of_sight(void **state)
+{
+    (void)state;
+    assert_contains(ASK(box, "fuse deadlock /workspace/m"), "ok");
+    WAIT_FOR(strstr(ASK(box, "look /workspace"), "ok"));
+    pause_ms(100); /* until its thread waits; nothing tells */
+    assert_contains(ASK(box, "umount /workspace/m 2"), "ok");
+    destroy_in_a_second();
+}
+
+static void a_second_sandbox_is_not_held_up(void **state)
+{
+    uint64_t other = next_key++;
+
+    (void)state;
+    assert_contains(ASK(box, "fuse hang /workspace/m"), "ok");
+    assert_done(harness_create(&live, other));
+    assert_contains(ASK(other, "mkdir /workspace/m"), "ok");
+    assert_contains(ASK(other, "fuse serve /workspace/m"), "ok");
+    assert_contains(ASK(box, "mount5 x /workspace/m/in fuse 0 FUSE"), "error");
+    assert_string_equal(ASK(other, "read /workspace/m/hello"), "hello from FUSE\n");
+    harness_simple(&live, SPAWN_OP_DESTROY, other);
+}
+
+int main(void)
+{
+#define LIVE(f) cmocka_unit_test_setup_teardown(f, create_box, destroy_box)
+    const struct CMUnitTest tests[] = {
+        LIVE(a_file_system_of_its_own_can_be_mounted_and_unmounted),
+        LIVE(nothing_else_is_mounted),
+        LIVE(nothing_that_the_sandbox_was_given_can_be_unmounted),
+        LIVE(there_is_a_limit_to_their_number),
+        LIVE(a_server_that_hangs_does_not_hold_up_the_end),
+        LIVE(neither_does_one_that_waits_for_itself_also_when_it_is_out_of_sight),
+        LIVE(a_second_sandbox_is_not_held_up),
+    };
+
+    return cmocka_run_group_tests_name("fuse", tests, start_group, end_group);
+}
