@@ -78,6 +78,22 @@ static int copy_call(const struct seccomp_notif *n, struct fuse_call *call)
     return errnum ? errnum : copy_string(call->pid, args[4], call->options, sizeof(call->options));
 }
 
+/* fusermount3 unmounts by the last component, from the directory above. */
+static int make_absolute(struct fuse_call *call)
+{
+    char path[sizeof(call->target)];
+    ssize_t n = readlinkat(call->proc_fd, "cwd", path, sizeof(path) - 1);
+
+    if (n <= 0)
+        return ESRCH;
+    path[n] = '\0';
+    n = snprintf(path + n, sizeof(path) - (size_t)n, "%s%s", n > 1 ? "/" : "", call->target) + n;
+    if ((size_t)n >= sizeof(path))
+        return ENAMETOOLONG;
+    memcpy(call->target, path, (size_t)n + 1);
+    return 0;
+}
+
 /* The caller may be a thread; a pidfd is of its process. */
 static int open_process(int proc_fd)
 {
@@ -140,6 +156,8 @@ static void take_call(struct listener *l, const struct seccomp_notif *n)
     pidfd = proc_fd < 0 ? -1 : open_process(proc_fd);
     call = (struct fuse_call){ .pid = (pid_t)n->pid, .pidfd = pidfd, .proc_fd = proc_fd };
     errnum = pidfd < 0 ? ESRCH : copy_call(n, &call);
+    if (!errnum && call.target[0] && call.target[0] != '/')
+        errnum = make_absolute(&call);
     /* It still waits, so what has been opened and read is its own and nobody's who got its number. */
     if (ioctl(l->io.fd, SECCOMP_IOCTL_NOTIF_ID_VALID, &l->id) < 0)
         return;

@@ -52,7 +52,7 @@ static void a_file_system_of_its_own_can_be_mounted_and_unmounted(void **state)
     assert_contains(ASK(box, "umount /workspace/m 0"), "ok");
     assert_contains(ASK(box, "read /workspace/m/hello"), "error 2 ");
     assert_contains(ASK(box, "fuse serve /tmp"), "ok"); /* another file system than the root */
-    assert_contains(ASK(box, "umount /tmp 2"), "ok");
+    assert_contains(ASK(box, "umount tmp 2"), "ok");    /* from its working directory, as fusermount3 does */
 }
 
 static void nothing_else_is_mounted(void **state)
@@ -79,7 +79,7 @@ static void nothing_else_is_mounted(void **state)
         "x /workspace/../proc fuse 0 FUSE",
         "x /workspace//m fuse 0 FUSE",
         "x /./proc fuse 0 FUSE",
-        "x workspace/m fuse 0 FUSE",
+        "x . fuse 0 FUSE",
         "x /workspace/link fuse 0 FUSE",
         "x /workspace/link/sys fuse 0 FUSE",
     };
