@@ -68,6 +68,20 @@ static long attempt_move(void *arg)
     return sys_result(mount("/proc", workdir, NULL, MS_MOVE, NULL));
 }
 
+/* What a sandbox may mount at all, where it must not. */
+static long attempt_fuse(void *arg)
+{
+    char options[80];
+    int fd = open("/dev/fuse", O_RDWR | O_CLOEXEC);
+
+    if (fd < 0)
+        return -errno;
+    snprintf(options, sizeof options, "fd=%d,rootmode=40000,user_id=0,group_id=0", fd);
+    return sys_result(mount("probe", arg, "fuse", 0, options));
+}
+
+static const char *const fuse_targets[] = { "/", "/proc", "/proc/sys", "/sys", "/dev", "/dev/shm" };
+
 static void run_old(int argc, char **argv)
 {
     (void)argc;
@@ -76,6 +90,8 @@ static void run_old(int argc, char **argv)
         broken("mkdtemp: %s", errno_name(errno));
     for (size_t i = 0; i < sizeof mounts / sizeof mounts[0]; i++)
         outcome(try_in_child(attempt_mount, (void *)&mounts[i], 2), "%s", mounts[i].name);
+    for (size_t i = 0; i < sizeof fuse_targets / sizeof fuse_targets[0]; i++)
+        outcome(try_in_child(attempt_fuse, (void *)fuse_targets[i], 2), "mount fuse over %s", fuse_targets[i]);
     outcome(try_in_child(attempt_remount, (void *)"/", 2), "remount / writable");
     outcome(try_in_child(attempt_remount, (void *)"/sys", 2), "remount /sys writable");
     outcome(try_in_child(attempt_remount, (void *)"/proc", 2), "remount /proc writable");
