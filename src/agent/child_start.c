@@ -14,6 +14,10 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/asan_interface.h>
+#endif
+
 #define CHILD_STACK ((size_t)16 * 1024)
 
 struct start {
@@ -121,6 +125,10 @@ static pid_t start_by_vfork(struct start *start)
     /* One start at a time, and the child is done with the stack when clone() returns. */
     static _Alignas(16) char stack[CHILD_STACK + PATH_MAX];
 
+#ifdef __SANITIZE_ADDRESS__
+    /* The frames of a child that went on with execve are never left, and their marks would be taken for ours. */
+    __asan_unpoison_memory_region(stack, sizeof(stack));
+#endif
     return clone(child_main, stack + sizeof(stack), CLONE_VM | CLONE_VFORK | SIGCHLD, start);
 }
 
