@@ -139,13 +139,25 @@ static struct str key_text(const struct capnweb_key *key, char *number, size_t s
     return str_from(number);
 }
 
+/* The JavaScript side sends what is between brackets as a string. -1: no index below `count`. */
+static int64_t key_index(const struct capnweb_key *key, size_t count)
+{
+    uint64_t index;
+
+    if (key->is_index)
+        return key->index >= 0 && (uint64_t)key->index < count ? key->index : -1;
+    return str_to_u64(key->name, &index) == 0 && index < count ? (int64_t)index : -1;
+}
+
 static struct capnweb_value step_into_json(const struct json *json, const struct capnweb_key *key)
 {
     char number[24];
     struct str name = key_text(key, number, sizeof(number));
 
-    if (json->type == JSON_ARRAY && key->is_index && key->index >= 0 && (uint64_t)key->index < json->array.count)
-        return CAPNWEB_THE_JSON(&json->array.items[key->index]);
+    if (json->type == JSON_ARRAY) {
+        int64_t index = key_index(key, json->array.count);
+        return index >= 0 ? CAPNWEB_THE_JSON(&json->array.items[index]) : CAPNWEB_NOTHING;
+    }
     if (json->type == JSON_OBJECT)
         for (size_t i = 0; i < json->object.count; i++)
             if (str_eq(json->object.members[i].key, name))
@@ -160,9 +172,10 @@ static struct capnweb_value step(const struct capnweb_value *value, const struct
 
     if (value->type == CAPNWEB_JSON)
         return step_into_json(value->json, key);
-    if (value->type == CAPNWEB_ARRAY && key->is_index && key->index >= 0 &&
-        (uint64_t)key->index < value->array.count)
-        return value->array.items[key->index];
+    if (value->type == CAPNWEB_ARRAY) {
+        int64_t index = key_index(key, value->array.count);
+        return index >= 0 ? value->array.items[index] : CAPNWEB_NOTHING;
+    }
     if (value->type == CAPNWEB_OBJECT)
         for (size_t i = 0; i < value->object.count; i++)
             if (str_eq(value->object.members[i].key, name))
