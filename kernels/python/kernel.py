@@ -191,7 +191,7 @@ class Figures:
     def png(figure):
         import io
         out = io.BytesIO()
-        figure.savefig(out, format='png')
+        figure.savefig(out, format='png', pil_kwargs={'compress_level': 3})  # a fifth quicker, a fourth larger
         figure._berm_shown = True
         return out.getvalue()
 

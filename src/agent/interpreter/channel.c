@@ -59,10 +59,10 @@ static void deliver(struct channel *channel)
     channel->delivering = false;
     if (channel->fd < 0)
         buf_free(&channel->in);
-    else if (state == FRAME_BAD)
-        fail(channel);
-    else
+    else if (!(channel->broken = state == FRAME_BAD))
         buf_release_if_empty(&channel->in);
+    else
+        fail(channel);
 }
 
 /* 1: there may be more; 0: nothing now, or the channel is closed. */

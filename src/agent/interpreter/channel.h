@@ -17,6 +17,7 @@ struct channel {
     struct buf out;
     bool paused;
     bool delivering;
+    bool broken; /* the other end sent what is no frame */
     void (*on_frame)(struct channel *channel, const struct frame *frame);
     void (*on_close)(struct channel *channel); /* the other end is closed or broke the rules; not after
                                                   channel_close() */

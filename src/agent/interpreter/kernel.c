@@ -20,6 +20,8 @@
 #define DRAIN_BUDGET     ((size_t)1024 * 1024)
 #define RESULT_ARENA_MAX ((size_t)512 * 1024 * 1024) /* strings once more, and a struct for each value */
 
+#define FOREIGN_FRAME    "the interpreter's channel was written to by something else"
+
 struct program {
     const char *file;
     const char *const *argv; /* but for the boot text, which comes last */
@@ -294,7 +296,7 @@ static void on_frame(struct channel *channel, const struct frame *frame)
     arena_init(&arena, RESULT_ARENA_MAX);
     if (json_parse(&arena, frame->payload, JSON_MAX_DEPTH, &value, NULL) < 0 || value->type != JSON_OBJECT ||
         !take_frame(kernel, frame->kind, value))
-        die(kernel, "the interpreter's channel was written to by something else");
+        die(kernel, FOREIGN_FRAME);
     arena_free(&arena);
 }
 
@@ -302,6 +304,10 @@ static void on_channel_close(struct channel *channel)
 {
     struct kernel *kernel = container_of(channel, struct kernel, channel);
 
+    if (channel->broken) {
+        die(kernel, FOREIGN_FRAME);
+        return;
+    }
     /* The exit status says more, and comes at once; a process that only closed the channel is no interpreter. */
     if (kernel->exited)
         return;
