@@ -10,6 +10,7 @@
 #include "base/loop.h"
 #include "ca_trust.h"
 #include "child.h"
+#include "command_log.h"
 #include "env.h"
 #include "event_stream.h"
 #include "fifo.h"
@@ -47,9 +48,11 @@ struct agent {
     struct rpc_state rpc;
     struct http_client *own_client; /* NULL until it is needed */
 
-    char *const *command;     /* the container's, NULL-terminated; its first word may be NULL */
-    const char *command_dir;  /* where it starts; NULL: our own directory */
-    bool exit_with_command;   /* its end is ours whatever its code */
+    char *const *command;    /* the container's, NULL-terminated; its first word may be NULL */
+    const char *command_dir; /* where it starts; NULL: our own directory */
+    bool exit_with_command;  /* its end is ours whatever its code */
+    bool keep_log;           /* its output goes to `log`, and not to ours */
+    struct command_log log;
     struct child *supervised; /* that command, while it runs */
     struct ca_trust ca_trust;
     struct shutdown shutdown;

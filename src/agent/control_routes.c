@@ -85,6 +85,8 @@ void handle_supervise(struct request *rq)
     agent->command = argv;
     agent->command_dir = directory;
     agent->exit_with_command = exits;
+    agent->keep_log = true;
+    command_log_init(&agent->log);
     problem = supervisor_launch(agent);
     agent->command_dir = NULL;
     if (!problem) {

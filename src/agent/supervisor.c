@@ -6,12 +6,21 @@
 #include <fcntl.h>
 #include <signal.h>
 
-static void on_end(struct child *child, void *data)
+/*
+ * The command is what counts, not what it has left behind with its pipes: that shall not keep the container alive.
+ * What is in the pipes belongs to the log.
+ */
+static void on_exit_of_command(struct child *child, void *data)
 {
     struct agent *agent = data;
     int code = child_exit_code(child);
 
+    for (int i = 0; i < STREAM_COUNT; i++)
+        while (child->out[i].fd >= 0 && stream_pump(&child->out[i], SCRATCH_SIZE, true) == STREAM_MORE)
+            ;
+
     agent->supervised = NULL;
+    command_log_end(&agent->log);
     if (agent->shutdown.begun) {
         shutdown_check(agent);
         return;
@@ -26,9 +35,14 @@ static void on_end(struct child *child, void *data)
     loop_stop(agent->loop);
 }
 
+static void ignore_end(struct child *child, void *data)
+{
+    (void)child, (void)data;
+}
+
 const char *supervisor_launch(struct agent *agent)
 {
-    static const struct child_events events = { .on_end = on_end };
+    static const struct child_events events = { .on_exit = on_exit_of_command, .on_end = ignore_end };
     const char *raw = env_get(&agent->env, "SANDBOX_RAW_CHILD_STDIO");
     struct child_spec spec = CHILD_SPEC_INIT;
     struct child_error err = { CHILD_FAIL_RESOURCES, ENOMEM };
@@ -40,12 +54,13 @@ const char *supervisor_launch(struct agent *agent)
     spec.argv = agent->command;
     spec.cwd = agent->command_dir;
     spec.fds[0] = raw && strcmp(raw, "1") == 0 ? STDIN_FILENO : CHILD_PIPE;
-    spec.fds[1] = STDOUT_FILENO;
-    spec.fds[2] = STDERR_FILENO;
+    spec.fds[1] = agent->keep_log ? CHILD_PIPE : STDOUT_FILENO;
+    spec.fds[2] = agent->keep_log ? CHILD_PIPE : STDERR_FILENO;
     if (env_set(&agent->env, STR("SANDBOX_STARTED"), STR("true")) == 0)
         spec.envp = env_merge(&arena, &agent->env, &none);
     if (spec.envp)
-        agent->supervised = child_spawn(agent, &spec, NULL, &events, agent, &err);
+        agent->supervised =
+            child_spawn(agent, &spec, agent->keep_log ? &agent->log.sink : NULL, &events, agent, &err);
     arena_free(&arena);
     if (agent->supervised)
         return NULL;

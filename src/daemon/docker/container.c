@@ -1,6 +1,7 @@
 /* container.c - the containers that there are, and what becomes of them in the registry's labels. */
 #include "base/log.h"
 #include "daemon/docker/engine.h"
+#include "daemon/docker/logs.h"
 #include "daemon/docker/ports.h"
 #include "daemon/docker/side.h"
 
@@ -148,6 +149,7 @@ void container_forget(struct container *container)
     container_stop_starting(container, &err);
     tell(&container->exit_waits, container->exit_code);
     tell(&container->remove_waits, container->exit_code);
+    container_log_free(container->log);
     drop_sandbox(container);
     port_map_free(container->ports);
     side_free(container->side);

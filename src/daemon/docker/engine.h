@@ -24,6 +24,7 @@
 
 struct agent_call;
 struct ca;
+struct container_log;
 struct port_map;
 struct side;
 
@@ -101,8 +102,9 @@ struct container {
     struct boot_wait start_boot;
     struct agent_call *supervise;
 
-    struct side *side;      /* this is a side container */
-    struct port_map *ports; /* published ones */
+    struct container_log *log; /* NULL: nobody has looked at it */
+    struct side *side;         /* this is a side container */
+    struct port_map *ports;    /* published ones */
 };
 
 struct container *container_new(struct docker *docker, const char *name);
@@ -209,6 +211,8 @@ void docker_stop(struct request *request);
 void docker_kill(struct request *request);
 void docker_wait(struct request *request);
 void docker_remove(struct request *request);
+
+void docker_logs(struct request *request);
 
 void docker_archive_get(struct request *request);
 void docker_archive_put(struct request *request);

@@ -28,6 +28,7 @@ static const struct docker_route routes[] = {
     { "POST",   "/containers/:name/kill",     docker_kill },
     { "POST",   "/containers/:name/wait",     docker_wait },
     { "DELETE", "/containers/:name",          docker_remove },
+    { "GET",    "/containers/:name/logs",     docker_logs },
     { "GET",    "/containers/:name/archive",  docker_archive_get },
     { "PUT",    "/containers/:name/archive",  docker_archive_put },
     { "GET",    "/containers/:name/export",   docker_export },

@@ -1,6 +1,6 @@
 /* start.c - POST /containers/X/start: the sandbox, then the command, then the answer. */
 #include "daemon/docker/agent_call.h"
-#include "daemon/docker/engine.h"
+#include "daemon/docker/logs.h"
 
 struct start_wait {
     struct list node;
@@ -52,6 +52,8 @@ static void on_supervised(const struct berm_error *err, void *data)
     struct container *container = data;
 
     container->supervise = NULL;
+    if (err->code == BERM_OK)
+        container_log_follow(container, container->sandbox->link);
     if (err->code == BERM_OK)
         started(container);
     else

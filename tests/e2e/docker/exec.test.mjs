@@ -7,6 +7,7 @@ import net from 'node:net';
 import path from 'node:path';
 import { after, before, describe } from 'node:test';
 
+import { collect } from '../lib/api.mjs';
 import { Daemon, until, whyNoDaemon } from '../lib/daemon.mjs';
 import { Docker, run } from '../lib/docker.mjs';
 import { test } from '../lib/test.mjs';
@@ -94,6 +95,28 @@ describe('the Docker Engine API: exec and archive', { skip: whyNoDaemon() }, () 
     const answer = await docker.post(`/exec/${Id}/start`, {});
     const code = (await docker.get(`/exec/${Id}/json`)).json.ExitCode;
     assert.ok(answer.status >= 400 || code === 126 || code === 127, `${answer.status} ${code}`);
+  });
+
+  test('the log of a command is kept, followed, cut to its tail, and outlives it', async () => {
+    const script = 'for i in 1 2 3; do echo out $i; echo err $i >&2; done; (sleep 1000 &) ; until [ -e /tmp/go ]; do sleep 0.01; done; echo last; exit 5';
+    await docker.post('/containers/create?name=talker', { Image: 'cloudflare/sandbox:1', Cmd: ['sh', '-c', script] });
+    await docker.post('/containers/talker/start');
+    const log = async (query) => frames((await docker.get(`/containers/talker/logs?${query}`)).bytes);
+    await until('it has said all', async () => /err 3/.test((await log('stderr=1'))[2].toString()));
+    assert.equal((await log('stdout=1&stderr=1'))[1].toString(), 'out 1\nout 2\nout 3\n');
+    assert.equal((await log('stdout=1&tail=2'))[1].toString(), 'out 2\nout 3\n');
+    assert.equal((await log('stdout=1&tail=0'))[1].toString(), '');
+    assert.equal((await docker.get('/containers/talker/logs')).status, 400);
+    const request = docker.open('GET', '/containers/talker/logs?stdout=1&follow=1');
+    request.end();
+    const [response] = await once(request, 'response');
+    const whole = collect(response);
+    const waiting = await docker.wait('talker');
+    await docker.post('/exec/' + (await docker.post('/containers/talker/exec', { Cmd: ['touch', '/tmp/go'] })).json.Id + '/start', {});
+    assert.equal(await waiting.ended, 5);
+    assert.equal(frames((await whole).bytes)[1].toString(), 'out 1\nout 2\nout 3\nlast\n');
+    assert.equal((await log('stdout=1&tail=1'))[1].toString(), 'last\n');
+    await docker.delete('/containers/talker');
   });
 
   test('a tar goes in on a container that was only created, and comes out as it was', async () => {
