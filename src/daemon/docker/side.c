@@ -9,6 +9,7 @@
 
 #define HEAD_MAX        ((size_t)8 * 1024)
 #define HEAD_TIMEOUT_MS 10000
+#define UNUSED_MAX      256 /* side containers that no container uses */
 #define EGRESS_BODY_MAX ((size_t)256 * 1024)
 
 struct side {
@@ -320,16 +321,61 @@ static uint16_t egress_port(const struct json *cmd)
     return 0;
 }
 
+/* workerd finds what an earlier run of it has left by its labels. */
+static char *labels_text(const struct json *labels)
+{
+    struct json_writer w;
+    struct buf text;
+
+    if (!labels || labels->type != JSON_OBJECT)
+        return strdup("{}");
+    buf_init(&text, DOCKER_BODY_MAX);
+    json_writer_init(&w, &text);
+    json_value(&w, labels);
+    if (json_writer_finish(&w) == 0)
+        return buf_steal(&text, NULL);
+    buf_free(&text);
+    return NULL;
+}
+
+static struct container *oldest_unused(struct docker *docker, size_t *ret_count)
+{
+    struct container *oldest = NULL;
+
+    *ret_count = 0;
+    for (struct list *node = docker->containers.next; node != &docker->containers; node = node->next) {
+        struct container *container = container_of(node, struct container, node);
+
+        if (!container->side || container_of_side(docker, container->name))
+            continue;
+        ++*ret_count;
+        if (!oldest)
+            oldest = container;
+    }
+    return oldest;
+}
+
+/* wrangler removes its containers at its end and leaves these behind: the oldest ones make room. */
+static void limit_unused(struct docker *docker)
+{
+    struct container *oldest;
+    size_t count;
+
+    while ((oldest = oldest_unused(docker, &count)) && count > UNUSED_MAX)
+        container_forget(oldest);
+}
+
 int side_create(struct container *container, const struct json *body, struct berm_error *err)
 {
     const struct json *cmd = json_get(body, "Cmd");
     uint16_t inside = ingress_port(cmd);
 
     container->env = strdup("{}");
-    container->labels = strdup("{}");
+    container->labels = labels_text(json_get(body, "Labels"));
     container->argv = strdup("[]");
     if (!container->env || !container->labels || !container->argv)
         return berm_fail(err, BERM_E_SYSTEM, ENOMEM, "side container");
+    limit_unused(container->docker);
     container->side = side_new(container, 0, err);
     if (!container->side)
         return -1;

@@ -206,6 +206,16 @@ describe('the Docker Engine API', { skip: whyNoDaemon() }, () => {
     assert.equal((await docker.get('/containers/json?filters=%5B')).status, 400);
   });
 
+  test('side containers that nobody uses any more make room, and are found by their labels', async () => {
+    const used = await docker.pair(name);
+    for (let i = 0; i < 260; i += 20)
+      await Promise.all(Array.from({ length: 20 }, (_, k) => docker.post(`/containers/create?name=left-${i + k}-proxy`, { ...sideConfig, Labels: { 'dev.workerd.session': 'left' } })));
+    const left = (await docker.get(`/containers/json?all=1&filters=${encodeURIComponent('{"label":["dev.workerd.session=left"]}')}`)).json;
+    assert.ok(left.length > 200 && left.length <= 258, String(left.length));
+    assert.equal((await run(used.port, 'echo here')).stdout, 'here');
+    for (const { Id } of left) assert.equal((await docker.delete(`/containers/${Id}?force=1`)).status, 204);
+  });
+
   test('events tell a life in order', async () => {
     const request = docker.open('GET', `/events?filters=${encodeURIComponent(JSON.stringify({ container: [name] }))}`);
     request.end();
