@@ -24,7 +24,7 @@ async function all(stream) {
 }
 const text = (events, type) => events.filter((e) => e.type === type).map((e) => e.data).join('');
 
-for (const transport of ['http', 'websocket']) {
+for (const transport of ['http', 'websocket', 'rpc']) {
   describe(`processes with the SDK over ${transport}`, () => {
     let agent;
     let sdk;

@@ -7,7 +7,7 @@ import { Agent } from '../agent/helper.mjs';
 import { test } from '../lib/test.mjs';
 import { Sdk, sdk as published } from './lib/sandbox.mjs';
 
-for (const transport of ['http', 'websocket']) {
+for (const transport of ['http', 'websocket', 'rpc']) {
   describe(`the SDK over ${transport}`, () => {
     let agent, sdk, sandbox, git;
 
