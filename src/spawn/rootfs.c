@@ -40,19 +40,23 @@ static const struct upper_entry entries_owned[] = {
     { "etc/resolv.conf", 0644, "nameserver " EGRESS_RESOLVER "\n" },
 };
 
+/* It has its mode at once, which nobody sees before its owner is right: the subvolume is host root's alone. */
 static int make_entry(int dirfd, const struct upper_entry *e, uid_t owner)
 {
-    if (!e->content) {
-        if (mkdirat(dirfd, e->name, 0700) < 0)
-            return -1;
-    } else {
-        _cleanup_close_ int fd = openat(dirfd, e->name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-        if (fd < 0 || write_all(fd, e->content, strlen(e->content)) < 0)
-            return -1;
-    }
-    if (fchownat(dirfd, e->name, owner, owner, AT_SYMLINK_NOFOLLOW) < 0)
-        return -1;
-    return fchmodat(dirfd, e->name, e->mode, 0);
+    mode_t mask = umask(0);
+    int fd = -EBADF, rc;
+
+    if (!e->content)
+        rc = mkdirat(dirfd, e->name, e->mode);
+    else
+        rc = fd = openat(dirfd, e->name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, e->mode);
+    umask(mask);
+    if (rc >= 0 && fd >= 0)
+        rc = write_all(fd, e->content, strlen(e->content));
+    close_fd(&fd);
+    if (rc < 0 || owner == 0)
+        return MIN(rc, 0);
+    return fchownat(dirfd, e->name, owner, owner, AT_SYMLINK_NOFOLLOW);
 }
 
 static int make_entries(int dirfd, const struct upper_entry *e, size_t count, uid_t owner)
