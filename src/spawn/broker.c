@@ -42,7 +42,7 @@ struct broker_process {
 
 /* --- reading a call --- */
 
-/* Up to the NUL, never across a page that may not be there. 0 or a positive errno. */
+/* Up to the NUL, never across a page that may not be there. 0 or a positive errno, as for what is not allowed. */
 static int copy_string(pid_t pid, uint64_t address, char *out, size_t size)
 {
     size_t at = 0;
@@ -54,7 +54,7 @@ static int copy_string(pid_t pid, uint64_t address, char *out, size_t size)
         size_t n = MIN(size - at, (size_t)(PAGE - ((address + at) % PAGE)));
         struct iovec local = { out + at, n }, remote = { (void *)(uintptr_t)(address + at), n };
         if (process_vm_readv(pid, &local, 1, &remote, 1, 0) != (ssize_t)n)
-            return EFAULT;
+            return EPERM;
         if (memchr(out + at, 0, n))
             return 0;
         at += n;

@@ -13,6 +13,8 @@ static const char *action_name(enum filter_verdict verdict)
         return "EPERM";
     case FILTER_ENOSYS:
         return "ENOSYS";
+    case FILTER_BROKER:
+        return "broker";
     default:
         return "check";
     }
