@@ -3,11 +3,15 @@
 #include "base/loop.h"
 #include "base/sys.h"
 #include "fuse.h"
+#include "stage.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <linux/seccomp.h>
 #include <poll.h>
+#include <sched.h>
 #include <sys/ioctl.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -274,14 +278,34 @@ static void on_listener(struct loop_io *io, uint32_t events)
 
 /* --- life --- */
 
+/* It may outlive the worker, and must not keep the pool and the images of that one mounted. /proc is all it needs.
+ */
+static int leave_stage(void)
+{
+    DIR *images = opendir(STAGE_IMG);
+    struct dirent *entry;
+
+    if (unshare(CLONE_NEWNS) < 0 || umount2(STAGE_DISK, MNT_DETACH) < 0)
+        return -1;
+    while (images && (entry = readdir(images))) {
+        char path[sizeof(STAGE_IMG) + NAME_MAX + 1];
+        snprintf(path, sizeof(path), STAGE_IMG "/%s", entry->d_name);
+        if (entry->d_name[0] != '.')
+            (void)umount2(path, MNT_DETACH); /* not all of them are in use */
+    }
+    if (images)
+        closedir(images);
+    return chdir("/");
+}
+
 static _Noreturn void run(int socket_fd)
 {
     static struct broker_process broker;
     sigset_t signals;
 
     prctl(PR_SET_NAME, "berm-broker");
-    if (dup2(socket_fd, OWN_SOCKET) < 0 || syscall(SYS_close_range, OWN_SOCKET + 1, ~0U, 0) < 0 ||
-        set_nonblocking(OWN_SOCKET) < 0)
+    if (leave_stage() < 0 || dup2(socket_fd, OWN_SOCKET) < 0 ||
+        syscall(SYS_close_range, OWN_SOCKET + 1, ~0U, 0) < 0 || set_nonblocking(OWN_SOCKET) < 0)
         _exit(1);
     sigemptyset(&signals);
     sigaddset(&signals, SIGCHLD);

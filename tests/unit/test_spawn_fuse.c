@@ -171,6 +171,56 @@ static void a_second_sandbox_is_not_held_up(void **state)
     harness_simple(&live, SPAWN_OP_DESTROY, other);
 }
 
+/* The broker: a child of the worker's. */
+static pid_t broker_pid(void)
+{
+    char path[64], text[4096], name[32];
+    char *save = NULL;
+
+    snprintf(path, sizeof(path), "/proc/%d/task/%d/children", (int)worker_pid(), (int)worker_pid());
+    if (read_small_file(AT_FDCWD, path, text, sizeof(text)) <= 0)
+        return 0;
+    for (char *word = strtok_r(text, " ", &save); word; word = strtok_r(NULL, " ", &save)) {
+        snprintf(path, sizeof(path), "/proc/%s/comm", word);
+        if (read_small_file(AT_FDCWD, path, name, sizeof(name)) > 0 && strcmp(name, "berm-broker\n") == 0)
+            return (pid_t)strtol(word, NULL, 10);
+    }
+    return 0;
+}
+
+static void it_goes_on_without_the_worker(void **state)
+{
+    pid_t first = worker_pid();
+
+    (void)state;
+    assert_contains(ASK(box, "fuse serve /workspace/m"), "ok");
+    assert_int_equal(kill(first, SIGKILL), 0);
+    WAIT_FOR(worker_pid() > 0 && worker_pid() != first && broker_pid() > 0);
+    assert_string_equal(ASK(box, "read /workspace/m/hello"), "hello from FUSE\n");
+    assert_contains(ASK(box, "umount /workspace/m 2"), "ok");
+    assert_contains(ASK(box, "fuse deadlock /workspace/m"), "ok");
+    WAIT_FOR(harness_simple(&live, SPAWN_OP_STAT, box).error == 0);
+    destroy_in_a_second();
+}
+
+static void without_the_broker_the_calls_do_not_exist_until_there_is_a_new_one(void **state)
+{
+    pid_t first = broker_pid();
+    uint64_t other = next_key++;
+
+    (void)state;
+    assert_true(first > 0);
+    assert_contains(ASK(box, "fuse serve /workspace/m"), "ok");
+    assert_int_equal(kill(first, SIGKILL), 0);
+    WAIT_FOR(broker_pid() > 0 && broker_pid() != first);
+    assert_contains(ASK(box, "umount /workspace/m 2"), "error 38 ");
+    assert_string_equal(ASK(box, "read /workspace/m/hello"), "hello from FUSE\n");
+    assert_done(harness_create(&live, other));
+    assert_contains(ASK(other, "mkdir /workspace/m"), "ok");
+    assert_contains(ASK(other, "fuse serve /workspace/m"), "ok");
+    harness_simple(&live, SPAWN_OP_DESTROY, other);
+}
+
 int main(void)
 {
 #define LIVE(f) cmocka_unit_test_setup_teardown(f, create_box, destroy_box)
@@ -182,6 +232,8 @@ int main(void)
         LIVE(a_server_that_hangs_does_not_hold_up_the_end),
         LIVE(neither_does_one_that_waits_for_itself_also_when_it_is_out_of_sight),
         LIVE(a_second_sandbox_is_not_held_up),
+        LIVE(it_goes_on_without_the_worker),
+        LIVE(without_the_broker_the_calls_do_not_exist_until_there_is_a_new_one),
     };
 
     return cmocka_run_group_tests_name("fuse", tests, start_group, end_group);
