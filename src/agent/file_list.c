@@ -1,4 +1,8 @@
-/* file_list.c - POST /api/list-files. */
+/*
+ * file_list.c - POST /api/list-files. A tree is read in slices of some milliseconds, each of whole directories, so
+ * that a large one does not keep everybody else waiting.
+ */
+#include "agent.h"
 #include "base/sys.h"
 #include "files.h"
 #include "routes.h"
@@ -8,6 +12,8 @@
 #include <limits.h>
 #include <sys/stat.h>
 
+#define SLICE_NS ((uint64_t)5000000)
+
 /* A directory that is still to be read: its path below the listed one, "" for that itself. */
 struct pending {
     struct pending *next;
@@ -16,7 +22,8 @@ struct pending {
 
 struct listing {
     struct file_request *f;
-    int root; /* the listed directory */
+    struct loop_timer next_slice;
+    int root; /* the listed directory; owned */
     bool recursive;
     bool hidden;
     struct pending *pending; /* depth first */
@@ -134,24 +141,6 @@ static int read_directory(struct listing *l, const char *path)
     return rc;
 }
 
-static int read_all(struct listing *l)
-{
-    int rc = push(l, "");
-
-    while (rc == 0 && l->pending) {
-        struct pending *next = l->pending;
-        l->pending = next->next;
-        rc = read_directory(l, next->path);
-        free(next);
-    }
-    while (l->pending) {
-        struct pending *next = l->pending->next;
-        free(l->pending);
-        l->pending = next;
-    }
-    return rc;
-}
-
 /* --- answers --- */
 
 static void reply_not_listed(struct file_request *f, int errnum)
@@ -181,39 +170,98 @@ static void reply_open_failed(struct file_request *f, int base, int errnum)
         reply_not_listed(f, errnum);
 }
 
+static void finish(struct listing *l)
+{
+    while (l->pending) {
+        struct pending *next = l->pending->next;
+        free(l->pending);
+        l->pending = next;
+    }
+    file_done(l->f);
+    close_fd(&l->root);
+    free(l);
+}
+
+/* -1 with errno. */
+static int read_next(struct listing *l)
+{
+    struct pending *next = l->pending;
+    int rc;
+
+    l->pending = next->next;
+    rc = read_directory(l, next->path);
+    free(next);
+    return rc;
+}
+
+static void run_slice(struct loop_timer *timer)
+{
+    struct listing *l = container_of(timer, struct listing, next_slice);
+    struct loop *loop = l->f->rq->agent->loop;
+    uint64_t from = clock_monotonic_ns();
+    int rc = 0;
+
+    /* Nobody waits for the rest once the client is gone. */
+    while (rc == 0 && l->pending && l->f->rq->ex) {
+        if (clock_monotonic_ns() - from > SLICE_NS && loop_timer_start(loop, timer, 0) == 0)
+            return;
+        rc = read_next(l);
+    }
+    if (rc < 0) {
+        reply_not_listed(l->f, errno);
+        buf_free(&l->reply.buf);
+    } else {
+        json_array_end(&l->reply.w);
+        json_pair_int(&l->reply.w, "count", l->count);
+        reply_send(l->f->rq, &l->reply);
+    }
+    finish(l);
+}
+
+/* Takes `root` over. */
 static void list(struct file_request *f, int root)
 {
     const struct json *options = json_get(f->rq->body, "options");
-    struct listing l = { .f = f, .root = root };
+    struct listing *l = calloc(1, sizeof(*l));
 
-    (void)json_field_bool(options, "recursive", &l.recursive, NULL); /* checked before */
-    (void)json_field_bool(options, "includeHidden", &l.hidden, NULL);
-    reply_begin(&l.reply);
-    json_pair_cstring(&l.reply.w, "path", f->path);
-    json_key(&l.reply.w, "files");
-    json_array_begin(&l.reply.w);
-    if (read_all(&l) < 0) {
-        reply_not_listed(f, errno);
-        buf_free(&l.reply.buf);
+    if (!l) {
+        reply_not_listed(f, ENOMEM);
+        file_done(f);
+        close_fd(&root);
         return;
     }
-    json_array_end(&l.reply.w);
-    json_pair_int(&l.reply.w, "count", l.count);
-    reply_send(f->rq, &l.reply);
+    l->f = f;
+    l->root = root;
+    loop_timer_init(&l->next_slice, run_slice);
+    (void)json_field_bool(options, "recursive", &l->recursive, NULL); /* checked before */
+    (void)json_field_bool(options, "includeHidden", &l->hidden, NULL);
+    if (push(l, "") < 0) {
+        reply_not_listed(f, ENOMEM);
+        finish(l);
+        return;
+    }
+    reply_begin(&l->reply);
+    json_pair_cstring(&l->reply.w, "path", f->path);
+    json_key(&l->reply.w, "files");
+    json_array_begin(&l->reply.w);
+    run_slice(&l->next_slice);
 }
 
 static void work(struct file_request *f)
 {
     int base = file_base(f, f->path);
-    _cleanup_close_ int root = -EBADF;
+    int root;
 
-    if (base != -1) {
-        root = openat(base, f->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        if (root < 0)
-            reply_open_failed(f, base, errno);
-        else
-            list(f, root);
+    if (base == -1) {
+        file_done(f);
+        return;
     }
+    root = openat(base, f->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (root >= 0) {
+        list(f, root);
+        return;
+    }
+    reply_open_failed(f, base, errno);
     file_done(f);
 }
 

@@ -291,6 +291,28 @@ test('list-files: large and deep trees', async () => {
   assert.equal((await call('list-files', { path: '/tmp/deep', options: { recursive: true } })).json.count, 300);
 });
 
+test('list-files: a large tree leaves room for others, and is whole', async () => {
+  await sh(`python3 -c "
+import os
+for i in range(400):
+    os.makedirs('/tmp/huge/%d' % i)
+    for j in range(100): open('/tmp/huge/%d/%d' % (i, j), 'w').close()"`);
+  let done = false, pings = 0;
+  const listed = call('list-files', { path: '/tmp/huge', options: { recursive: true } }).then((reply) => { done = true; return reply; });
+  while (!done) {
+    assert.equal((await agent.get('/api/ping')).status, 200);
+    pings++;
+  }
+  assert.equal((await listed).json.count, 40400);
+  assert.equal((await listed).json.files.length, 40400);
+  assert.ok(pings > 3, `${pings}`);
+  const cancel = new AbortController();
+  const gone = agent.post('/api/list-files', { path: '/tmp/huge', options: { recursive: true } }, { signal: cancel.signal });
+  setImmediate(() => cancel.abort());
+  await assert.rejects(gone);
+  assert.equal((await call('exists', { path: '/tmp/huge' })).json.exists, true);
+});
+
 test('list-files: what is no directory', async () => {
   await call('write', { path: '/tmp/lsfile', content: '' });
   await fails(call('list-files', { path: '/tmp/nope' }), 404, 'FILE_NOT_FOUND', { path: '/tmp/nope', operation: 'directory.list' });
