@@ -7,6 +7,7 @@
  *   berm-bench create PORT LABEL RUNS CREATE_TARGET_MS [CRUN_BUNDLE BWRAP_ROOT]
  *   berm-bench burst PORT COUNT | lives PORT | exec PORT | files PORT | idle PORT COUNT | interpreter PORT RUNS
  */
+#include "agent.h"
 #include "http.h"
 #include "interpreter.h"
 #include "stats.h"
@@ -447,14 +448,20 @@ static int bench_kernels(int argc, char **argv)
     return 0;
 }
 
+static int bench_control_server(int argc, char **argv)
+{
+    missed += bench_agent(argc, argv);
+    return 0;
+}
+
 static const struct {
     const char *name;
     int args;
     int (*run)(int argc, char **argv);
 } groups[] = {
-    { "create", 4, bench_create },       { "burst", 1, bench_burst }, { "lives", 1, bench_lives },
-    { "exec", 1, bench_exec },           { "files", 1, bench_files }, { "idle", 1, bench_idle },
-    { "interpreter", 1, bench_kernels },
+    { "create", 4, bench_create },       { "burst", 1, bench_burst },          { "lives", 1, bench_lives },
+    { "exec", 1, bench_exec },           { "files", 1, bench_files },          { "idle", 1, bench_idle },
+    { "interpreter", 1, bench_kernels }, { "agent", 4, bench_control_server },
 };
 
 int main(int argc, char **argv)
@@ -466,6 +473,6 @@ int main(int argc, char **argv)
         }
     fprintf(stderr, "usage: berm-bench create PORT LABEL RUNS TARGET_MS [BUNDLE ROOT] | "
                     "burst|lives|exec|files|idle|interpreter PORT "
-                    "[COUNT]\n");
+                    "[COUNT] | agent PORT PID SECONDS COMMANDS\n");
     return 2;
 }

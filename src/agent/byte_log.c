@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #define MEMORY_FIRST  ((size_t)512)
@@ -45,16 +46,27 @@ static int open_in(const char *directory)
     return fd;
 }
 
+/* No more than a quarter of the disk, which is the sandbox's. */
+static void limit_budget(struct byte_store *store, int fd)
+{
+    struct statvfs disk;
+
+    if (fstatvfs(fd, &disk) == 0 && disk.f_blocks > 0)
+        store->file_budget = MIN(store->file_budget, (uint64_t)disk.f_blocks * disk.f_frsize / 4);
+}
+
 /* *ret_disk is false where the file takes memory instead. -1 with errno. */
-static int open_file(const struct byte_store *store, bool *ret_disk)
+static int open_file(struct byte_store *store, bool *ret_disk)
 {
     const char *const places[] = { store->directory, "/var/tmp", "/tmp" };
 
     *ret_disk = true;
     for (size_t i = 0; i < ARRAY_SIZE(places); i++) {
         int fd = places[i] ? open_in(places[i]) : -1;
-        if (fd >= 0)
-            return fd;
+        if (fd < 0)
+            continue;
+        limit_budget(store, fd);
+        return fd;
     }
     *ret_disk = false;
     return memfd_create("log", MFD_CLOEXEC);
@@ -92,7 +104,7 @@ void byte_log_init(struct byte_log *log, struct byte_store *store, uint64_t limi
     *log = (struct byte_log){ .store = store, .limit = MAX(limit, BYTE_LOG_LIMIT_MIN), .fd = -EBADF };
 }
 
-void byte_log_free(struct byte_log *log)
+static void release(struct byte_log *log)
 {
     log->store->file_used -= log->file_bytes;
     if (log->where == BYTE_LOG_MEMORY && log->sealed)
@@ -102,7 +114,21 @@ void byte_log_free(struct byte_log *log)
                         (off_t)log->file_bytes);
     close_fd(&log->fd);
     free(log->memory);
+}
+
+void byte_log_free(struct byte_log *log)
+{
+    release(log);
     byte_log_init(log, log->store, log->limit);
+}
+
+void byte_log_drop(struct byte_log *log)
+{
+    struct byte_log was = *log;
+
+    byte_log_free(log);
+    log->start = log->end = was.end;
+    log->sealed = was.sealed;
 }
 
 /* What cannot be kept: everything up to here is gone. */
@@ -147,7 +173,7 @@ static void append_to_file(struct byte_log *log, const char *p, size_t n)
         size_t wrote = append_run(log, p, n);
         p += wrote;
         n -= wrote;
-        if (wrote > 0)
+        if (wrote > 0 || (log->store->reclaim && log->store->reclaim(log->store)))
             continue;
         /* Wrapped already, or with a hole, or too short to be of use. */
         if (log->file_bytes != log->end || log->file_bytes < BYTE_LOG_LIMIT_MIN) {

@@ -5,9 +5,9 @@
  * Theory of operation. A log begins in memory. Past MEMORY it goes on in an unlinked file (of the sandbox's disk,
  * or of its memory where no disk can be written), which is a ring: past `limit` the newest bytes take the place of
  * the oldest. Nothing that is appended is ever refused or waits; what has fallen out shows in `start`. Where the
- * file cannot grow (disk or budget used up) the ring stays as large as it is. A log that is sealed gets no more
- * bytes; a short one then moves out of memory, and out of a file of its own, into one file that all of them share,
- * so that many processes that have ended cost neither memory nor descriptors.
+ * file cannot grow (disk or budget used up) and nothing else can go, the ring stays as large as it is. A log that
+ * is sealed gets no more bytes; a short one then moves out of memory, and out of a file of its own, into one file
+ * that all of them share, so that many processes that have ended cost neither memory nor descriptors.
  *
  *   MEMORY  bytes [0, end) at memory[0 ...]           FILE    offset o at o % ring of `fd`
  *   ARCHIVE offset o at place + (o - start) of the store's archive
@@ -27,6 +27,9 @@ struct byte_store {
     size_t memory_used;
     int archive_fd;
     uint64_t archive_end;
+    /* Frees something that is wanted less than what is being written (byte_log_drop()). False: nothing. May be
+     * NULL. */
+    bool (*reclaim)(struct byte_store *store);
 };
 
 enum byte_log_place { BYTE_LOG_MEMORY, BYTE_LOG_FILE, BYTE_LOG_ARCHIVE };
@@ -60,6 +63,9 @@ void byte_log_settle(struct byte_log *log);
 
 /* No more will come. Idempotent. */
 void byte_log_seal(struct byte_log *log);
+
+/* Forgets what is kept; `end` stays. */
+void byte_log_drop(struct byte_log *log);
 
 /*
  * Up to `size` bytes from `offset` (start <= offset <= end): how many, at *ret, which is `room` or memory of the

@@ -11,6 +11,20 @@
 
 /* --- the table --- */
 
+/* The output of what has ended first, and that nobody is reading, goes before that of what runs is cut short. */
+static bool reclaim(struct byte_store *store)
+{
+    struct process_table *table = container_of(store, struct process_table, store);
+
+    for (struct process *process = table->ended.first; process; process = process->next)
+        for (int i = 0; process->refs == 1 && i < STREAM_COUNT; i++)
+            if (process->logs[i].file_bytes >= BYTE_LOG_LIMIT_MIN) {
+                byte_log_drop(&process->logs[i]);
+                return true;
+            }
+    return false;
+}
+
 static uint64_t log_limit(const struct agent *agent)
 {
     const char *text = env_get(&agent->env, "BERM_PROCESS_LOG_BYTES");
@@ -27,6 +41,7 @@ void process_table_init(struct agent *agent)
     table->running.tail = &table->running.first;
     table->ended.tail = &table->ended.first;
     byte_store_init(&table->store, env_get(&agent->env, "TMPDIR"), FILE_BUDGET, MEMORY_BUDGET);
+    table->store.reclaim = reclaim;
 }
 
 static struct process **bucket_of(struct process_table *table, struct str id)

@@ -123,6 +123,46 @@ static void where_the_files_may_not_grow_the_ring_stays_as_it_is(void **state)
     byte_store_free(&store);
 }
 
+static struct byte_log *to_reclaim;
+
+static bool reclaim_one(struct byte_store *store)
+{
+    struct byte_log *log = to_reclaim;
+
+    (void)store;
+    to_reclaim = NULL;
+    if (log)
+        byte_log_drop(log);
+    return log != NULL;
+}
+
+static void what_is_wanted_less_goes_first(void **state)
+{
+    struct byte_store store;
+    struct byte_log old, fresh;
+
+    (void)state;
+    byte_store_init(&store, NULL, 300 * KIB, 256 * KIB);
+    store.reclaim = reclaim_one;
+    byte_log_init(&old, &store, 1000 * KIB);
+    append(&old, 200 * KIB);
+    byte_log_seal(&old);
+    to_reclaim = &old;
+    byte_log_init(&fresh, &store, 1000 * KIB);
+    append(&fresh, 250 * KIB);
+    assert_int_equal(fresh.start, 0);
+    check(&fresh, 4096);
+    assert_int_equal(old.start, 200 * KIB);
+    assert_int_equal(old.end, 200 * KIB);
+    append(&fresh, 100 * KIB); /* nothing is left to go: the ring is what there is */
+    assert_int_equal(fresh.end - fresh.start, 300 * KIB);
+    check(&fresh, 4096);
+    byte_log_free(&old);
+    byte_log_free(&fresh);
+    assert_int_equal(store.file_used, 0);
+    byte_store_free(&store);
+}
+
 static void many_logs_that_have_ended_take_neither_memory_nor_descriptors(void **state)
 {
     enum { COUNT = 600 };
@@ -273,6 +313,7 @@ int main(void)
         cmocka_unit_test(a_log_keeps_what_it_is_given_in_memory_and_in_files),
         cmocka_unit_test(past_its_limit_a_log_loses_the_oldest_bytes_and_says_so),
         cmocka_unit_test(where_the_files_may_not_grow_the_ring_stays_as_it_is),
+        cmocka_unit_test(what_is_wanted_less_goes_first),
         cmocka_unit_test(many_logs_that_have_ended_take_neither_memory_nor_descriptors),
         cmocka_unit_test(the_last_bytes_are_read_where_they_are_while_readers_are_told),
         cmocka_unit_test(a_line_of_stat_is_read_whatever_the_name_is),
