@@ -92,8 +92,22 @@ plt.plot([1, 2, 3], [4, 5, 6], label="L"); plt.title("T"); plt.xlabel("X");`);
   });
 
   test('show() shows at once, and %matplotlib inline is no error', async () => {
-    const { events } = await run('%matplotlib inline\nplt.plot([1]); plt.show(); print("behind")');
-    assert.deepEqual(events.map(({ type }) => type), ['result', 'stdout', 'execution_complete']);
+    const { results, out, error } = await run('%matplotlib inline\nimport os, matplotlib.pyplot as plt\nplt.plot([1]); plt.show(); print(plt.get_fignums())');
+    assert.deepEqual([results.map((result) => Object.keys(result)[0]), out, error], [['png'], '[]\n', undefined]);
+    const stream = await world.stream(python, 'os.mkfifo("/tmp/shown")\nplt.plot([1]); plt.show()\n_ = open("/tmp/shown").read()');
+    assert.equal((await stream.next()).type, 'result');
+    await world.api.exec(world.id, 'echo >/tmp/shown');
+    assert.equal((await stream.rest()).error, undefined);
+  });
+
+  test('what was printed before a result is told before it', async () => {
+    const { events } = await run('for i in range(20): print(i); display(i)');
+    let printed = 0;
+    for (const { type, text } of events) {
+      if (type === 'stdout') printed += text.trim().split('\n').length;
+      if (type === 'result') assert.ok(printed > Number(text), `${text} was told after ${printed} lines`);
+    }
+    assert.equal(printed, 20);
   });
 
   test('an exception has its name, value and traceback without colours; the coloured one is printed', async () => {
