@@ -10,6 +10,7 @@ struct create_args {
     uint32_t cpu_millis, pids, nofile;
     struct cli_list env, labels;
     bool keep_alive;
+    const char *network, *egress;
 };
 
 /* clang-format off */
@@ -21,7 +22,9 @@ struct create_args {
     { 0, "pids", "N", "most processes and threads", CLI_COUNT, offsetof(args, member.pids) }, \
     { 0, "nofile", "N", "most open files per process", CLI_COUNT, offsetof(args, member.nofile) }, \
     { 'e', "env", "NAME=VALUE", "set a variable; a bare NAME is taken from the environment", CLI_ENV, offsetof(args, member.env) }, \
-    { 'l', "label", "NAME=VALUE", "put a label on the sandbox", CLI_LIST, offsetof(args, member.labels) }
+    { 'l', "label", "NAME=VALUE", "put a label on the sandbox", CLI_LIST, offsetof(args, member.labels) }, \
+    { 0, "network", "internet|none", "the internet as far as the policy allows, or nothing but loopback", CLI_TEXT, offsetof(args, member.network) }, \
+    { 0, "egress", "JSON", "policy of the network, as in docs/api.md", CLI_TEXT, offsetof(args, member.egress) }
 /* clang-format on */
 
 static inline struct berm_create create_request(const struct create_args *args)
@@ -37,5 +40,7 @@ static inline struct berm_create create_request(const struct create_args *args)
         .labels = args->labels.items,
         .sleep_after = args->sleep_after,
         .keep_alive = args->keep_alive,
+        .network = args->network,
+        .egress = args->egress,
     };
 }

@@ -77,6 +77,9 @@ struct berm_create {
     const char *const *labels; /* "name=value", NULL-terminated; NULL: none */
     const char *sleep_after;   /* "10m", "90s"...; NULL: the daemon's default */
     bool keep_alive;
+    const char *network; /* "internet" or "none"; NULL: the daemon's default */
+    const char
+        *egress; /* a policy, JSON text as PUT /v1/sandbox/{id}/egress takes it; NULL: the daemon's default */
 };
 
 /* An id that nobody has, for free(). It allocates nothing; the sandbox comes with the first use of the id. */
@@ -119,6 +122,11 @@ int berm_sandbox_get(struct berm_client *client, const char *id, struct berm_san
 int berm_sandbox_list(struct berm_client *client, const char *label, const char *cursor,
                       struct berm_sandbox_list **ret_list, struct berm_problem *problem);
 void berm_sandbox_list_free(struct berm_sandbox_list *list);
+
+/* The policy of a sandbox's way out, with counters and what was refused: the daemon's JSON, for free(). */
+int berm_egress_get(struct berm_client *client, const char *id, char **ret_json, struct berm_problem *problem);
+/* `policy` is JSON text and holds at once, also for connections that are open; NULL: the daemon's default again. */
+int berm_egress_set(struct berm_client *client, const char *id, const char *policy, struct berm_problem *problem);
 
 struct berm_event {
     const char *time;   /* RFC 3339 */

@@ -36,6 +36,20 @@ static void write_limits(struct json_writer *w, const struct berm_limits *limits
     json_object_end(w);
 }
 
+static int write_policy(struct json_writer *w, const char *policy, struct berm_problem *problem)
+{
+    _cleanup_(arena_free) struct arena arena;
+    const struct json *value;
+    struct berm_error err;
+
+    arena_init(&arena, ARENA_MAX);
+    if (json_parse(&arena, str_from(policy), JSON_MAX_DEPTH, &value, &err) < 0)
+        return problem_set(problem, BERM_PROBLEM_ARGUMENT, 0, "the egress policy is not JSON: %s", err.message);
+    json_key(w, "egress");
+    json_value(w, value);
+    return 0;
+}
+
 static int write_create(const struct berm_create *options, struct buf *out, struct berm_problem *problem)
 {
     struct json_writer w;
@@ -52,6 +66,10 @@ static int write_create(const struct berm_create *options, struct buf *out, stru
         json_pair_cstring(&w, "sleepAfter", options->sleep_after);
     if (options->keep_alive)
         json_pair_bool(&w, "keepAlive", true);
+    if (options->network)
+        json_pair_cstring(&w, "network", options->network);
+    if (options->egress && write_policy(&w, options->egress, problem) < 0)
+        return -1;
     json_object_end(&w);
     if (json_writer_finish(&w) < 0)
         return problem_set(problem, BERM_PROBLEM_ARGUMENT, 0, "the sandbox's options are too large");
@@ -113,6 +131,34 @@ int berm_sandbox_delete(struct berm_client *client, const char *id, struct berm_
     if (!target)
         return -1;
     return transfer_json(client, &t, NULL, NULL, NULL, problem);
+}
+
+/* ---- the way out ---- */
+
+int berm_egress_get(struct berm_client *client, const char *id, char **ret_json, struct berm_problem *problem)
+{
+    _cleanup_free_ char *target = sandbox_target(id, "/egress", problem);
+    _cleanup_transfer_ struct transfer t = TRANSFER_INIT("GET", target);
+    size_t size;
+
+    if (!target || transfer_json(client, &t, NULL, NULL, NULL, problem) < 0)
+        return -1;
+    *ret_json = buf_steal(&t.answer, &size);
+    return *ret_json ? 0 : problem_memory(problem);
+}
+
+int berm_egress_set(struct berm_client *client, const char *id, const char *policy, struct berm_problem *problem)
+{
+    _cleanup_free_ char *target = sandbox_target(id, "/egress", problem);
+    _cleanup_transfer_ struct transfer t = TRANSFER_INIT(policy ? "PUT" : "DELETE", target);
+    _cleanup_(buf_free) struct buf request;
+
+    buf_init(&request, ANSWER_MAX);
+    if (!target)
+        return -1;
+    if (policy && buf_append_str(&request, str_from(policy)) < 0)
+        return problem_memory(problem);
+    return transfer_json(client, &t, policy ? &request : NULL, NULL, NULL, problem);
 }
 
 /* ---- get and list ---- */

@@ -35,7 +35,7 @@ static void on_sandbox(uint64_t key, const struct spawn_sandbox *found, void *da
         else
             lifecycle_ended(sandbox_of(instance), reason, status, "died");
     } else if (instance->kind == INSTANCE_POOLED) {
-        pool_adopt(daemon->pool, instance);
+        pool_adopt(daemon->pool, instance, found);
     } else {
         lifecycle_adopt(sandbox_of(instance), found);
     }

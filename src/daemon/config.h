@@ -36,16 +36,21 @@ struct config {
     char *edge_url;
 
     /* [sandbox] */
-    char *image, *runtime;
+    char *image, *runtime, *network;
     uint64_t memory, cpu, pids, disk, nofile;
     uint64_t max_memory, max_cpu, max_pids, max_disk, max_nofile;
     uint64_t sleep_after_ms, max_sandboxes, start_timeout_ms;
+
+    /* [egress] */
+    char *egress_enabled, *egress_mode, *egress_resolvers, *egress_proxy;
+    struct config_list egress_allow_cidrs, egress_deny_cidrs;
+    uint64_t egress_max_connections, egress_connect_timeout_ms, egress_idle_timeout_ms;
 
     /* [pool] */
     uint64_t pool_size, pool_max, pool_slots;
     struct config_list pool_images;
 
-    uint8_t origins[64]; /* enum config_origin, by row of the table */
+    uint8_t origins[96]; /* enum config_origin, by row of the table */
 };
 
 enum config_action { CONFIG_RUN, CONFIG_CHECK, CONFIG_PRINT, CONFIG_HELP, CONFIG_VERSION, CONFIG_STOP_ALL };

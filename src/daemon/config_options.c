@@ -36,6 +36,7 @@ const struct option_row option_table[] = {
 
     { "sandbox", "image", OPTION_TEXT, AT(image), "base", .doc = "image of sandboxes that name none" },
     { "sandbox", "runtime", OPTION_TEXT, AT(runtime), "native", .doc = "native, or oci:<path of crun, runc, runsc>" },
+    { "sandbox", "network", OPTION_CHOICE, AT(network), "internet", .choices = "internet none", .doc = "of sandboxes that name none: the internet as [egress] allows, or nothing but loopback" },
     { "sandbox", "memory", OPTION_SIZE, AT(memory), "1GiB", 4 * MIB, 64 * TIB, .doc = "default memory limit" },
     { "sandbox", "cpu", OPTION_NUMBER, AT(cpu), "1000", 10, 1024000, .doc = "default CPU limit in thousandths of a CPU" },
     { "sandbox", "pids", OPTION_NUMBER, AT(pids), "512", 2, 4194304, .doc = "default limit of processes and threads" },
@@ -49,6 +50,16 @@ const struct option_row option_table[] = {
     { "sandbox", "sleep_after", OPTION_DURATION, AT(sleep_after_ms), "10m", SECOND, 365 * DAY, .doc = "time without a request after which a sandbox sleeps" },
     { "sandbox", "max_sandboxes", OPTION_NUMBER, AT(max_sandboxes), "2048", 1, 16384, .doc = "sandboxes that may run at once, warm ones included" },
     { "sandbox", "start_timeout", OPTION_DURATION, AT(start_timeout_ms), "30s", SECOND, 3600 * SECOND, .doc = "longest time a start may take" },
+
+    { "egress", "enabled", OPTION_CHOICE, AT(egress_enabled), "yes", .choices = "yes no", .doc = "no: no sandbox has a network, whatever it asks for" },
+    { "egress", "mode", OPTION_CHOICE, AT(egress_mode), "allow", .choices = "allow deny", .doc = "policy of sandboxes that name none: the public internet, or nothing" },
+    { "egress", "allow_cidrs", OPTION_LIST, AT(egress_allow_cidrs), NULL, .doc = "range that is not the public internet and yet treated like it; may be repeated" },
+    { "egress", "deny_cidrs", OPTION_LIST, AT(egress_deny_cidrs), NULL, .doc = "range that no sandbox reaches, whatever its policy says; may be repeated" },
+    { "egress", "resolvers", OPTION_TEXT, AT(egress_resolvers), NULL, .doc = "DNS servers, IP or IP:PORT, separated by commas; default: the host's" },
+    { "egress", "proxy", OPTION_TEXT, AT(egress_proxy), NULL, .doc = "IP:PORT of an HTTP proxy that every connection goes through, by CONNECT to the address that was checked" },
+    { "egress", "max_connections", OPTION_NUMBER, AT(egress_max_connections), "256", 1, 16384, .doc = "open connections per sandbox; further ones wait" },
+    { "egress", "connect_timeout", OPTION_DURATION, AT(egress_connect_timeout_ms), "10s", 100, 3600 * SECOND, .doc = "for each address that is tried, and for the first bytes where a policy needs them" },
+    { "egress", "idle_timeout", OPTION_DURATION, AT(egress_idle_timeout_ms), "1h", SECOND, 365 * DAY, .doc = "time without a byte after which a connection is ended" },
 
     { "pool", "size", OPTION_NUMBER, AT(pool_size), "4", 0, 10000, .doc = "warm sandboxes kept per image; 0: none" },
     { "pool", "max", OPTION_NUMBER, AT(pool_max), "64", 0, 10000, .doc = "most warm sandboxes of all images together" },

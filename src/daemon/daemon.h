@@ -20,6 +20,7 @@
 struct docker;
 struct edge;
 struct pool;
+struct egress_service;
 
 struct daemon {
     struct loop *loop;
@@ -35,6 +36,7 @@ struct daemon {
     struct registry registry;
     struct pool *pool;
     struct edge *edge;
+    struct egress_service *egress; /* NULL: the operator has turned it off */
     struct metrics metrics;
     int run_dirfd; /* of the agents' sockets */
 

@@ -2,6 +2,7 @@
 #include "base/fault.h"
 #include "base/log.h"
 #include "daemon/lifecycle.h"
+#include "daemon/sandbox_egress.h"
 
 /* All sandboxes have the same host name: a warm one does not know yet whose it will be. */
 #define HOSTNAME "sandbox"
@@ -13,13 +14,14 @@ bool limits_equal(const struct spawn_limits *a, const struct spawn_limits *b)
 }
 
 int instance_create(struct daemon *daemon, uint64_t key, const uint8_t digest[32],
-                    const struct spawn_limits *limits, spawn_done done, void *data, struct berm_error *err)
+                    const struct spawn_limits *limits, uint32_t network, spawn_done done, void *data,
+                    struct berm_error *err)
 {
     struct spawn_request request = { .op = SPAWN_OP_CREATE, .key = key };
 
     memcpy(request.create.image_digest, digest, sizeof(request.create.image_digest));
     request.create.limits = *limits;
-    request.create.network = SPAWN_NETWORK_NONE;
+    request.create.network = instance_network(daemon, network);
     request.create.backend = daemon->backend;
     memcpy(request.create.hostname, HOSTNAME, sizeof(HOSTNAME));
     return spawn_link_send(daemon->spawn, &request, done, data, err);

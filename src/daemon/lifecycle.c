@@ -17,6 +17,7 @@
 #include "daemon/docker/docker.h"
 #include "daemon/edge/routes.h"
 #include "daemon/pool.h"
+#include "daemon/sandbox_egress.h"
 #include "daemon/settings.h"
 
 #define TOUCH_INTERVAL_MS 10000
@@ -71,6 +72,7 @@ static uint64_t detach_instance(struct sandbox *sandbox, enum end_reason reason,
     if (sandbox->state == SANDBOX_CREATING || sandbox->change)
         spawn_link_forget(daemon->spawn, sandbox);
     loop_timer_stop(daemon->loop, &sandbox->idle_timer);
+    instance_drop_egress(daemon, &sandbox->instance);
     instance_unregister(&daemon->registry, &sandbox->instance);
     if (sandbox->link) {
         agent_link_close(sandbox->link, reason, exit_status);
@@ -317,9 +319,11 @@ static void on_created(const struct spawn_reply *reply, const struct berm_error 
     struct daemon *daemon = sandbox->daemon;
     struct berm_error failure = *err;
 
-    (void)reply;
     FAULT_POINT("create.started");
+    if (failure.code == BERM_OK && instance_take_egress(daemon, &sandbox->instance, reply) < 0)
+        berm_fail(&failure, BERM_E_SYSTEM, ENOMEM, "egress");
     if (failure.code == BERM_OK) {
+        sandbox_apply_policy(sandbox);
         sandbox->link = agent_link_new(daemon->loop, daemon->run_dirfd, sandbox->row.key, sandbox->row.generation);
         if (!sandbox->link)
             berm_fail(&failure, BERM_E_SYSTEM, ENOMEM, "link to the agent");
@@ -342,6 +346,8 @@ static void go_on(struct sandbox *sandbox, struct pool_claim *claim)
         return;
     }
     sandbox->link = claim->link;
+    sandbox->instance.egress = claim->egress;
+    sandbox_apply_policy(sandbox);
     agent_link_set_generation(claim->link, sandbox->row.generation);
     sandbox->must_configure = strcmp(sandbox->row.env, "{}") != 0;
     if (limits_equal(&sandbox->row.limits, &daemon->default_limits)) {
@@ -396,8 +402,8 @@ static int ask_for_instance(struct sandbox *sandbox, uint64_t key, struct berm_e
 {
     struct berm_error cause;
 
-    if (instance_create(sandbox->daemon, key, sandbox->row.digest, &sandbox->row.limits, on_created, sandbox,
-                        &cause) == 0) {
+    if (instance_create(sandbox->daemon, key, sandbox->row.digest, &sandbox->row.limits, sandbox->row.network,
+                        on_created, sandbox, &cause) == 0) {
         FAULT_POINT("create.sent");
         return 0;
     }
@@ -422,8 +428,9 @@ static int begin_start(struct sandbox *sandbox, struct pool_claim *claim, struct
 {
     struct daemon *daemon = sandbox->daemon;
     const struct image_entry *image = image_cache_resolve(daemon->images, sandbox->row.image, err);
-    /* Every limit but this one can be changed in a sandbox that runs. */
-    bool fits_pool = sandbox->row.limits.nofile == daemon->default_limits.nofile;
+    /* These cannot be changed in a sandbox that runs. */
+    bool fits_pool = sandbox->row.limits.nofile == daemon->default_limits.nofile &&
+                     sandbox->row.network == default_network(daemon);
     uint64_t key;
 
     if (!image)
@@ -472,6 +479,7 @@ static struct sandbox *make_sandbox(struct daemon *daemon, const struct sandbox_
         return NULL;
     loop_timer_init(&sandbox->idle_timer, on_idle);
     sandbox->row.limits = daemon->default_limits;
+    sandbox->row.network = default_network(daemon);
     sandbox->row.sleep_after_ms = daemon->config.sleep_after_ms;
     sandbox->row.created_ms = clock_realtime_ms();
     snprintf(sandbox->row.image, sizeof(sandbox->row.image), "%s", daemon->config.image);
@@ -592,9 +600,10 @@ int lifecycle_load(struct daemon *daemon, const struct sandbox_row *row)
     sandbox->row = *row;
     sandbox->row.env = strdup(row->env);
     sandbox->row.labels = strdup(row->labels);
+    sandbox->row.egress = strdup(row->egress);
     sandbox->state = row->state;
     loop_timer_init(&sandbox->idle_timer, on_idle);
-    if (!sandbox->row.env || !sandbox->row.labels)
+    if (!sandbox->row.env || !sandbox->row.labels || !sandbox->row.egress)
         return -1;
     return row->key ? instance_register(&daemon->registry, &sandbox->instance, row->key) : 0;
 }
@@ -618,6 +627,8 @@ void lifecycle_adopt(struct sandbox *sandbox, const struct spawn_sandbox *found)
     struct daemon *daemon = sandbox->daemon;
 
     restore_limits(sandbox, &found->limits);
+    instance_renew_egress(daemon, &sandbox->instance, found);
+    sandbox_apply_policy(sandbox);
     if (sandbox->link) /* berm-spawn restarted, we did not */
         return;
     sandbox->link = agent_link_new(daemon->loop, daemon->run_dirfd, sandbox->row.key, sandbox->row.generation);

@@ -14,6 +14,9 @@ struct sandbox_settings {
     const char *image;
     struct spawn_limits limits; /* 0 in a member: not named */
     const char *env, *labels;   /* JSON objects */
+    const char *egress;         /* JSON of a policy that is valid */
+    bool has_network;
+    uint32_t network; /* enum spawn_network */
     uint64_t sleep_after_ms;
     bool has_keep_alive, keep_alive;
 };
@@ -70,7 +73,8 @@ bool limits_equal(const struct spawn_limits *a, const struct spawn_limits *b);
 /* Asks berm-spawn to end an instance; nobody waits for it. */
 void instance_destroy(struct daemon *daemon, uint64_t key);
 int instance_create(struct daemon *daemon, uint64_t key, const uint8_t digest[32],
-                    const struct spawn_limits *limits, spawn_done done, void *data, struct berm_error *err);
+                    const struct spawn_limits *limits, uint32_t network, spawn_done done, void *data,
+                    struct berm_error *err);
 int instance_set_limits(struct daemon *daemon, uint64_t key, const struct spawn_limits *limits, spawn_done done,
                         void *data, struct berm_error *err);
 /* A socket made inside the network namespace of an instance: `done` takes it with spawn_link_take_fd(). */

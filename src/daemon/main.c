@@ -17,6 +17,7 @@
 #include "daemon/launch.h"
 #include "daemon/lifecycle.h"
 #include "daemon/pool.h"
+#include "daemon/sandbox_egress.h"
 
 #include <signal.h>
 #include <sys/resource.h>
@@ -75,6 +76,9 @@ static int start_as_root(struct program *program, struct berm_error *err)
     if (open_listeners(program, err) < 0 || launch_prepare(&daemon->config, &program->launch, err) < 0 ||
         auth_load_file(&daemon->auth, daemon->config.keys_file, err) < 0 ||
         launch_spawner(&daemon->config, &program->launch, err) < 0)
+        return -1;
+    if (!strcmp(daemon->config.egress_enabled, "yes") &&
+        egress_service_new(&daemon->config, &daemon->egress, err) < 0)
         return -1;
     ruleset = confine_prepare(&daemon->config, err);
     if (ruleset == -1 || launch_drop_privileges(&program->launch, err) < 0)
@@ -218,6 +222,8 @@ static int start(struct program *program, struct berm_error *err)
     if (!auth_has_keys(&daemon->auth))
         log_warn("auth.no_keys", "consequence", "only loopback is served");
     lifecycle_init(daemon);
+    if (daemon->egress)
+        egress_service_start(daemon->egress, daemon->loop);
     adopt_init(daemon);
     return 0;
 }
@@ -333,6 +339,7 @@ static void end(struct program *program)
     loop_timer_stop(daemon->loop, &daemon->adoption_timer);
     loop_timer_stop(daemon->loop, &program->drain_timer);
     flush_deferred(daemon->loop);
+    egress_service_free(daemon->egress);
     spawn_link_free(daemon->spawn);
     image_cache_free(daemon->images);
     edge_free(daemon->edge);

@@ -3,6 +3,7 @@
 #include "base/loop.h"
 #include "daemon/api/api.h"
 #include "daemon/daemon.h"
+#include "daemon/egress/egress.h"
 #include "daemon/pool.h"
 
 static const uint32_t bounds_us[METRICS_BUCKETS] = { 100,   250,    500,    1000,    2500,    5000,     10000,
@@ -147,6 +148,29 @@ static int write_server(const struct daemon *daemon, struct buf *out)
                          daemon->metrics.bytes_in);
 }
 
+static int write_egress(const struct daemon *daemon, struct buf *out)
+{
+    const struct egress_totals *totals = daemon->egress ? egress_service_totals(daemon->egress) : NULL;
+
+    if (!totals)
+        return 0;
+    return write_counter(out, "berm_egress_connections", "gauge", "Open connections of sandboxes.", totals->open) |
+           write_counter(out, "berm_egress_connections_total", "counter", "Connections that sandboxes made.",
+                         totals->connections) |
+           write_counter(out, "berm_egress_denied_total", "counter",
+                         "Connections and requests that a policy refused.", totals->denied_connections) |
+           write_counter(out, "berm_egress_failed_total", "counter", "Connections whose other end was not reached.",
+                         totals->failed) |
+           write_counter(out, "berm_egress_questions_total", "counter", "DNS questions of sandboxes.",
+                         totals->questions) |
+           write_counter(out, "berm_egress_denied_questions_total", "counter",
+                         "DNS questions that a policy refused.", totals->denied_questions) |
+           write_counter(out, "berm_egress_sent_bytes_total", "counter",
+                         "Bytes from sandboxes, of ended connections.", totals->bytes_out) |
+           write_counter(out, "berm_egress_received_bytes_total", "counter",
+                         "Bytes to sandboxes, of ended connections.", totals->bytes_in);
+}
+
 int metrics_write(const struct daemon *daemon, struct buf *out)
 {
     const struct metrics *metrics = &daemon->metrics;
@@ -158,6 +182,7 @@ int metrics_write(const struct daemon *daemon, struct buf *out)
     rc |= write_sandboxes(daemon, out);
     rc |= write_pool(daemon, out);
     rc |= write_server(daemon, out);
+    rc |= write_egress(daemon, out);
     rc |= write_counter(out, "berm_spawner_restarts_total", "counter", "Restarts of berm-spawn's worker.",
                         metrics->spawner_restarts);
     rc |= write_counter(out, "berm_adopted_total", "counter", "Sandboxes found running after a start.",

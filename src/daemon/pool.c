@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "daemon/agent_configure.h"
 #include "daemon/lifecycle.h"
+#include "daemon/sandbox_egress.h"
 
 #define REFILL_DELAY_MS 2
 #define BUSY_RECENT_MS  20  /* requests that began within this time go first */
@@ -71,6 +72,7 @@ static void drop_entry(struct pool_entry *entry)
     agent_configure_cancel(entry->configure_call);
     if (!entry->ready)
         spawn_link_forget(pool->daemon->spawn, entry);
+    instance_drop_egress(pool->daemon, &entry->instance);
     instance_unregister(&pool->daemon->registry, &entry->instance);
     list_remove(&entry->node);
     if (entry->ready)
@@ -154,11 +156,13 @@ static void configure_entry(struct pool_entry *entry)
 static void on_created(const struct spawn_reply *reply, const struct berm_error *err, void *data)
 {
     struct pool_entry *entry = data;
+    struct berm_error failure = *err;
 
-    (void)reply;
     FAULT_POINT("pool.started");
-    if (err->code != BERM_OK)
-        entry_failed(entry, err);
+    if (failure.code == BERM_OK && instance_take_egress(entry->pool->daemon, &entry->instance, reply) < 0)
+        berm_fail(&failure, BERM_E_SYSTEM, ENOMEM, "egress");
+    if (failure.code != BERM_OK)
+        entry_failed(entry, &failure);
     else
         configure_entry(entry);
 }
@@ -178,7 +182,8 @@ static void start_one(struct pool *pool, const struct image_entry *image)
         return;
     }
     FAULT_POINT("pool.stored");
-    if (instance_create(daemon, key, image->digest, &daemon->default_limits, on_created, entry, &err) < 0)
+    if (instance_create(daemon, key, image->digest, &daemon->default_limits, default_network(daemon), on_created,
+                        entry, &err) < 0)
         entry_failed(entry, &err);
 }
 
@@ -301,8 +306,9 @@ bool pool_claim(struct pool *pool, const uint8_t digest[32], struct pool_claim *
         if (memcmp(entry->digest, digest, sizeof(entry->digest)))
             continue;
         FAULT_POINT("pool.claimed");
-        *ret = (struct pool_claim){ entry->instance.key, entry->link };
+        *ret = (struct pool_claim){ entry->instance.key, entry->link, entry->instance.egress };
         entry->link = NULL;
+        entry->instance.egress = NULL;
         drop_entry(entry);
         pool_room(pool);
         return true;
@@ -314,10 +320,12 @@ void pool_claim_failed(struct pool *pool, struct pool_claim *claim)
 {
     agent_link_close(claim->link, END_KILLED, 0);
     agent_link_unref(claim->link);
+    egress_free(claim->egress);
     instance_destroy(pool->daemon, claim->key);
     if (store_delete_pool(pool->daemon->store, claim->key, NULL) < 0)
         log_error("store.failed", "error", "a row of the warm pool stays behind");
     claim->link = NULL;
+    claim->egress = NULL;
 }
 
 bool pool_give_way(struct pool *pool)
@@ -365,11 +373,11 @@ int pool_load(struct pool *pool, uint64_t key, const uint8_t digest[32])
 }
 
 /* It may have been made just before the daemon died: its agent is told its environment (again). */
-void pool_adopt(struct pool *pool, struct instance *instance)
+void pool_adopt(struct pool *pool, struct instance *instance, const struct spawn_sandbox *found)
 {
     struct pool_entry *entry = container_of(instance, struct pool_entry, instance);
 
-    (void)pool;
+    instance_renew_egress(pool->daemon, instance, found);
     if (!entry->link)
         configure_entry(entry);
 }

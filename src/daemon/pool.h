@@ -13,6 +13,7 @@
 struct pool_claim {
     uint64_t key;
     struct agent_link *link; /* handed over; NULL: nothing was claimed */
+    struct egress *egress;   /* likewise; NULL: it has no network */
 };
 
 struct pool_stats {
@@ -41,5 +42,5 @@ void pool_get_stats(const struct pool *pool, struct pool_stats *ret);
 
 /* --- for adopt.c and the events of berm-spawn --- */
 int pool_load(struct pool *pool, uint64_t key, const uint8_t digest[32]);
-void pool_adopt(struct pool *pool, struct instance *instance);
+void pool_adopt(struct pool *pool, struct instance *instance, const struct spawn_sandbox *found);
 void pool_ended(struct pool *pool, struct instance *instance);

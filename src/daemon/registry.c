@@ -85,6 +85,7 @@ void sandbox_unref(struct sandbox *sandbox)
     agent_link_unref(sandbox->link);
     free(sandbox->environment);
     free(sandbox->row.env);
+    free(sandbox->row.egress);
     free(sandbox->row.labels);
     free(sandbox);
 }

@@ -18,11 +18,15 @@ struct settings_change;
 
 enum instance_kind { INSTANCE_SANDBOX, INSTANCE_POOLED };
 
+struct egress;
+
 struct instance {
     struct hash_node node;
     uint64_t key; /* 0: none */
     enum instance_kind kind;
-    uint32_t seen; /* the adoption round in which berm-spawn listed it */
+    uint32_t seen;         /* the adoption round in which berm-spawn listed it */
+    struct egress *egress; /* its way out; NULL: it has no network. Owned, see sandbox_egress.h */
+    struct daemon *daemon; /* while that is renewed */
 };
 
 struct sandbox {

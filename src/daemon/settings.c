@@ -2,11 +2,12 @@
 
 #include "base/fault.h"
 #include "base/log.h"
+#include "daemon/sandbox_egress.h"
 
 /* Owned copies: the request that asked may go away while berm-spawn sets the limits. */
 struct settings_change {
     struct spawn_limits limits;
-    char *env, *labels; /* NULL: as they are */
+    char *env, *labels, *egress; /* NULL: as they are */
     uint64_t sleep_after_ms;
     bool keep_alive;
     struct sandbox_wait *wait; /* NULL: the client has gone */
@@ -18,6 +19,7 @@ static void free_change(struct settings_change *change)
         return;
     free(change->env);
     free(change->labels);
+    free(change->egress);
     free(change);
 }
 
@@ -39,11 +41,14 @@ int settings_take(struct sandbox_row *row, const struct sandbox_settings *settin
 {
     row->env = strdup(settings && settings->env ? settings->env : "{}");
     row->labels = strdup(settings && settings->labels ? settings->labels : "{}");
-    if (!row->env || !row->labels)
+    row->egress = strdup(settings && settings->egress ? settings->egress : "");
+    if (!row->env || !row->labels || !row->egress)
         return -1;
     if (!settings)
         return 0;
     merge_limits(&row->limits, &settings->limits);
+    if (settings->has_network)
+        row->network = settings->network;
     if (settings->image)
         snprintf(row->image, sizeof(row->image), "%s", settings->image);
     if (settings->sleep_after_ms)
@@ -85,7 +90,9 @@ static struct settings_change *plan(const struct sandbox *sandbox, const struct 
         goto fail;
     if (settings->labels && strcmp(settings->labels, row->labels) && !(change->labels = strdup(settings->labels)))
         goto fail;
-    if (!limits_equal(&change->limits, &row->limits) || change->env || change->labels ||
+    if (settings->egress && strcmp(settings->egress, row->egress) && !(change->egress = strdup(settings->egress)))
+        goto fail;
+    if (!limits_equal(&change->limits, &row->limits) || change->env || change->labels || change->egress ||
         change->sleep_after_ms != row->sleep_after_ms || change->keep_alive != row->keep_alive)
         return change;
     *ret_same = true;
@@ -109,6 +116,8 @@ static void commit(struct sandbox *sandbox, struct settings_change *change)
         sandbox->row.env = change->env;
     if (change->labels)
         sandbox->row.labels = change->labels;
+    if (change->egress)
+        sandbox->row.egress = change->egress;
     if (store_put_sandbox(sandbox->daemon->store, &sandbox->row, 0,
                           &(struct store_event){ clock_realtime_ms(), "configured", "" }, &err) < 0) {
         sandbox->row = before;
@@ -121,6 +130,10 @@ static void commit(struct sandbox *sandbox, struct settings_change *change)
         change->env = before.env;
     if (change->labels)
         change->labels = before.labels;
+    if (change->egress) {
+        change->egress = before.egress;
+        sandbox_apply_policy(sandbox);
+    }
     free_change(change);
     lifecycle_arm_idle(sandbox);
     if (tell && sandbox->state == SANDBOX_RUNNING) {
@@ -161,6 +174,14 @@ void settings_apply(struct sandbox *sandbox, struct sandbox_wait *wait)
 
     if (settings->image && strcmp(settings->image, sandbox->row.image)) {
         fail(sandbox, wait, "the sandbox exists with another image");
+        return;
+    }
+    if (settings->has_network && settings->network != sandbox->row.network) {
+        fail(sandbox, wait, "the sandbox exists with another network");
+        return;
+    }
+    if (settings->egress && sandbox->row.network == SPAWN_NETWORK_NONE) {
+        fail(sandbox, wait, "the sandbox has no network");
         return;
     }
     if (sandbox->change) {

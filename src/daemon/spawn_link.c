@@ -32,7 +32,8 @@ struct spawn_link {
     struct spawn_link_events events;
     uint32_t timeout_ms;
     bool lost;
-    int passed_fd;    /* of the message that is being looked at, or -EBADF */
+    int passed_fds[FDS_MAX]; /* of the message that is being looked at */
+    size_t passed_count, passed_next;
     struct buf queue; /* whole requests that the socket had no room for */
 
     struct pending **slots; /* stable addresses: they are list nodes */
@@ -198,22 +199,21 @@ static void take_reply(struct spawn_link *link, struct spawn_reply *reply)
 static void receive(struct spawn_link *link)
 {
     struct spawn_reply reply;
-    int fds[FDS_MAX];
-    size_t nfds;
 
     for (int i = 0; i < MESSAGES_AT_ONCE && !link->lost; i++) {
-        ssize_t n = recv_fds(link->io.fd, &reply, sizeof(reply), fds, FDS_MAX, &nfds);
+        ssize_t n = recv_fds(link->io.fd, &reply, sizeof(reply), link->passed_fds, FDS_MAX, &link->passed_count);
 
         if (n < 0 && (errno == EAGAIN || errno == EINTR))
             return;
-        for (size_t f = 1; n >= 0 && f < nfds; f++)
-            close_fd(&fds[f]); /* no reply has more than one */
-        link->passed_fd = n >= 0 && nfds > 0 ? fds[0] : -EBADF;
+        link->passed_next = 0;
+        if (n < 0)
+            link->passed_count = 0;
         if (n == (ssize_t)sizeof(reply) && reply.version == SPAWN_WIRE_VERSION)
             take_reply(link, &reply);
         else
             lose(link);
-        close_fd(&link->passed_fd);
+        while (link->passed_next < link->passed_count)
+            close_fd(&link->passed_fds[link->passed_next++]);
     }
 }
 
@@ -289,7 +289,7 @@ void spawn_link_forget(struct spawn_link *link, const void *data)
 
 int spawn_link_take_fd(struct spawn_link *link)
 {
-    return TAKE_FD(link->passed_fd);
+    return link->passed_next < link->passed_count ? link->passed_fds[link->passed_next++] : -EBADF;
 }
 
 bool spawn_link_alive(const struct spawn_link *link)
@@ -310,7 +310,6 @@ struct spawn_link *spawn_link_new(struct loop *loop, int fd, uint32_t timeout_ms
     link->events = *events;
     link->timeout_ms = timeout_ms;
     link->first_free = NO_SLOT;
-    link->passed_fd = -EBADF;
     list_init(&link->pending);
     buf_init(&link->queue, QUEUE_MAX_BYTES);
     loop_timer_init(&link->timer, on_timer);

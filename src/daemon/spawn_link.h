@@ -36,8 +36,8 @@ void spawn_link_free(struct spawn_link *link); /* pending callbacks do not come 
  */
 int spawn_link_send(struct spawn_link *link, struct spawn_request *request, spawn_done done, void *data,
                     struct berm_error *err);
-/* Inside a spawn_done: the descriptor that came with the reply, now the caller's, or -EBADF. What is not taken is
- * closed. */
+/* Inside a spawn_done: the next of the descriptors that came with the reply, now the caller's, or -EBADF. What is
+ * not taken is closed. */
 int spawn_link_take_fd(struct spawn_link *link);
 /* The callbacks with this `data` will not come. */
 void spawn_link_forget(struct spawn_link *link, const void *data);

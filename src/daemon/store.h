@@ -48,8 +48,10 @@ struct sandbox_row {
     char image[IMAGE_NAME_BYTES]; /* as the client named it */
     uint8_t digest[32];           /* what that name meant at the last start */
     struct spawn_limits limits;
-    char *env;    /* JSON object, owned; never NULL once stored */
-    char *labels; /* JSON object, owned */
+    char *env;        /* JSON object, owned; never NULL once stored */
+    char *labels;     /* JSON object, owned */
+    char *egress;     /* JSON of its policy, owned; "" is the operator's default */
+    uint32_t network; /* enum spawn_network; stored */
     uint64_t sleep_after_ms;
     bool keep_alive;
     int64_t created_ms, started_ms, last_used_ms; /* Unix time */

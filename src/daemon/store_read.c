@@ -60,6 +60,7 @@ static void read_sandbox(sqlite3_stmt *s, struct sandbox_row *row)
     row->end_reason = (enum end_reason)sqlite3_column_int(s, 19);
     row->exit_status = sqlite3_column_int(s, 20);
     row->event_count = sqlite3_column_int64(s, 21);
+    row->network = (uint32_t)sqlite3_column_int64(s, 22);
 }
 
 static int sandbox_from_row(sqlite3_stmt *s, const struct store_walk *walk)
@@ -67,12 +68,14 @@ static int sandbox_from_row(sqlite3_stmt *s, const struct store_walk *walk)
     int (*each)(struct sandbox_row *, void *) = (int (*)(struct sandbox_row *, void *))walk->each;
     struct sandbox_row row = { 0 };
     const unsigned char *env = sqlite3_column_text(s, 12), *labels = sqlite3_column_text(s, 13);
+    const unsigned char *egress = sqlite3_column_text(s, 23);
 
     read_sandbox(s, &row);
-    if (store_column_blob(s, 6, row.digest, sizeof(row.digest)) < 0 || !env || !labels)
+    if (store_column_blob(s, 6, row.digest, sizeof(row.digest)) < 0 || !env || !labels || !egress)
         return -1;
     row.env = (char *)(uintptr_t)env;
     row.labels = (char *)(uintptr_t)labels;
+    row.egress = (char *)(uintptr_t)egress;
     return each(&row, walk->data);
 }
 
@@ -83,7 +86,8 @@ int store_each_sandbox(struct store *store, int (*each)(struct sandbox_row *row,
 
     return store_walk(store,
                       "SELECT seq,id,key,generation,state,image,digest,memory,disk,cpu,pids,nofile,env,labels,"
-                      "sleep_after,keep_alive,created,started,last_used,end_reason,exit_status,event_count "
+                      "sleep_after,keep_alive,created,started,last_used,end_reason,exit_status,event_count,"
+                      "network,egress "
                       "FROM sandboxes ORDER BY seq",
                       0, &walk, err);
 }

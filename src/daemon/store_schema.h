@@ -76,6 +76,9 @@ static const char *const store_steps[] = {
     "  expires INTEGER NOT NULL,"
     "  PRIMARY KEY(sandbox,tunnel,port)"
     ") STRICT, WITHOUT ROWID;",
+    /* The network. Sandboxes of before had none. */
+    "ALTER TABLE sandboxes ADD COLUMN network INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE sandboxes ADD COLUMN egress TEXT NOT NULL DEFAULT '';",
 };
 
 #define STORE_SCHEMA_VERSION ((int)ARRAY_SIZE(store_steps))

@@ -169,12 +169,9 @@ static bool settle(struct relay *relay)
 
 static void end(struct relay *relay)
 {
-    void (*on_end)(void *) = relay->on_end;
-    void *data = relay->data;
-
+    if (relay->on_end)
+        relay->on_end(relay->data);
     relay_free(relay);
-    if (on_end)
-        on_end(data);
 }
 
 static void on_timer(struct loop_timer *timer)

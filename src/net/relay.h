@@ -18,8 +18,8 @@ struct relay;
 /*
  * Takes over both sockets, which must be non-blocking. `to_b` is sent to `b` before anything that `a` still has to
  * say: bytes that were read beyond a request head, at most RELAY_BUFFER. on_end comes once, from the loop, when
- * both directions have ended or either socket broke; the relay is freed after it. NULL: the sockets are closed,
- * errno says why. on_end may be NULL.
+ * both directions have ended or either socket broke; the relay is freed after it, so that its counts can be read.
+ * NULL: the sockets are closed, errno says why. on_end may be NULL.
  */
 struct relay *relay_start(struct loop *loop, int a, int b, struct str to_b, void (*on_end)(void *data), void *data);
 /*

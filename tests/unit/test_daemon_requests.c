@@ -168,6 +168,8 @@ static void paths_are_encoded_so_that_they_decode_to_themselves(void **state)
 
 /* --- PUT --- */
 
+static const struct egress_ceiling egress_ceiling;
+
 static const struct config ceilings = {
     .max_memory = 1 << 30, .max_cpu = 4000, .max_pids = 100, .max_disk = 1 << 30, .max_nofile = 1000
 };
@@ -178,7 +180,7 @@ static int decode(struct arena *arena, const char *text, struct sandbox_settings
 
     memset(err, 0, sizeof(*err));
     assert_int_equal(json_parse(arena, str_from(text), 16, &body, err), 0);
-    return sandbox_spec_decode(&ceilings, arena, body, ret, err);
+    return sandbox_spec_decode(&ceilings, &egress_ceiling, arena, body, ret, err);
 }
 
 static void a_full_specification_is_taken(void **state)
@@ -221,7 +223,7 @@ static void what_is_not_named_stays_unset(void **state)
     assert_int_equal(settings.limits.pids, 0);
     assert_int_equal(settings.sleep_after_ms, 0);
     assert_false(settings.has_keep_alive);
-    assert_int_equal(sandbox_spec_decode(&ceilings, &arena, NULL, &settings, &err), 0);
+    assert_int_equal(sandbox_spec_decode(&ceilings, &egress_ceiling, &arena, NULL, &settings, &err), 0);
     arena_free(&arena);
 }
 

@@ -171,6 +171,11 @@ void api_sandbox_list(struct request *request);
 void api_sandbox_delete(struct request *request);
 void api_sandbox_running(struct request *request);
 void api_sandbox_events(struct request *request);
+void api_egress_get(struct request *request);
+void api_egress_put(struct request *request);
+void api_egress_delete(struct request *request);
+/* The operator's bounds of egress; NULL when it is off. */
+const struct egress_ceiling *api_egress_ceiling(const struct request *request);
 
 void api_exec(struct request *request);
 void api_file_get(struct request *request);

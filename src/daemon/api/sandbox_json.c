@@ -85,6 +85,7 @@ void sandbox_write_json(struct json_writer *w, const struct sandbox *sandbox, co
     json_pair_cstring(w, "imageDigest", digest);
     write_limits(w, &row->limits);
     write_stored_objects(w, row);
+    json_pair_cstring(w, "network", row->network == SPAWN_NETWORK_EGRESS ? "internet" : "none");
     json_pair_int(w, "sleepAfter", (int64_t)(row->sleep_after_ms / 1000));
     json_pair_bool(w, "keepAlive", row->keep_alive);
     write_time(w, "createdAt", row->created_ms);

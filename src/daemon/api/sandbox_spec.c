@@ -219,10 +219,55 @@ static int take_image(const struct json *body, const char **ret, struct berm_err
     return berm_fail_field(err, "image", "image is not an image name or digest");
 }
 
-int sandbox_spec_decode(const struct config *config, struct arena *arena, const struct json *body,
+/* --- the network --- */
+
+static int no_egress(struct berm_error *err)
+{
+    return berm_fail(err, BERM_E_FORBIDDEN, 0, "the operator has turned the network of sandboxes off");
+}
+
+int egress_spec_decode(const struct egress_ceiling *ceiling, struct arena *arena, const struct json *body,
+                       const char **ret, struct berm_error *err)
+{
+    struct egress_policy *policy;
+
+    if (!ceiling)
+        return no_egress(err);
+    if (egress_policy_new(body, ceiling, &policy, err) < 0)
+        return -1;
+    *ret = arena_strdup(arena, str_from(policy->text));
+    egress_policy_unref(policy);
+    return *ret ? 0 : berm_fail(err, BERM_E_SYSTEM, ENOMEM, "egress policy");
+}
+
+static int take_network(const struct egress_ceiling *ceiling, struct arena *arena, const struct json *body,
                         struct sandbox_settings *ret, struct berm_error *err)
 {
-    static const char *const known[] = { "image", "limits", "env", "labels", "sleepAfter", "keepAlive" };
+    const struct json *policy = json_get(body, "egress");
+    const char *network = NULL;
+
+    if (json_field_cstring(body, "network", &network, err) < 0)
+        return -1;
+    if (network && strcmp(network, "internet") && strcmp(network, "none"))
+        return berm_fail_field(err, "network", "network must be \"internet\" or \"none\"");
+    ret->has_network = network != NULL;
+    ret->network = network && !strcmp(network, "internet") ? SPAWN_NETWORK_EGRESS : SPAWN_NETWORK_NONE;
+    if (ret->network == SPAWN_NETWORK_EGRESS && !ceiling)
+        return no_egress(err);
+    if (!policy || policy->type == JSON_NULL)
+        return 0;
+    if (network && ret->network == SPAWN_NETWORK_NONE)
+        return berm_fail_field(err, "egress", "egress has no meaning with network \"none\"");
+    ret->has_network = true;
+    ret->network = SPAWN_NETWORK_EGRESS;
+    return egress_spec_decode(ceiling, arena, policy, &ret->egress, err);
+}
+
+int sandbox_spec_decode(const struct config *config, const struct egress_ceiling *ceiling, struct arena *arena,
+                        const struct json *body, struct sandbox_settings *ret, struct berm_error *err)
+{
+    static const char *const known[] = { "image",      "limits",    "env",     "labels",
+                                         "sleepAfter", "keepAlive", "network", "egress" };
 
     memset(ret, 0, sizeof(*ret));
     if (!body)
@@ -233,7 +278,7 @@ int sandbox_spec_decode(const struct config *config, struct arena *arena, const 
         take_limits(config, body, &ret->limits, err) < 0 ||
         take_object(arena, body, "env", check_env, &ret->env, err) < 0 ||
         take_object(arena, body, "labels", check_labels, &ret->labels, err) < 0 ||
-        take_sleep_after(body, &ret->sleep_after_ms, err) < 0 ||
+        take_sleep_after(body, &ret->sleep_after_ms, err) < 0 || take_network(ceiling, arena, body, ret, err) < 0 ||
         json_field_bool(body, "keepAlive", &ret->keep_alive, err) < 0)
         return -1;
     ret->has_keep_alive = json_get(body, "keepAlive") && json_get(body, "keepAlive")->type == JSON_BOOL;

@@ -73,7 +73,8 @@ static void on_put_body(struct request *request)
         return;
     if (!settings)
         request_fail_with(request, BERM_E_SYSTEM, "out of memory");
-    else if (sandbox_spec_decode(&request->daemon->config, &request->arena, body, settings, &err) < 0)
+    else if (sandbox_spec_decode(&request->daemon->config, api_egress_ceiling(request), &request->arena, body,
+                                 settings, &err) < 0)
         request_fail(request, &err);
     else
         request_configure_sandbox(request, settings, put_done);

@@ -1,4 +1,4 @@
-/* D: the network of a sandbox is its own loopback and nothing else. */
+/* D1: a sandbox's own loopback, and (unless it has no network) the public internet: no host, neighbour or private range. */
 import assert from 'node:assert/strict';
 import dgram from 'node:dgram';
 import { once } from 'node:events';
@@ -38,8 +38,13 @@ function hostAddresses() {
 const FOREIGN = {
   metadata: ['169.254.169.254', '169.254.170.2', '100.100.100.200', '[fd00:ec2::254]', '[::ffff:169.254.169.254]'],
   private: ['10.0.0.1', '172.16.0.1', '172.17.0.1', '192.168.0.1', '100.64.0.1', '198.18.0.1', '[fd12:3456::1]'],
-  public: ['192.0.2.1', '198.51.100.1', '203.0.113.1', '[2001:db8::1]', '[64:ff9b::c000:201]'],
+  reserved: ['192.0.2.1', '198.51.100.1', '203.0.113.1', '[2001:db8::1]', '[64:ff9b::c000:201]', '[2002:a00:1::1]', '[64:ff9b::a00:1]'],
 };
+
+/* What is public is tried from a sandbox without network only: nothing is to leave this machine. */
+const PUBLIC = ['93.184.216.34', '9.9.9.9', '[2606:2800:220:1::1]'];
+
+const LAYERS = { ECONNRESET: 'egress policy', EPERM: 'nft', EHOSTUNREACH: 'nft' };
 
 const onLoopback = (addresses) =>
   addresses.map((text) => text.replace(/^\[|\]$/g, '').replace('::ffff:', ''))
@@ -54,7 +59,7 @@ function registerHost(world) {
       try {
         const sandbox = await world.shared();
         const inside = await sandbox.probe(args);
-        report.add(judge(`D1-${protocol} host`, inside, await control(world.probePath, args, { namespaces: false })));
+        report.add(judge(`D1-${protocol} host`, inside, await control(world.probePath, args, { namespaces: false }), { layers: LAYERS }));
       } finally {
         services.close();
       }
@@ -84,15 +89,30 @@ function registerForeign(world) {
         const sandbox = await world.shared();
         const inside = await sandbox.probe(args);
         const setup = `${UP}; ${onLoopback(addresses)}; "$0" D1-serve 80 >/dev/null`;
-        report.add(judge(`D1-${protocol} ${range}`, inside, await control(world.probePath, args, { setup })));
+        report.add(judge(`D1-${protocol} ${range}`, inside, await control(world.probePath, args, { setup }), { layers: LAYERS }));
       });
     }
+  }
+}
+
+function registerNone(world) {
+  for (const protocol of ['connect', 'udp']) {
+    test(`D1-${protocol}: without a network no address leads anywhere`, async () => {
+      const addresses = [...PUBLIC, ...Object.values(FOREIGN).flat()];
+      const args = [`D1-${protocol}`, ...addresses.map((address) => `${address}:80`)];
+      const sandbox = await world.sandbox({ network: 'none' });
+      const inside = await sandbox.probe(args);
+      await sandbox.destroy();
+      const setup = `${UP}; ${onLoopback(addresses)}; "$0" D1-serve 80 >/dev/null`;
+      report.add(judge(`D1-${protocol} none`, inside, await control(world.probePath, args, { setup })));
+    });
   }
 }
 
 export function registerNetwork(world) {
   registerHost(world);
   registerForeign(world);
+  registerNone(world);
 
   test('D1: one sandbox cannot reach a server of another', async () => {
     const [one, other] = [await world.sandbox(), await world.shared()];

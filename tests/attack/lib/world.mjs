@@ -69,12 +69,12 @@ export class World {
   }
 
   /* A new sandbox with the probe in it. With `mayFail` a refused start is {error}. */
-  async sandbox({ image: name, limits, probe = '/workspace/berm-probe', mayFail = false } = {}) {
+  async sandbox({ image: name, limits, network, probe = '/workspace/berm-probe', mayFail = false } = {}) {
     const letters = 'abcdefghijklmnopqrstuvwxyz';
     const number = this.#count++;
     const id = `attack${letters[Math.trunc(number / 676) % 26]}${letters[Math.trunc(number / 26) % 26]}${letters[number % 26]}`;
     const sandbox = new Sandbox(this, id, probe);
-    const error = await sandbox.create({ image: name, limits });
+    const error = await sandbox.create({ image: name, limits, network });
     if (error && mayFail) return { error };
     if (error) throw new Error(`create ${id}: ${JSON.stringify(error)}`);
     if (probe.startsWith('/workspace/')) await sandbox.put(probe, this.probeBytes, 0o755);

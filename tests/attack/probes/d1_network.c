@@ -18,7 +18,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-enum { CONNECT_MS = 1500 };
+enum { CONNECT_MS = 1500, RESET_MS = 1000 };
 
 struct address {
     struct sockaddr_storage storage;
@@ -57,6 +57,19 @@ static struct address parse(const char *text)
     return address;
 }
 
+/*
+ * Every connection of a sandbox is taken by the daemon's listener, and what the policy refuses is reset after that.
+ * So one that stands is reached only if no reset comes.
+ */
+static long await_reset(int fd)
+{
+    struct pollfd poller = { .fd = fd, .events = POLLIN };
+    char byte;
+    if (poll(&poller, 1, RESET_MS) <= 0)
+        return 0;
+    return recv(fd, &byte, 1, 0) < 0 ? -errno : 0;
+}
+
 static long connect_tcp(const struct address *address)
 {
     int fd = socket(address->storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -71,6 +84,8 @@ static long connect_tcp(const struct address *address)
             getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length);
         result = -error;
     }
+    if (result == 0)
+        result = await_reset(fd);
     close(fd);
     return result;
 }

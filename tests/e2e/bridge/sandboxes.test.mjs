@@ -27,7 +27,7 @@ describe('sandboxes', { skip: whyNoDaemon() }, () => {
     assert.equal(made.headers['berm-generation'], '1');
     const { createdAt, startedAt, lastUsedAt, imageDigest, ...rest } = made.json;
     assert.deepEqual(rest, { id: 'full', state: 'running', generation: 1, image, limits: settings.limits, env: ['GREETING'],
-      labels: settings.labels, sleepAfter: 90, keepAlive: true, endReason: null, exitStatus: null });
+      labels: settings.labels, network: 'internet', sleepAfter: 90, keepAlive: true, endReason: null, exitStatus: null });
     assert.match(imageDigest, /^sha256:[0-9a-f]{64}$/);
     for (const time of [createdAt, startedAt, lastUsedAt]) assert.ok(Math.abs(Date.parse(time) - Date.now()) < 60000);
     const inside = await api.exec('full', ['sh', '-c', 'echo $GREETING; ulimit -n']);

@@ -1,0 +1,308 @@
+/* egress.c - the service, and an egress: sockets, policy, counters, the log of denials. */
+#include "daemon/egress/internal.h"
+
+#include "base/sys.h"
+
+#include <netinet/in.h>
+
+#define ACCEPT_PAUSE_MS 100
+#define ACCEPTS_AT_ONCE 16
+#define IDLE_CHECK_MS   5000
+#define DNS_PORT        53
+
+/* --- the service --- */
+
+static int take_cidrs(const struct config_list *list, const char *option, struct cidr *ret, size_t *ret_count,
+                      struct berm_error *err)
+{
+    for (size_t i = 0; i < list->count; i++)
+        if (cidr_parse(str_from(list->items[i]), &ret[i]) < 0)
+            return berm_fail_field(err, option, "%s: \"%s\" is not a range such as 10.0.0.0/8", option,
+                                   list->items[i]);
+    *ret_count = list->count;
+    return 0;
+}
+
+static int make_default_policy(struct egress_service *service, const char *mode, struct berm_error *err)
+{
+    const struct json *body;
+    struct arena arena;
+    char text[32];
+    int rc;
+
+    snprintf(text, sizeof(text), "{\"mode\":\"%s\"}", mode);
+    arena_init(&arena, 4096);
+    rc = json_parse(&arena, str_from(text), 4, &body, err);
+    if (rc == 0)
+        rc = egress_policy_new(body, &service->ceiling, &service->policy, err);
+    arena_free(&arena);
+    return rc;
+}
+
+static int take_proxy(struct egress_service *service, const char *text, struct berm_error *err)
+{
+    const char *colon = text ? strrchr(text, ':') : NULL;
+    struct str host = { text, colon ? (size_t)(colon - text) : 0 };
+    uint64_t port;
+
+    if (!text)
+        return 0;
+    if (host.n > 2 && host.p[0] == '[' && host.p[host.n - 1] == ']')
+        host = (struct str){ host.p + 1, host.n - 2 };
+    if (!colon || str_to_u64(str_from(colon + 1), &port) < 0 || port == 0 || port > UINT16_MAX ||
+        ip_parse(host, &service->proxy_ip) < 0)
+        return berm_fail_field(err, "egress.proxy", "egress.proxy: \"%s\" is not IP:PORT", text);
+    service->proxy_port = (uint16_t)port;
+    return 0;
+}
+
+int egress_service_new(const struct config *config, struct egress_service **ret, struct berm_error *err)
+{
+    struct egress_service *service = calloc(1, sizeof(*service));
+
+    if (!service)
+        return berm_fail(err, BERM_E_SYSTEM, ENOMEM, "egress");
+    service->ceiling.allow = service->allow;
+    service->ceiling.deny = service->deny;
+    service->max_connections = config->egress_max_connections;
+    service->connect_timeout_ms = config->egress_connect_timeout_ms;
+    service->idle_timeout_ms = config->egress_idle_timeout_ms;
+    if (take_cidrs(&config->egress_allow_cidrs, "egress.allow_cidrs", service->allow, &service->ceiling.allow_count,
+                   err) == 0 &&
+        take_cidrs(&config->egress_deny_cidrs, "egress.deny_cidrs", service->deny, &service->ceiling.deny_count,
+                   err) == 0 &&
+        make_default_policy(service, config->egress_mode, err) == 0 &&
+        take_proxy(service, config->egress_proxy, err) == 0 &&
+        egress_resolver_new(config->egress_resolvers, &service->resolver, err) == 0) {
+        *ret = service;
+        return 0;
+    }
+    egress_service_free(service);
+    return -1;
+}
+
+void egress_service_start(struct egress_service *service, struct loop *loop)
+{
+    service->loop = loop;
+    egress_resolver_start(service->resolver, loop);
+}
+
+void egress_service_free(struct egress_service *service)
+{
+    if (!service)
+        return;
+    egress_resolver_free(service->resolver);
+    egress_policy_unref(service->policy);
+    free(service);
+}
+
+const struct egress_ceiling *egress_service_ceiling(const struct egress_service *service)
+{
+    return &service->ceiling;
+}
+
+struct egress_policy *egress_service_policy(const struct egress_service *service)
+{
+    return service->policy;
+}
+
+const struct egress_totals *egress_service_totals(const struct egress_service *service)
+{
+    return &service->totals;
+}
+
+/* --- accepting --- */
+
+/* Down for a moment: out of descriptors, or as many connections as there may be. They wait in the backlog. */
+static void pause_accepting(struct egress *egress)
+{
+    loop_io_remove(egress->service->loop, &egress->tcp_io);
+    loop_timer_start(egress->service->loop, &egress->accept_timer, ACCEPT_PAUSE_MS);
+}
+
+static bool asks_resolver(int fd)
+{
+    struct sockaddr_storage to;
+    socklen_t size = sizeof(to);
+    struct ip ip;
+    uint16_t port;
+
+    return getsockname(fd, (struct sockaddr *)&to, &size) == 0 && ip_from_sockaddr(&to, &ip, &port) == 0 &&
+           port == DNS_PORT;
+}
+
+static void on_accept(struct loop_io *io, uint32_t events)
+{
+    struct egress *egress = container_of(io, struct egress, tcp_io);
+
+    (void)events;
+    for (int i = 0; i < ACCEPTS_AT_ONCE; i++) {
+        int fd;
+
+        if (egress->connection_count >= egress->service->max_connections) {
+            pause_accepting(egress);
+            return;
+        }
+        fd = accept4(io->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+        if (fd < 0 && (errno == EINTR || errno == ECONNABORTED))
+            continue;
+        if (fd < 0) {
+            if (errno != EAGAIN)
+                pause_accepting(egress);
+            return;
+        }
+        if (asks_resolver(fd))
+            dns_stub_start_stream(egress, fd);
+        else
+            connection_start(egress, fd);
+    }
+}
+
+static void on_accept_timer(struct loop_timer *timer)
+{
+    struct egress *egress = container_of(timer, struct egress, accept_timer);
+    int fd = egress->tcp_io.fd;
+
+    if (fd >= 0 && loop_io_add(egress->service->loop, &egress->tcp_io, fd, EPOLLIN, on_accept) < 0)
+        loop_timer_start(egress->service->loop, timer, ACCEPT_PAUSE_MS);
+}
+
+/* --- an egress --- */
+
+static void on_idle_timer(struct loop_timer *timer)
+{
+    struct egress *egress = container_of(timer, struct egress, idle_timer);
+    struct list *next;
+
+    for (struct list *node = egress->connections.next; node != &egress->connections; node = next) {
+        next = node->next;
+        connection_check_idle(connection_of(node), loop_now_ms(egress->service->loop));
+    }
+    loop_timer_start(egress->service->loop, timer, IDLE_CHECK_MS);
+}
+
+struct egress *egress_new(struct egress_service *service, struct egress_policy *policy)
+{
+    struct egress *egress = calloc(1, sizeof(*egress));
+
+    if (!egress)
+        return NULL;
+    egress->service = service;
+    egress->policy = egress_policy_ref(policy);
+    egress->tcp_io.fd = egress->udp_io.fd = -EBADF;
+    list_init(&egress->connections);
+    list_init(&egress->exchanges);
+    loop_timer_init(&egress->accept_timer, on_accept_timer);
+    loop_timer_init(&egress->idle_timer, on_idle_timer);
+    return egress;
+}
+
+static void close_sockets(struct egress *egress)
+{
+    struct loop_io *ios[] = { &egress->tcp_io, &egress->udp_io };
+
+    loop_timer_stop(egress->service->loop, &egress->accept_timer);
+    for (size_t i = 0; i < ARRAY_SIZE(ios); i++) {
+        int fd = ios[i]->fd;
+
+        loop_io_remove(egress->service->loop, ios[i]);
+        close_fd(&fd);
+        ios[i]->fd = -EBADF;
+    }
+}
+
+void egress_free(struct egress *egress)
+{
+    if (!egress)
+        return;
+    close_sockets(egress);
+    loop_timer_stop(egress->service->loop, &egress->idle_timer);
+    while (!list_empty(&egress->connections))
+        connection_end(connection_of(egress->connections.next));
+    dns_stub_end_all(egress);
+    interceptor_clear(egress);
+    egress_policy_unref(egress->policy);
+    free(egress->log);
+    free(egress);
+}
+
+/* Where a question went is told beside it; a socket without IPv6 has the other option. */
+static int want_destinations(int udp_fd)
+{
+    const int on = 1;
+
+    if (setsockopt(udp_fd, SOL_IPV6, IPV6_RECVPKTINFO, &on, sizeof(on)) == 0)
+        return 0;
+    return setsockopt(udp_fd, SOL_IP, IP_PKTINFO, &on, sizeof(on));
+}
+
+int egress_set_sockets(struct egress *egress, int tcp_fd, int udp_fd)
+{
+    struct loop *loop = egress->service->loop;
+
+    close_sockets(egress);
+    egress->tcp_io.fd = tcp_fd;
+    egress->udp_io.fd = udp_fd;
+    if (want_destinations(udp_fd) == 0 && loop_io_add(loop, &egress->tcp_io, tcp_fd, EPOLLIN, on_accept) == 0 &&
+        loop_io_add(loop, &egress->udp_io, udp_fd, EPOLLIN, dns_stub_on_datagram) == 0) {
+        loop_timer_start(loop, &egress->idle_timer, IDLE_CHECK_MS);
+        return 0;
+    }
+    close_sockets(egress);
+    return -1;
+}
+
+bool egress_is_up(const struct egress *egress)
+{
+    return egress->tcp_io.fd >= 0;
+}
+
+void egress_set_policy(struct egress *egress, struct egress_policy *policy)
+{
+    struct list *next;
+
+    egress_policy_ref(policy);
+    egress_policy_unref(egress->policy);
+    egress->policy = policy;
+    for (struct list *node = egress->connections.next; node != &egress->connections; node = next) {
+        next = node->next;
+        connection_check_policy(connection_of(node));
+    }
+}
+
+/* --- what is told about it --- */
+
+void egress_get_counters(const struct egress *egress, struct egress_counters *ret)
+{
+    *ret = egress->counters;
+    ret->open_connections = egress->connection_count;
+    for (struct list *node = egress->connections.next; node != &egress->connections; node = node->next) {
+        uint64_t out, in;
+
+        connection_get_bytes(connection_of(node), &out, &in);
+        ret->bytes_out += out;
+        ret->bytes_in += in;
+    }
+}
+
+void egress_log_denial(struct egress *egress, const char *what, const char *reason, struct str name,
+                       const struct ip *ip, uint16_t port)
+{
+    struct egress_denial *entry;
+
+    if (!egress->log && !(egress->log = calloc(EGRESS_LOG_MAX, sizeof(*egress->log))))
+        return;
+    entry = &egress->log[egress->log_count++ % EGRESS_LOG_MAX];
+    *entry = (struct egress_denial){ .time_ms = clock_realtime_ms(), .what = what, .reason = reason, .port = port };
+    if (ip)
+        entry->ip = *ip;
+    str_copy(name, entry->name, sizeof(entry->name));
+}
+
+void egress_each_denial(const struct egress *egress, void (*each)(const struct egress_denial *, void *), void *data)
+{
+    size_t kept = MIN(egress->log_count, (size_t)EGRESS_LOG_MAX);
+
+    for (size_t i = egress->log_count - kept; i < egress->log_count; i++)
+        each(&egress->log[i % EGRESS_LOG_MAX], data);
+}

