@@ -61,7 +61,7 @@ http.server.ThreadingHTTPServer(("0.0.0.0", ${port}), H).serve_forever()'`;
     return started;
   }
 
-  for (const transport of ['http', 'websocket']) {
+  for (const transport of ['http', 'websocket', 'rpc']) {
     const id = `by-${transport}`;
     const options = { transport };
 
