@@ -1,6 +1,6 @@
 /* boot.c - from a description to a sandbox whose agent answers. */
 #include "daemon/docker/agent_call.h"
-#include "daemon/docker/engine.h"
+#include "daemon/docker/outgoing.h"
 
 static void finish(struct container *container, const struct berm_error *err)
 {
@@ -36,6 +36,7 @@ static void on_answer(const struct berm_error *err, void *data)
     container->probe = NULL;
     if (err->code == BERM_OK) {
         lifecycle_environment_told(container->sandbox, container->sandbox->link);
+        container_apply_egress(container);
         container->booted = true;
         finish(container, NULL);
     } else {
@@ -80,6 +81,7 @@ static void begin(struct container *container)
                                                      .limits = container->limits,
                                                      .env = container->env,
                                                      .labels = container->labels_text,
+                                                     .egress = container_egress_policy(container),
                                                      .has_keep_alive = true,
                                                      .keep_alive = true };
     container->wait =

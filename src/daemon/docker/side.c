@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "daemon/docker/ca.h"
+#include "daemon/docker/outgoing.h"
 #include "daemon/docker/ports.h"
 #include "daemon/docker/tunnel.h"
 
@@ -211,6 +212,7 @@ static int take_egress(struct side_egress *ret, const struct json *body, struct 
 static void on_egress_body(struct http_exchange *ex, void *data)
 {
     struct side *side = data;
+    struct container *container = container_of_side(side->container->docker, side->container->name);
     const struct json *body = NULL;
     struct berm_error err;
     struct arena arena;
@@ -220,6 +222,8 @@ static void on_egress_body(struct http_exchange *ex, void *data)
         http_respond(ex, 400, "text/plain", str_from(err.message));
     else
         http_respond(ex, 204, NULL, STR(""));
+    if (container && side->egress.known)
+        container_apply_egress(container);
     arena_free(&arena);
 }
 
@@ -402,7 +406,7 @@ void side_write_ports(struct json_writer *w, const struct side *side)
 
 /* --- over a restart of the daemon --- */
 
-static struct container *side_beside(const struct container *container)
+struct container *side_beside(const struct container *container)
 {
     static const char prefix[] = "container:";
 

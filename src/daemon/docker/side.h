@@ -32,4 +32,6 @@ void side_write_ports(struct json_writer *w, const struct side *side);
 void side_write_labels(struct json_writer *w, const struct container *container);
 int side_restore(struct container *container, const struct json *labels);
 
+/* The side container in whose network `container` is, or NULL. */
+struct container *side_beside(const struct container *container);
 const struct side_egress *side_egress(const struct side *side);

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import fs from 'node:fs';
+import net from 'node:net';
 import path from 'node:path';
 import { after, before, beforeEach, describe } from 'node:test';
 
@@ -204,6 +205,42 @@ describe('the Docker Engine API', { skip: whyNoDaemon() }, () => {
     assert.ok((await list({ ancestor: ['cloudflare/sandbox:0.12.10'] })).includes(`/${name}`));
     assert.deepEqual(await list({ name: [name], status: ['exited'] }, 'all=1&'), []);
     assert.equal((await docker.get('/containers/json?filters=%5B')).status, 400);
+  });
+
+  test('outgoing connections are offered to workerd by name, and go nowhere else without internet', async () => {
+    const asked = [];
+    const workerd = net.createServer((socket) => {
+      let text = '';
+      socket.on('error', () => {});
+      socket.on('data', (piece) => {
+        text += piece;
+        if (!text.includes('\r\n\r\n')) return;
+        if (text.startsWith('CONNECT')) {
+          asked.push(text);
+          const taken = /X-Hostname: wanted\.test/i.test(text);
+          socket.write(`HTTP/1.1 ${taken ? 200 : /refused/.test(text) ? 400 : 202} x\r\n\r\n`);
+        } else if (text.startsWith('GET')) {
+          socket.end('HTTP/1.0 200 OK\r\n\r\nfrom workerd');
+        }
+        text = '';
+      });
+    }).listen(0, '127.0.0.1');
+    await once(workerd, 'listening');
+    try {
+      const { port } = await docker.pair(name);
+      const egress = (allowHostnames, enabled) => fetch(`http://127.0.0.1:${port}/egress`, { method: 'PUT',
+        body: JSON.stringify({ port: workerd.address().port, dns: { allowHostnames }, internet: { enabled } }) });
+      assert.equal((await egress(['*.test'], false)).status, 204);
+      const get = async (host) => (await run(port, `bash -c 'exec 3<>/dev/tcp/${host}/80 && printf "GET / HTTP/1.0\\r\\nHost: ${host}\\r\\n\\r\\n" >&3 && timeout 5 cat <&3' 2>&1`)).stdout;
+      assert.match(await get('wanted.test'), /from workerd$/);
+      assert.match(asked[0], /^CONNECT 11\.0\.0\.1:80 HTTP\/1\.1\r\n/);
+      assert.doesNotMatch(await get('other.test'), /200 OK/);
+      assert.doesNotMatch(await get('refused.test'), /200 OK/);
+      assert.doesNotMatch(await get('unlisted.example'), /200 OK/);
+      assert.ok(asked.every((head) => !head.includes('unlisted')));
+    } finally {
+      workerd.close();
+    }
   });
 
   test('side containers that nobody uses any more make room, and are found by their labels', async () => {
