@@ -14,14 +14,31 @@
 
 /* --- what they share --- */
 
-/* The segment after "/api/process/". It is not decoded: ids that need it cannot be reached. */
-static struct str path_id(const struct request *rq)
+/* "id=" of the query, decoded: for transports that take ids as they are. */
+static bool query_id(struct request *rq, struct str *ret)
+{
+    struct str raw;
+    char *text;
+
+    if (!query_get(http_request(rq->ex)->query, "id", &raw))
+        return false;
+    text = arena_alloc(&rq->arena, raw.n + 1);
+    if (!text || percent_decode(raw, text, raw.n + 1) < 0)
+        return false;
+    *ret = str_from(text);
+    return true;
+}
+
+/* The segment after "/api/process/". It is not decoded: ids that need it cannot be reached this way. */
+static struct str path_id(struct request *rq)
 {
     static const size_t prefix = sizeof("/api/process/") - 1;
     struct str path = http_request(rq->ex)->path;
-    struct str rest = { path.p + prefix, path.n - prefix };
+    struct str rest = { path.p + prefix, path.n - prefix }, id;
     const char *slash = memchr(rest.p, '/', rest.n);
 
+    if (query_id(rq, &id))
+        return id;
     return (struct str){ rest.p, slash ? (size_t)(slash - rest.p) : rest.n };
 }
 

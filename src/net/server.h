@@ -68,7 +68,8 @@ struct http_server *http_server_new(struct loop *loop, const struct http_limits 
 int http_server_listen_fd(struct http_server *server, int listen_fd);
 /* Takes over a connected socket, as if accepted. */
 int http_server_adopt_connection(struct http_server *server, int fd);
-/* The same for a socket whose other end is in this program, which may read as slowly as it likes. */
+/* The same for a socket whose other end is in this program, which may read, and send its bodies, as slowly as
+ * it likes. */
 int http_server_adopt_own(struct http_server *server, int fd);
 /* Stops accepting; idle connections are closed, busy ones after their exchange. on_idle when none is left. */
 void http_server_drain(struct http_server *server, void (*on_idle)(void *), void *data);

@@ -193,11 +193,9 @@ static void on_probe_end(struct http_call *call, const struct berm_error *err, v
 
     (void)call;
     c->probe = NULL;
-    if (err->code != BERM_OK || !tells_of_a_connection(c)) {
-        poll_again(c);
+    if (c->stopping)
         return;
-    }
-    if (c->quick && c->url[0] == '\0') {
+    if (err->code != BERM_OK || !tells_of_a_connection(c) || (c->quick && c->url[0] == '\0')) {
         poll_again(c);
         return;
     }

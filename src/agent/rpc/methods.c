@@ -167,11 +167,11 @@ static const struct method {
 
     { "processes", "startProcess", { "POST", "/api/process/start", "command sessionId *", NULL, NULL }, NULL },
     { "processes", "listProcesses", { "GET", "/api/process/list", NULL, NULL, NULL }, NULL },
-    { "processes", "getProcess", { "GET", "/api/process/%", NULL, NULL, NULL }, NULL },
-    { "processes", "killProcess", { "DELETE", "/api/process/%", NULL, NULL, NULL }, NULL },
+    { "processes", "getProcess", { "GET", "/api/process/-?id=%", NULL, NULL, NULL }, NULL },
+    { "processes", "killProcess", { "DELETE", "/api/process/-?id=%", NULL, NULL, NULL }, NULL },
     { "processes", "killAllProcesses", { "DELETE", "/api/process/kill-all", NULL, NULL, NULL }, NULL },
-    { "processes", "getProcessLogs", { "GET", "/api/process/%/logs", NULL, NULL, NULL }, NULL },
-    { "processes", "streamProcessLogs", { "GET", "/api/process/%/stream", NULL, NULL, NULL }, NULL },
+    { "processes", "getProcessLogs", { "GET", "/api/process/-/logs?id=%", NULL, NULL, NULL }, NULL },
+    { "processes", "streamProcessLogs", { "GET", "/api/process/-/stream?id=%", NULL, NULL, NULL }, NULL },
 
     { "ports", "watchPort", { "POST", "/api/port-watch", "*", NULL, NULL }, NULL },
 

@@ -161,6 +161,10 @@ test('processes: start, look, logs, follow, kill', async () => {
   const events = eventsOf(await collect(stream));
   assert.equal(events.at(-1).type, 'exit');
   await fails(api.processes.getProcess('none'), 'PROCESS_NOT_FOUND', { processId: 'none' });
+  const odd = 'my process/100% "é"?&id=p1';
+  await api.processes.startProcess('echo odd', S, { processId: odd });
+  await until(async () => (await api.processes.getProcess(odd)).process.status === 'completed', 'it does not end');
+  assert.equal((await api.processes.getProcessLogs(odd)).stdout, 'odd\n');
   assert.equal(typeof (await api.processes.killAllProcesses()).cleanedCount, 'number');
 });
 
