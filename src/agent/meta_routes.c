@@ -39,9 +39,3 @@ void handle_commands(struct request *rq)
     json_pair_int(&reply.w, "count", 0);
     reply_send(rq, &reply);
 }
-
-void handle_not_implemented(struct request *rq)
-{
-    reply_error(rq, AGENT_E_NOT_IMPLEMENTED, NULL, 0, "%s %s is not implemented by this version of the agent",
-                rq->route->method, rq->route->path);
-}

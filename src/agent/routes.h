@@ -7,7 +7,6 @@ void handle_greeting(struct request *rq);
 void handle_ping(struct request *rq);
 void handle_version(struct request *rq);
 void handle_commands(struct request *rq);
-void handle_not_implemented(struct request *rq);
 void handle_configure(struct request *rq);
 void handle_supervise(struct request *rq);
 void handle_signal(struct request *rq);

@@ -49,18 +49,6 @@ test('query strings do not matter for the route', async () => {
   assert.equal((await agent.get('/api/ping?x=/y&z')).status, 200);
 });
 
-test('routes of the table that are not there yet say so', async () => {
-  const routes = ['GET /api/interpreter/health', 'POST /api/contexts', 'GET /api/contexts', 'DELETE /api/contexts/x',
-    'POST /api/execute/code', 'POST /api/port-watch', 'POST /api/watch', 'POST /api/watch/check', 'POST /api/git/checkout', 'POST /api/backup/create', 'POST /api/backup/restore',
-    'POST /api/backup/upload-parts'];
-  for (const route of routes) {
-    const [method, path] = route.split(' ');
-    const { status, json } = await agent.request(method, path, method === 'POST' ? { command: 'x' } : undefined);
-    assert.deepEqual([status, json?.code, json?.httpStatus, json?.context], [501, 'NOT_IMPLEMENTED', 501, {}], route);
-    assert.match(json.message, /not implemented/);
-  }
-});
-
 async function raw(bytes, { unix = false } = {}) {
   const socket = unix ? net.connect(agent.socketPath) : net.connect(agent.port, '127.0.0.1');
   await once(socket, 'connect');

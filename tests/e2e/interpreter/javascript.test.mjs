@@ -64,7 +64,7 @@ describe('the JavaScript interpreter', { skip }, () => {
     await value('global.kept = 1; let counter = 0;');
     assert.deepEqual(await value('kept'), { text: '1' });
     const counts = await Promise.all(Array.from({ length: 5 }, () => run('counter++; counter;')));
-    assert.deepEqual(counts.map(({ results }) => results[0].text), ['1', '2', '3', '4', '5']);
+    assert.deepEqual(counts.map(({ results }) => results[0].text).sort(), ['1', '2', '3', '4', '5']); /* connections have no order */
   });
 
   test('await works at the top level, and a promise as the result is awaited', async () => {
