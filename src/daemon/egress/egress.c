@@ -4,6 +4,7 @@
 #include "base/sys.h"
 
 #include <netinet/in.h>
+#include <sys/resource.h>
 
 #define ACCEPT_PAUSE_MS 100
 #define ACCEPTS_AT_ONCE 16
@@ -56,6 +57,14 @@ static int take_proxy(struct egress_service *service, const char *text, struct b
     return 0;
 }
 
+/* A connection takes two descriptors; half of all may go there. */
+static uint64_t most_open(void)
+{
+    struct rlimit files;
+
+    return getrlimit(RLIMIT_NOFILE, &files) < 0 ? 256 : MAX((uint64_t)files.rlim_cur / 4, (uint64_t)1);
+}
+
 int egress_service_new(const struct config *config, struct egress_service **ret, struct berm_error *err)
 {
     struct egress_service *service = calloc(1, sizeof(*service));
@@ -64,6 +73,7 @@ int egress_service_new(const struct config *config, struct egress_service **ret,
         return berm_fail(err, BERM_E_SYSTEM, ENOMEM, "egress");
     service->ceiling.allow = service->allow;
     service->ceiling.deny = service->deny;
+    service->max_open = most_open();
     service->max_connections = config->egress_max_connections;
     service->connect_timeout_ms = config->egress_connect_timeout_ms;
     service->idle_timeout_ms = config->egress_idle_timeout_ms;
@@ -139,7 +149,8 @@ static void on_accept(struct loop_io *io, uint32_t events)
     for (int i = 0; i < ACCEPTS_AT_ONCE; i++) {
         int fd;
 
-        if (egress->connection_count >= egress->service->max_connections) {
+        if (egress->connection_count >= egress->service->max_connections ||
+            egress->service->totals.open >= egress->service->max_open) {
             pause_accepting(egress);
             return;
         }

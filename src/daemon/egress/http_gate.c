@@ -51,6 +51,7 @@ static void fill(struct side *side)
             return;
         }
         buf_commit(&side->in, n);
+        buf_release_if_empty(&side->in);
         if (n < PIECE)
             return;
     }

@@ -18,6 +18,7 @@ struct egress_service {
     struct egress_totals totals;
     struct ip proxy_ip;
     uint16_t proxy_port; /* 0: none */
+    uint64_t max_open;   /* connections of all sandboxes: the daemon has other uses for its descriptors */
     uint64_t max_connections, connect_timeout_ms, idle_timeout_ms;
 };
 

@@ -313,6 +313,47 @@ except OSError as e: print(e.strerror)`]), /unreachable/);
       assert.equal((await egress(id)).isDefault, true);
     });
 
+    test('without a resolver there are no names, and nothing opens', async () => {
+      const deaf = await new Daemon({ options: ['--egress-resolvers', '9.9.9.10', '--sandbox-max-sandboxes', '8'], poolSize: 0 }).start();
+      const other = new Api(deaf);
+      try {
+        const id = await other.newId();
+        const allowed = { mode: 'deny', hosts: ['web.test'] };
+        assert.equal((await other.put(`/v1/sandbox/${id}`, JSON.stringify({ image: 'base', egress: allowed }))).status, 201);
+        assert.notEqual((await other.exec(id, curl('http://web.test/'))).code, 0);
+        assert.notEqual((await other.exec(id, curl('--resolve', `web.test:80:${WEB}`, 'http://web.test/'))).code, 0);
+        assert.notEqual((await other.exec(id, curl('-k', `https://${WEB}/`))).code, 0);
+      } finally {
+        other.close();
+        await deaf.stop();
+      }
+    });
+
+    test('a sandbox cannot take more connections than it may have', async () => {
+      const few = await new Daemon({ options: ['--egress-resolvers', RESOLVER, '--egress-max-connections', '8', '--sandbox-max-sandboxes', '8'], poolSize: 0 }).start();
+      const other = new Api(few);
+      try {
+        const id = await other.newId();
+        await other.put(`/v1/sandbox/${id}`, JSON.stringify({ image: 'base' }));
+        const result = await other.exec(id, ['python3', '-c', `
+import socket
+held = [socket.create_connection(('${WEB}', 7777), 5) for _ in range(40)]
+heard = 0
+for s in held:
+    s.settimeout(0.3)
+    try: heard += len(s.recv(99)) > 0
+    except OSError: pass
+print(heard)
+for s in held[:8]: s.close()
+held[20].settimeout(5)
+print(len(held[8].recv(99)) > 0 if held[8].settimeout(5) is None else '')`]);
+        assert.equal(result.out, '8\nTrue\n', result.err);
+      } finally {
+        other.close();
+        await few.stop();
+      }
+    });
+
     test('a sandbox and its policy survive the death of the daemon; meanwhile nothing leaves', async () => {
       const id = await sandbox({ egress: { mode: 'deny', hosts: ['web.test'] } });
       await out(id, curl('http://web.test/'));
