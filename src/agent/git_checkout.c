@@ -151,19 +151,17 @@ static void run_command(struct git_clone *g);
 
 static void on_command_end(struct git_clone *g, int status)
 {
-    if (g->cloned) {
-        reply_cloned(g);
-    } else if (status != 0) {
+    if (!g->cloned && status != 0) {
         struct str said = g->output.overflowed ? STR("git said more than is kept") : collected(g, STREAM_STDERR);
         reply_failed(g, git_classify(status, said), status, status == 124 ? STR("Operation timed out") : said);
-    } else if (build_branch(g) < 0) {
-        reply_cloned(g);
-    } else {
+    } else if (!g->cloned && build_branch(g) == 0) {
         g->cloned = true;
         collector_free(&g->output);
         collector_init(&g->output, OUTPUT_MAX);
         run_command(g);
         return;
+    } else {
+        reply_cloned(g);
     }
     finish(g);
 }
