@@ -221,14 +221,14 @@ static void write_promise(struct capnweb_session *s, struct json_writer *w, stru
 static void write_import(struct capnweb_session *s, struct json_writer *w, const struct capnweb_import *import,
                          unsigned depth)
 {
-    if (import->session != s)
-        w->failed = true;
-    else if (import->result && !import->in_table && import->result->state == CW_RESOLVED)
-        cw_write_value(s, w, cw_promise_value(import->result), depth);
-    else if (!import->in_table)
-        w->failed = true;
-    else
+    bool ours = import->session == s;
+
+    if (ours && import->in_table)
         write_id(w, import->result ? "pipeline" : "import", import->entry.id);
+    else if (ours && import->result && import->result->state == CW_RESOLVED)
+        cw_write_value(s, w, cw_promise_value(import->result), depth);
+    else
+        w->failed = true;
 }
 
 static void write_reference(struct capnweb_session *s, struct json_writer *w, const struct capnweb_value *value,
