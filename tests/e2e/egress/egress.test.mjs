@@ -313,6 +313,21 @@ except OSError as e: print(e.strerror)`]), /unreachable/);
       assert.equal((await egress(id)).isDefault, true);
     });
 
+    test('berm sets and shows networks and policies', async () => {
+      const program = path.resolve(process.env.BERM_BUILD ?? 'build', 'berm');
+      const berm = (...args) => execFileSync(program, args, { encoding: 'utf8', stdio: 'pipe', env: { ...process.env, BERM_URL: daemon.url } });
+      assert.equal(JSON.parse(berm('run', '--image', 'base', '--', 'curl', '-sS', '-m', '8', 'http://web.test/')).at, WEB);
+      assert.throws(() => berm('run', '--image', 'base', '--network', 'none', '--', 'curl', '-sS', '-m', '8', `http://${WEB}/`), { status: 7 });
+      assert.throws(() => berm('run', '--image', 'base', '--egress', '{"mode":"deny"}', '--', 'curl', '-sS', '-m', '8', 'http://web.test/'), { status: 6 });
+      const id = berm('create', '--image', 'base').trim();
+      berm('egress', 'set', id, '{"mode":"deny","hosts":["web.test"]}');
+      assert.deepEqual(JSON.parse(berm('egress', 'show', id)).policy, { mode: 'deny', hosts: ['web.test'] });
+      berm('egress', 'reset', id);
+      assert.equal(JSON.parse(berm('egress', 'show', id)).isDefault, true);
+      assert.throws(() => berm('egress', 'set', id, '{"mode":"maybe"}'), /mode must be/);
+      berm('rm', id);
+    });
+
     test('without a resolver there are no names, and nothing opens', async () => {
       const deaf = await new Daemon({ options: ['--egress-resolvers', '9.9.9.10', '--sandbox-max-sandboxes', '8'], poolSize: 0 }).start();
       const other = new Api(deaf);
