@@ -10,11 +10,10 @@
 #include <sys/wait.h>
 #include <termios.h>
 
-#define PIECES_PER_TURN 8
-#define READ_MAX        ((size_t)4096)
-#define PIECE           ((size_t)32 * 1024)
-#define INPUT_MAX       ((size_t)32 * 1024 * 1024) /* more than a message may have */
-#define INPUT_HIGH      ((size_t)64 * 1024)
+#define READ_MAX   ((size_t)4096)
+#define PIECE      ((size_t)32 * 1024)
+#define INPUT_MAX  ((size_t)32 * 1024 * 1024) /* more than a message may have */
+#define INPUT_HIGH ((size_t)64 * 1024)
 
 struct terminal {
     struct agent *agent;
@@ -213,8 +212,9 @@ static void on_io(struct loop_io *io, uint32_t events)
 
     if (events & EPOLLOUT)
         flush_input(t);
-    for (int i = 0; i < PIECES_PER_TURN && wants_output(t) && take_output(t); i++)
-        ;
+    /* One piece a turn, for a terminal may have an endless lot to say, and others wait for their turn. */
+    if (wants_output(t))
+        take_output(t);
     update_events(t);
 }
 

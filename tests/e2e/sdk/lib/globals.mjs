@@ -17,9 +17,12 @@ export class WorkersSocket extends EventTarget {
     this.#link = link;
   }
 
+  // What has come already is told when whoever accepts has had the time to listen.
   accept() {
-    this.#accepted = true;
-    for (const event of this.#early.splice(0)) this.dispatchEvent(event);
+    queueMicrotask(() => {
+      for (let event; (event = this.#early.shift());) this.dispatchEvent(event);
+      this.#accepted = true;
+    });
   }
 
   send(data) {
