@@ -180,7 +180,7 @@ describe('the xterm.js add-on', () => {
   test('reconnects with what was on the screen when the connection is lost', async () => {
     const view = connect('again', { reconnect: true });
     await connected(view);
-    view.terminal.input('echo bef""ore\r');
+    view.terminal.input('echo be""fore\r');
     await shows(view, /^before$/m);
     view.addon.socket.terminate();
     await until(() => `${states}`, () => states.filter((s) => s === 'connected').length === 2);
