@@ -428,9 +428,10 @@ static void tidy_source(const char *source, char out[PATH_MAX])
     size_t n = 0;
 
     while (*source && n + 1 < PATH_MAX) {
-        if (*source == '/' && (n == 0 || out[n - 1] == '/'))
-            source++;
-        else if (source[0] == '.' && (source[1] == '/' || !source[1]) && (n == 0 || out[n - 1] == '/'))
+        bool begins = n == 0 || out[n - 1] == '/'; /* a component of the path */
+        bool is_dot = source[0] == '.' && (source[1] == '/' || !source[1]);
+
+        if (begins && (*source == '/' || is_dot))
             source++;
         else
             out[n++] = *source++;

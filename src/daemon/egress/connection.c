@@ -251,14 +251,12 @@ static void on_answer(struct loop_io *io, uint32_t events)
     status = connect_read(buf_str(&c->answer), &size);
     if (status == 0 && room && !stream->ended)
         return;
-    if (status <= 0 || (status == 200 && !deliver_early(c, size)))
+    if (status <= 0 || (status == 200 && !deliver_early(c, size)) || (status != 200 && !c->offering))
         fail(c);
     else if (c->offering)
         take_interceptors_answer(c, status);
-    else if (status == 200)
-        pass(c);
     else
-        fail(c);
+        pass(c);
 }
 
 static void ask(struct connection *c)
