@@ -1,5 +1,5 @@
 /*
- * broker.h - the process that answers the mount calls of all sandboxes (docs/decisions/0017-fuse.md).
+ * broker.h - the process that answers the mount calls of all sandboxes (docs/decisions/0014-fuse.md).
  *
  * Theory of operation. It has one socket, on which each sandbox's first process leaves the listener of its filter,
  * and those listeners. A call is read, checked and, if it is one that may be done, given to a helper process, which

@@ -1,6 +1,6 @@
 /*
  * fuse.h - FUSE connections as the worker sees them, and the one call of a sandbox that the broker has done for it.
- * docs/decisions/0017-fuse.md explains it all.
+ * docs/decisions/0014-fuse.md explains it all.
  */
 #pragma once
 

@@ -1,4 +1,4 @@
-/* fuse_mount.c - mounting and unmounting FUSE in a sandbox; the two halves are explained in decision 0017. */
+/* fuse_mount.c - mounting and unmounting FUSE in a sandbox; the two halves are explained in decision 0014. */
 #include "fuse.h"
 #include "mounts.h"
 

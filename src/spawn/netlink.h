@@ -1,7 +1,7 @@
 /*
  * netlink.h - a row of netlink messages, sent at once and answered for: just enough to set up a network namespace.
  *
- * (Debian has no static libmnl, and this program is static: see docs/decisions/0010-egress.md.)
+ * (Debian has no static libmnl, and this program is static: see docs/decisions/0013-egress.md.)
  */
 #pragma once
 
