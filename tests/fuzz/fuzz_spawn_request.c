@@ -52,7 +52,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     }
     require(size == sizeof(r) && r.version == SPAWN_WIRE_VERSION && r.serial != 0);
-    require(r.op >= SPAWN_OP_HELLO && r.op <= SPAWN_OP_FREEZE);
+    require(r.op >= SPAWN_OP_HELLO && r.op <= SPAWN_OP_EGRESS);
     require(r.key != 0 || r.op == SPAWN_OP_HELLO || r.op == SPAWN_OP_LIST || r.op == SPAWN_OP_PREPARE);
     if (r.op == SPAWN_OP_CREATE)
         require_create(&r.create);
