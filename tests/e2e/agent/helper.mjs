@@ -14,6 +14,9 @@ const build = resolve(process.env.BERM_BUILD ?? join(here, '../../../build'));
 const native = join(build, 'src/agent/berm-agent-native'); // of a sanitizer build
 export const binary = resolve(process.env.BERM_AGENT ?? (existsSync(native) ? native : join(build, 'berm-agent')));
 
+/* What runs in any image: static, also of a sanitizer build. */
+export const standalone = resolve(process.env.BERM_AGENT ?? join(build, 'berm-agent'));
+
 export const sanitized = binary === native; // takes more memory than it would
 
 export const SESSIONLESS = '__DISABLE_SESSION__';

@@ -11,7 +11,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { after, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { Agent, binary, SESSIONLESS, sleep } from './helper.mjs';
+import { Agent, SESSIONLESS, sleep, standalone } from './helper.mjs';
 import { EventReader } from './sse.mjs';
 
 const here = dirname(fileURLToPath(import.meta.url));
@@ -34,7 +34,7 @@ class Standalone extends Agent {
       await writeFile(join(agent.directory, 'files', path), content);
     }
     agent.stdout = agent.stderr = '';
-    agent.child = spawn(join(here, 'start-standalone.sh'), [kind, agent.directory, binary, String(agent.port), ...command], {
+    agent.child = spawn(join(here, 'start-standalone.sh'), [kind, agent.directory, standalone, String(agent.port), ...command], {
       stdio: ['pipe', 'pipe', 'pipe'], env: { ...process.env, AGENT_ENV: Object.entries(env).map(([k, v]) => `${k}=${v}`).join(' ') },
     });
     agent.child.stdout.on('data', (data) => { agent.stdout += data; });
