@@ -132,6 +132,6 @@ describe('archives', { skip: whyNoDaemon() }, () => {
     const { bytes } = await collect((await once(request, 'response'))[0]);
     assert.equal(bytes.length, Math.ceil((300000000 + 512 * 2 + 511) / 10240) * 10240);
     const peak = Number(/VmHWM:\s+(\d+)/.exec(fs.readFileSync(`/proc/${daemon.pid}/status`, 'utf8'))[1]);
-    assert.ok(peak < 100000, `bermd took ${peak} KiB`);
+    if (!process.env.BERM_SANITIZED) assert.ok(peak < 100000, `bermd took ${peak} KiB`);
   });
 });

@@ -262,7 +262,8 @@ test('a million small calls leave nothing and take no more memory than the first
   const many = await replay(messages, 1000000);
   console.log(`# ${Math.round(many.cpu * 1e9 / many.rounds)} ns of CPU a call`);
   assert.deepEqual([many.exports, many.imports, many.held], [1, 1, 0]);
-  assert.ok(many.maxrss < few.maxrss + 1024, `${few.maxrss} KiB, then ${many.maxrss} KiB`);
+  /* The address sanitizer keeps what is freed for a while. */
+  if (!process.env.BERM_SANITIZED) assert.ok(many.maxrss < few.maxrss + 1024, `${few.maxrss} KiB, then ${many.maxrss} KiB`);
 });
 
 test('a stream costs little more than copying it', async () => {
