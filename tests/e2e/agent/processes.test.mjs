@@ -164,7 +164,9 @@ test('A5: the time limit counts without a session only: 124, failed, and a line 
   const record = await agent.ended(id);
   assert.deepEqual([record.status, record.exitCode], ['failed', 124]);
   const { stdout, stderr } = await logs(id);
-  assert.deepEqual([stdout, stderr], ['begun\n', 'open\nCommand timed out after 100ms\n']);
+  assert.equal(stdout, 'begun\n');
+  /* bash may get to say that a child was terminated before it is. */
+  assert.match(stderr, /^open(Terminated)?\nCommand timed out after 100ms\n$/);
   const other = await agent.process('sleep 0.3; echo late', { timeoutMs: 50 });
   assert.equal((await agent.ended(other)).exitCode, 0);
 });
