@@ -279,7 +279,10 @@ static int take_port(void *data)
 
     setsockopt(sock, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
     setsockopt(sock, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on));
-    return bind(sock, (struct sockaddr *)&a, sizeof(a)) < 0 || listen(sock, 1) < 0 ? errno : 0;
+    if (bind(sock, (struct sockaddr *)&a, sizeof(a)) == 0 && listen(sock, 1) == 0)
+        return 0;
+    close(sock);
+    return errno;
 }
 
 static void root_inside_has_no_right_over_rules_and_ports(void **state)
@@ -297,11 +300,18 @@ static void root_inside_has_no_right_over_rules_and_ports(void **state)
 
 /* --- without the daemon, and after it came back --- */
 
+/* The port is free a moment after the last connection to the closed listener has been reset. */
 static int hold_ports(void *data)
 {
+    const struct timespec pause_time = { .tv_nsec = 5000000 };
     char ready = 1;
 
-    if (take_port((void *)(uintptr_t) "::") != 0 || write(*(int *)data, &ready, 1) != 1)
+    for (int i = 0; take_port((void *)(uintptr_t) "::") != 0; i++) {
+        if (i == 1000)
+            return 1;
+        nanosleep(&pause_time, NULL);
+    }
+    if (write(*(int *)data, &ready, 1) != 1)
         return 1;
     pause();
     return 0;
