@@ -149,8 +149,3 @@ void port_link_give(struct port_link *link, int fd)
     else
         close(fd);
 }
-
-int port_link_connect(struct port_link *link, struct berm_error *err)
-{
-    return connect_port(link, err);
-}

@@ -26,6 +26,3 @@ int port_link_family(const struct port_link *link);
 /* Takes a fresh stream socket of the sandbox's namespace; one of the other family, which has been asked for before,
  * is closed. */
 void port_link_give(struct port_link *link, int fd);
-/* Takes a socket out and connects it: for calls that are no plain HTTP. -1 with *err; EAGAIN: with another socket.
- */
-int port_link_connect(struct port_link *link, struct berm_error *err);

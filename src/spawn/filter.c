@@ -70,16 +70,19 @@ enum check {
 
 /* --- the argument checks: which argument, masked how, and its tree --- */
 
-static const struct row socket_rows[] = {
-    { 0, ERRNO_LEAF(EAFNOSUPPORT) },
-    { AF_UNIX, YES },
-    { AF_INET, CHECK(CHECK_INET_TYPE) },
-    { AF_INET + 1, ERRNO_LEAF(EAFNOSUPPORT) },
-    { AF_INET6, CHECK(CHECK_INET_TYPE) },
-    { AF_INET6 + 1, ERRNO_LEAF(EAFNOSUPPORT) },
-    { AF_NETLINK, CHECK(CHECK_NETLINK_PROTOCOL) },
-    { AF_NETLINK + 1, ERRNO_LEAF(EAFNOSUPPORT) },
-};
+/* clang-format off */
+#define SOCKET_ROWS(netlink)                                                                                       \
+    { 0, ERRNO_LEAF(EAFNOSUPPORT) },                                                                               \
+    { AF_UNIX, YES },                                                                                              \
+    { AF_INET, CHECK(CHECK_INET_TYPE) },                                                                           \
+    { AF_INET + 1, ERRNO_LEAF(EAFNOSUPPORT) },                                                                     \
+    { AF_INET6, CHECK(CHECK_INET_TYPE) },                                                                          \
+    { AF_INET6 + 1, ERRNO_LEAF(EAFNOSUPPORT) },                                                                    \
+    { AF_NETLINK, CHECK(netlink) },                                                                                \
+    { AF_NETLINK + 1, ERRNO_LEAF(EAFNOSUPPORT) }
+/* clang-format on */
+
+static const struct row socket_rows[] = { SOCKET_ROWS(CHECK_NETLINK_PROTOCOL) };
 
 static const struct row inet_type_rows[] = {
     { 0, ERRNO_LEAF(ESOCKTNOSUPPORT) },
@@ -109,16 +112,7 @@ static const struct row netlink_rows[] = {
 };
 
 /* The worker sets up nft rules in the namespaces that it makes. */
-static const struct row worker_socket_rows[] = {
-    { 0, ERRNO_LEAF(EAFNOSUPPORT) },
-    { AF_UNIX, YES },
-    { AF_INET, CHECK(CHECK_INET_TYPE) },
-    { AF_INET + 1, ERRNO_LEAF(EAFNOSUPPORT) },
-    { AF_INET6, CHECK(CHECK_INET_TYPE) },
-    { AF_INET6 + 1, ERRNO_LEAF(EAFNOSUPPORT) },
-    { AF_NETLINK, CHECK(CHECK_WORKER_NETLINK) },
-    { AF_NETLINK + 1, ERRNO_LEAF(EAFNOSUPPORT) },
-};
+static const struct row worker_socket_rows[] = { SOCKET_ROWS(CHECK_WORKER_NETLINK) };
 static const struct row worker_netlink_rows[] = {
     { 0, YES }, /* NETLINK_ROUTE */
     { 1, ERRNO_LEAF(EPROTONOSUPPORT) },

@@ -169,34 +169,39 @@ void handle_context_list(struct request *rq)
     reply_send(rq, &reply);
 }
 
-void handle_context_delete(struct request *rq)
+/* The context that the path names, with an answer begun for it. NULL: there is none, answered. */
+static struct context *begin_for_context(struct request *rq, struct reply *reply)
 {
     struct str id = id_of(rq);
     struct context *context = context_find(&rq->agent->interpreter, id);
-    struct reply reply;
 
     if (!context) {
         reply_no_context(rq, id);
-        return;
+        return NULL;
     }
-    reply_begin(&reply);
-    json_pair_cstring(&reply.w, "contextId", context->id);
+    reply_begin(reply);
+    json_pair_cstring(&reply->w, "contextId", context->id);
+    return context;
+}
+
+void handle_context_delete(struct request *rq)
+{
+    struct reply reply;
+    struct context *context = begin_for_context(rq, &reply);
+
+    if (!context)
+        return;
     context_delete(context);
     reply_send(rq, &reply);
 }
 
 void handle_context_interrupt(struct request *rq)
 {
-    struct str id = id_of(rq);
-    struct context *context = context_find(&rq->agent->interpreter, id);
     struct reply reply;
+    struct context *context = begin_for_context(rq, &reply);
 
-    if (!context) {
-        reply_no_context(rq, id);
+    if (!context)
         return;
-    }
-    reply_begin(&reply);
-    json_pair_cstring(&reply.w, "contextId", context->id);
     json_pair_bool(&reply.w, "interrupted", context_interrupt(context));
     reply_send(rq, &reply);
 }

@@ -14,7 +14,6 @@
 #include <arpa/inet.h>
 
 struct forward {
-    struct edge_route *route; /* borrowed until the answer to the first check */
     uint16_t port;
     bool is_tunnel;
     struct str target;  /* path with its leading slash, and query */

@@ -226,8 +226,8 @@ static int by_kind_and_port(const void *a, const void *b)
     return (int)x->row.port - (int)y->row.port;
 }
 
-int edge_each(struct edge *edge, struct str sandbox,
-              void (*each)(struct edge *edge, const struct edge_route *route, void *data), void *data)
+void edge_each(struct edge *edge, struct str sandbox,
+               void (*each)(struct edge *edge, const struct edge_route *route, void *data), void *data)
 {
     struct edge_route *all[EDGE_ROUTES_MAX];
     size_t count = MIN(collect(edge, sandbox, all, ARRAY_SIZE(all)), ARRAY_SIZE(all));
@@ -236,7 +236,6 @@ int edge_each(struct edge *edge, struct str sandbox,
     for (size_t i = 0; i < count; i++)
         if (!edge_expired(all[i]))
             each(edge, all[i], data);
-    return 0;
 }
 
 /* --- making --- */

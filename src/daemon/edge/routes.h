@@ -41,9 +41,9 @@ struct edge_route *edge_find_preview(struct edge *edge, struct str sandbox, uint
 struct edge_route *edge_find_tunnel(struct edge *edge, struct str sandbox, uint16_t port);
 struct edge_route *edge_find_label(struct edge *edge, struct str label);
 
-/* Calls `each` for every route of a sandbox that has not expired, by kind and port. 0, or -1 without memory. */
-int edge_each(struct edge *edge, struct str sandbox,
-              void (*each)(struct edge *edge, const struct edge_route *route, void *data), void *data);
+/* Calls `each` for every route of a sandbox that has not expired, by kind and port. */
+void edge_each(struct edge *edge, struct str sandbox,
+               void (*each)(struct edge *edge, const struct edge_route *route, void *data), void *data);
 
 struct edge_wish {
     struct str sandbox;
