@@ -19,6 +19,7 @@
 
 struct docker;
 struct edge;
+struct mcp;
 struct pool;
 struct egress_service;
 
@@ -36,6 +37,7 @@ struct daemon {
     struct registry registry;
     struct pool *pool;
     struct edge *edge;
+    struct mcp *mcp;
     struct egress_service *egress; /* NULL: the operator has turned it off */
     struct metrics metrics;
     int run_dirfd; /* of the agents' sockets */

@@ -16,6 +16,7 @@
 #include "daemon/edge/routes.h"
 #include "daemon/launch.h"
 #include "daemon/lifecycle.h"
+#include "daemon/mcp/mcp.h"
 #include "daemon/pool.h"
 #include "daemon/sandbox_egress.h"
 
@@ -159,7 +160,7 @@ static int open_server(struct program *program, struct berm_error *err)
     handler.data = daemon;
     daemon->high_water = limits.high_water;
     daemon->server = http_server_new(daemon->loop, &limits, &handler);
-    if (!daemon->server)
+    if (!daemon->server || mcp_init(daemon) < 0)
         return berm_fail(err, BERM_E_SYSTEM, ENOMEM, "server");
     for (size_t i = 0; i < program->listener_count; i++) {
         if (http_server_listen_fd(daemon->server, program->listeners[i]) < 0)
@@ -329,6 +330,7 @@ static void end(struct program *program)
     struct daemon *daemon = &program->daemon;
 
     http_server_free(daemon->server);
+    mcp_free(daemon);
     docker_free(daemon->docker);
     passages_free(daemon);
     if (daemon->store)

@@ -42,6 +42,9 @@ struct http_call_callbacks {
 };
 
 struct http_client *http_client_new(struct loop *loop, const struct http_client_config *config);
+/* A client of a server of this program, over pairs of sockets that the server adopts as it would a client's. The
+ * server must outlive it. */
+struct http_client *http_client_to_own(struct loop *loop, struct http_server *server);
 /* Fails all calls in flight (their on_end comes) and closes everything. */
 void http_client_free(struct http_client *client);
 /* Closes idle connections, e.g. because the sandbox sleeps. */

@@ -1,6 +1,7 @@
 #include "base/log.h"
 #include "daemon/api/api.h"
 #include "daemon/api/request.h"
+#include "daemon/mcp/mcp.h"
 
 /* clang-format off */
 static const struct route routes[] = {
@@ -46,6 +47,9 @@ static const struct route routes[] = {
     { "POST",   "/v1/keys",                           "key.create",     ROUTE_KEY,  api_key_create },
     { "DELETE", "/v1/keys/:kid",                      "key.delete",     ROUTE_KEY,  api_key_delete },
     { "GET",    "/v1/images",                         "image.list",     ROUTE_KEY,  api_images },
+    { "POST",   "/mcp",                               "mcp",            ROUTE_KEY,  api_mcp_post },
+    { "GET",    "/mcp",                               "mcp",            ROUTE_KEY,  api_mcp_get },
+    { "DELETE", "/mcp",                               "mcp",            ROUTE_KEY,  api_mcp_delete },
     { "GET",    "/v1/host",                           "host",           ROUTE_KEY,  api_host },
 };
 /* clang-format on */
