@@ -4,13 +4,13 @@
  */
 #include "agent.h"
 #include "base/sys.h"
+#include "file_entry.h"
 #include "files.h"
 #include "routes.h"
 
 #include <dirent.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <sys/stat.h>
 
 #define SLICE_NS ((uint64_t)5000000)
 
@@ -30,36 +30,6 @@ struct listing {
     struct reply reply;
     int64_t count;
 };
-
-static const char *type_name(mode_t mode)
-{
-    return S_ISREG(mode) ? "file" : S_ISDIR(mode) ? "directory" : S_ISLNK(mode) ? "symlink" : "other";
-}
-
-static void put_mode(struct json_writer *w, mode_t mode)
-{
-    static const char letters[] = "rwxrwxrwx";
-    char text[10];
-
-    for (int i = 0; i < 9; i++)
-        text[i] = mode & (1u << (8 - i)) ? letters[i] : '-';
-    text[9] = '\0';
-    json_pair_cstring(w, "mode", text);
-    json_key(w, "permissions");
-    json_object_begin(w);
-    json_pair_bool(w, "readable", mode & S_IRUSR);
-    json_pair_bool(w, "writable", mode & S_IWUSR);
-    json_pair_bool(w, "executable", mode & S_IXUSR);
-    json_object_end(w);
-}
-
-static void put_time(struct json_writer *w, struct timespec time)
-{
-    char stamp[25];
-
-    format_timestamp((int64_t)time.tv_sec * 1000 + time.tv_nsec / 1000000, stamp);
-    json_pair_cstring(w, "modifiedAt", stamp);
-}
 
 /* The listed path joined with the entry, as it was sent: relative stays relative. */
 static void put_absolute(struct listing *l, const char *relative)
@@ -85,10 +55,7 @@ static void put_entry(struct listing *l, const char *name, const char *relative,
     json_pair_cstring(w, "name", name);
     put_absolute(l, relative);
     json_pair_cstring(w, "relativePath", relative);
-    json_pair_cstring(w, "type", type_name(st->st_mode));
-    json_pair_int(w, "size", st->st_size);
-    put_time(w, st->st_mtim);
-    put_mode(w, st->st_mode);
+    file_entry_put(w, st);
     json_object_end(w);
 }
 

@@ -104,23 +104,11 @@ static bool same_file(const struct stat *a, const struct stat *b)
     return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
 }
 
-/* The last component without slashes behind it. */
-static struct str base_name(const char *path)
-{
-    size_t end = strlen(path), start;
-
-    while (end > 1 && path[end - 1] == '/')
-        end--;
-    for (start = end; start > 0 && path[start - 1] != '/'; start--)
-        ;
-    return (struct str){ path + start, end - start };
-}
-
 /* Moving onto a directory means into it. */
 static int find_target(struct move *m)
 {
     struct file_request *f = m->f;
-    struct str name = base_name(f->path);
+    struct str name = file_base_name(f->path);
     struct stat st;
     int n;
 
@@ -137,7 +125,7 @@ static int find_target(struct move *m)
 /* rename(2) does nothing for two names of one file; mv removes the first, unless they are the same name. */
 static int rename_same(struct move *m)
 {
-    struct str from = base_name(m->f->path), to = base_name(m->target);
+    struct str from = file_base_name(m->f->path), to = file_base_name(m->target);
     char from_dir[PATH_MAX], to_dir[PATH_MAX];
     struct stat a, b;
 

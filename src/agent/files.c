@@ -30,6 +30,17 @@ const char *file_path(struct request *rq, const char *key)
     return NULL;
 }
 
+struct str file_base_name(const char *path)
+{
+    size_t end = strlen(path), start;
+
+    while (end > 1 && path[end - 1] == '/')
+        end--;
+    for (start = end; start > 0 && path[start - 1] != '/'; start--)
+        ;
+    return (struct str){ path + start, end - start };
+}
+
 /* --- answers --- */
 
 void file_reply_ok(struct file_request *f)

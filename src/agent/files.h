@@ -49,6 +49,9 @@ int file_base(struct file_request *f, const char *path);
 /* The regular file at `path`, open for reading, or -1 after having answered (then file_done() follows). */
 int file_open(struct file_request *f, uint64_t *ret_size);
 
+/* The last component of a path, without slashes behind it; empty for the root. */
+struct str file_base_name(const char *path);
+
 /* Answers. */
 void file_reply_ok(struct file_request *f); /* {success, path, timestamp} */
 void file_reply_not_found(struct file_request *f);

@@ -38,6 +38,7 @@ static const struct route routes[] = {
     { "POST", "/api/mkdir", ROUTE_JSON, handle_mkdir },
     { "POST", "/api/list-files", ROUTE_JSON, handle_list_files },
     { "POST", "/api/exists", ROUTE_JSON, handle_exists },
+    { "POST", "/api/stat", ROUTE_JSON, handle_stat }, /* ours */
 
     /* Bytes as they are, in a session: what has no form in JSON. */
     { "POST", "/berm/v1/read", ROUTE_JSON, handle_file_get },

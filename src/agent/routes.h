@@ -46,6 +46,7 @@ void handle_exists(struct request *rq);
 void handle_rename(struct request *rq);
 void handle_move(struct request *rq);
 void handle_list_files(struct request *rq);
+void handle_stat(struct request *rq);
 
 void handle_file_get(struct request *rq);
 void handle_file_put(struct request *rq);

@@ -5,7 +5,7 @@
 
 #include "base/buf.h"
 
-#define METRICS_ROUTES_MAX 64
+#define METRICS_ROUTES_MAX 128
 #define METRICS_BUCKETS    14
 #define METRICS_STATUS_MAX 6 /* by hundreds: 1xx to 5xx; index 0: the client went away before an answer */
 

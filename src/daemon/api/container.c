@@ -50,7 +50,6 @@ static void pass_on(struct request *request)
     const struct h1_head *head = request->head;
     const char *target, *method = arena_strdup(&request->arena, head->method);
     struct field_list fields = { 0 };
-    uint64_t length = HTTP_CHUNKED;
 
     target = arena_printf(&request->arena, "/%.*s%s%.*s", (int)request->rest.n, request->rest.p,
                           head->query.n ? "?" : "", (int)head->query.n, head->query.p);
@@ -59,10 +58,6 @@ static void pass_on(struct request *request)
         request_fail_with(request, BERM_E_SYSTEM, "out of memory");
         return;
     }
-    if (head->framing == H1_NO_BODY)
-        length = 0;
-    else if (head->framing == H1_CONTENT_LENGTH)
-        length = head->content_length;
     if (ws_requested(head)) {
         if (fields_add(&fields, "Upgrade", "websocket") < 0)
             request_fail_with(request, BERM_E_SYSTEM, "out of memory");
@@ -70,7 +65,7 @@ static void pass_on(struct request *request)
             proxy_start_upgrade(request, &rules, target, fields.items, fields.count);
         return;
     }
-    if (proxy_start(request, &rules, method, target, fields.items, fields.count, length) < 0)
+    if (proxy_start(request, &rules, method, target, fields.items, fields.count, proxy_body_length(request)) < 0)
         return;
     if (head->framing == H1_NO_BODY)
         proxy_end_body(request);

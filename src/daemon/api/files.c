@@ -127,14 +127,9 @@ static void put_end(struct request *request)
 static void put_file(struct request *request)
 {
     struct file *file = request->state;
-    uint64_t length = HTTP_CHUNKED;
 
     FAULT_POINT("write.start");
-    if (request->head->framing == H1_NO_BODY)
-        length = 0;
-    else if (request->head->framing == H1_CONTENT_LENGTH)
-        length = request->head->content_length;
-    if (proxy_start(request, &put_rules, "PUT", file->target, NULL, 0, length) < 0)
+    if (proxy_start(request, &put_rules, "PUT", file->target, NULL, 0, proxy_body_length(request)) < 0)
         return;
     FAULT_POINT("write.sent");
     request->on_body = put_piece;

@@ -217,6 +217,15 @@ void proxy_end_body(struct request *request)
         http_call_end_body(request->proxy.call);
 }
 
+uint64_t proxy_body_length(const struct request *request)
+{
+    const struct h1_head *head = request->head;
+
+    if (head->framing == H1_NO_BODY)
+        return 0;
+    return head->framing == H1_CONTENT_LENGTH ? head->content_length : HTTP_CHUNKED;
+}
+
 void proxy_upload(struct request *request)
 {
     request->on_body = proxy_write;

@@ -42,6 +42,8 @@ int proxy_start_upgrade(struct request *request, const struct proxy_rules *rules
                         const struct http_field *fields, size_t count);
 void proxy_write(struct request *request, struct str bytes);
 void proxy_end_body(struct request *request);
+/* The length of the client's body, as http_call_start() takes it. */
+uint64_t proxy_body_length(const struct request *request);
 /* The request's body, being streamed, goes to the agent from now on. */
 void proxy_upload(struct request *request);
 

@@ -1,5 +1,5 @@
 #include "base/log.h"
-#include "daemon/api/api.h"
+#include "daemon/api/extensions.h"
 #include "daemon/api/request.h"
 #include "daemon/mcp/mcp.h"
 
@@ -54,31 +54,33 @@ static const struct route routes[] = {
 };
 /* clang-format on */
 
-#define ROUTE_NONE   ARRAY_SIZE(routes)
-#define ROUTE_DOCKER (ROUTE_NONE + 1)
+_Static_assert(ARRAY_SIZE(routes) + EXTENSIONS_MAX + 2 <= METRICS_ROUTES_MAX, "metrics have too few routes");
 
-_Static_assert(ROUTE_DOCKER < METRICS_ROUTES_MAX, "metrics have too few routes");
-
-size_t api_route_count(void)
+static const struct route *route_at(size_t index)
 {
-    return ROUTE_DOCKER + 1;
+    return index < ARRAY_SIZE(routes) ? &routes[index] : extension_route(index - ARRAY_SIZE(routes));
 }
 
 size_t api_route_none(void)
 {
-    return ROUTE_NONE;
+    return ARRAY_SIZE(routes) + extension_count();
 }
 
 size_t api_route_docker(void)
 {
-    return ROUTE_DOCKER;
+    return api_route_none() + 1;
+}
+
+size_t api_route_count(void)
+{
+    return api_route_docker() + 1;
 }
 
 const char *api_route_name(size_t index)
 {
-    if (index == ROUTE_DOCKER)
+    if (index == api_route_docker())
         return "docker";
-    return index < ARRAY_SIZE(routes) ? routes[index].name : "none";
+    return index < api_route_none() ? route_at(index)->name : "none";
 }
 
 /* --- matching --- */
@@ -134,13 +136,16 @@ static bool method_fits(const struct route *route, struct str method)
 static void find_route(struct request *request)
 {
     struct str params[2] = { { "", 0 }, { "", 0 } };
+    size_t count = api_route_none();
 
-    request->route_index = ROUTE_NONE;
-    for (size_t i = 0; i < ARRAY_SIZE(routes); i++) {
-        if (!method_fits(&routes[i], request->head->method) ||
-            !route_match(routes[i].pattern, request->head->path, params, &request->rest))
+    request->route_index = count;
+    for (size_t i = 0; i < count; i++) {
+        const struct route *route = route_at(i);
+
+        if (!method_fits(route, request->head->method) ||
+            !route_match(route->pattern, request->head->path, params, &request->rest))
             continue;
-        request->route = &routes[i];
+        request->route = route;
         request->route_index = i;
         /* Below /v1/sandbox the first parameter is the id, which has been taken. */
         request->param = request->sandbox_id.n ? params[1] : params[0];

@@ -15,7 +15,8 @@ import { fileURLToPath } from 'node:url';
 const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../../..');
 const build = path.resolve(process.env.BERM_BUILD ?? path.join(root, 'build'));
 export const imagesDir = process.env.BERM_IMAGES ?? '/var/lib/berm/images';
-export const image = ['minimal', 'base'].find((name) => fs.existsSync(path.join(imagesDir, 'names', name)));
+export const hasImage = (name) => fs.existsSync(path.join(imagesDir, 'names', name));
+export const image = ['minimal', 'base'].find(hasImage);
 
 function built(name, part) {
   return [path.join(build, name), path.join(build, 'src', part, name)].find((file) => fs.existsSync(file));
