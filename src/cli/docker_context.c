@@ -145,9 +145,8 @@ struct copying {
     struct docker_context *context;
     const struct docker_copy *copy;
     struct archive *out;
-    EVP_MD_CTX *hash; /* NULL: not wanted */
+    EVP_MD_CTX *hash;
     size_t copied;
-    bool into; /* rewriting: a single file keeps its name below the target */
     struct berm_error *err;
 };
 
@@ -159,8 +158,7 @@ static int fail_archive(const struct copying *c, struct archive *archive, const 
 
 static void hash_bytes(const struct copying *c, const void *p, size_t n)
 {
-    if (c->hash)
-        EVP_DigestUpdate(c->hash, p, n);
+    EVP_DigestUpdate(c->hash, p, n);
 }
 
 static int put_header(const struct copying *c, struct archive_entry *entry)
@@ -345,28 +343,35 @@ static int target_name(const struct copying *c, const char *source, bool is_dire
     return length < PATH_MAX ? 0 : berm_fail(c->err, BERM_E_INVALID_REQUEST, 0, "the target is too long");
 }
 
-static int copy_archive(struct copying *c, int from_fd, bool strip, const char *prefix);
-
-/* ADD unpacks what libarchive knows as a tar file. 1: it was one. */
-static int try_unpack(struct copying *c, const char *path)
+static bool is_archive(const char *path)
 {
     static const char *const endings[] = { ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst" };
-    const char *target = c->copy->target + strspn(c->copy->target, "/");
-    _cleanup_close_ int fd = -EBADF;
-    char prefix[PATH_MAX];
     size_t n = strlen(path);
 
-    for (size_t i = 0; i < ARRAY_SIZE(endings); i++) {
-        if (n < strlen(endings[i]) || strcmp(path + n - strlen(endings[i]), endings[i]))
-            continue;
-        fd = open_beneath(c->context->dirfd, path, O_RDONLY, 0);
-        if (fd < 0)
-            return berm_fail(c->err, BERM_E_SYSTEM, errno, "%.128s", path);
-        snprintf(prefix, sizeof(prefix), "%s", target);
-        while (prefix[0] && prefix[strlen(prefix) - 1] == '/')
-            prefix[strlen(prefix) - 1] = '\0';
-        return copy_archive(c, fd, false, prefix) < 0 ? -1 : 1;
-    }
+    for (size_t i = 0; i < ARRAY_SIZE(endings); i++)
+        if (n >= strlen(endings[i]) && !strcmp(path + n - strlen(endings[i]), endings[i]))
+            return true;
+    return false;
+}
+
+static int take_archive(struct copying *c, const char *path)
+{
+    struct docker_archives *archives = c->copy->archives;
+    _cleanup_close_ int fd = open_beneath(c->context->dirfd, path, O_RDONLY | O_NONBLOCK, 0);
+    char bytes[CHUNK];
+    ssize_t n;
+
+    if (fd < 0)
+        return berm_fail(c->err, BERM_E_SYSTEM, errno, "%.128s", path);
+    if (archives->count == DOCKER_ARCHIVES_MAX)
+        return berm_fail(c->err, BERM_E_INVALID_REQUEST, 0, "more than %d archives", DOCKER_ARCHIVES_MAX);
+    hash_bytes(c, path, strlen(path) + 1);
+    while ((n = RETRY_EINTR(read(fd, bytes, sizeof(bytes)))) > 0)
+        hash_bytes(c, bytes, (size_t)n);
+    if (n < 0 || lseek(fd, 0, SEEK_SET) < 0)
+        return berm_fail(c->err, BERM_E_SYSTEM, errno, "%.128s", path);
+    archives->fds[archives->count++] = TAKE_FD(fd);
+    c->copied++;
     return 0;
 }
 
@@ -379,12 +384,8 @@ static int copy_source(struct copying *c, const char *path)
     if (fd < 0 || fstat(fd, &st) < 0 || ignored(c->context, path))
         return berm_fail(c->err, BERM_E_NOT_FOUND, 0, "\"/%.128s\": not found in the build context%s", path,
                          fd >= 0 ? " (.dockerignore takes it away)" : "");
-    if (c->copy->unpack && S_ISREG(st.st_mode)) {
-        int rc = try_unpack(c, path);
-
-        if (rc != 0)
-            return rc < 0 ? -1 : 0;
-    }
+    if (c->copy->archives && S_ISREG(st.st_mode) && is_archive(path))
+        return take_archive(c, path);
     if (target_name(c, path, S_ISDIR(st.st_mode), name) < 0)
         return -1;
     return put_tree(c, path, name, 0);
@@ -489,95 +490,4 @@ int docker_context_tar(struct docker_context *context, const struct docker_copy 
         rc = berm_fail(err, BERM_E_INTERNAL, 0, "SHA-256");
     EVP_MD_CTX_free(c.hash);
     return rc;
-}
-
-/* --- from a tar file --- */
-
-static int copy_data(const struct copying *c, struct archive *in, const char *name)
-{
-    char bytes[CHUNK];
-    la_ssize_t n;
-
-    while ((n = archive_read_data(in, bytes, sizeof(bytes))) > 0) {
-        hash_bytes(c, bytes, (size_t)n);
-        if (archive_write_data(c->out, bytes, (size_t)n) != n)
-            return fail_archive(c, c->out, name);
-    }
-    return n < 0 ? fail_archive(c, in, name) : 0;
-}
-
-/* The new name of an entry: without its first component if `strip`, below `prefix`. "" is the root itself. */
-static void new_name(const char *name, bool strip, const char *prefix, char out[PATH_MAX])
-{
-    while (name[0] == '/' || (name[0] == '.' && (name[1] == '/' || !name[1])))
-        name++;
-    if (strip) {
-        const char *slash = strchr(name, '/');
-
-        name = slash ? slash + 1 : "";
-    }
-    snprintf(out, PATH_MAX, "%s%s%s", prefix, prefix[0] && name[0] ? "/" : "", name);
-}
-
-static int copy_entry(struct copying *c, struct archive *in, struct archive_entry *entry, bool strip,
-                      const char *prefix)
-{
-    const char *link = archive_entry_hardlink(entry);
-    char name[PATH_MAX], target[PATH_MAX];
-
-    if (!archive_entry_pathname(entry))
-        return berm_fail(c->err, BERM_E_INVALID_REQUEST, 0, "the archive has an entry without a name");
-    new_name(archive_entry_pathname(entry), strip, prefix, name);
-    if (c->into && !strchr(archive_entry_pathname(entry), '/') && archive_entry_filetype(entry) != AE_IFDIR)
-        new_name(archive_entry_pathname(entry), false, prefix, name);
-    if (!name[0])
-        return 0;
-    archive_entry_set_pathname(entry, name);
-    if (link) {
-        new_name(link, strip, prefix, target);
-        archive_entry_set_hardlink(entry, target);
-    }
-    if (put_header(c, entry) < 0)
-        return -1;
-    c->copied++;
-    return archive_entry_size(entry) > 0 && !link ? copy_data(c, in, name) : 0;
-}
-
-static int copy_archive(struct copying *c, int from_fd, bool strip, const char *prefix)
-{
-    struct archive *in = archive_read_new();
-    struct archive_entry *entry;
-    int rc = 0, got = ARCHIVE_FATAL;
-
-    if (!in)
-        return berm_fail(c->err, BERM_E_SYSTEM, ENOMEM, "tar");
-    archive_read_support_format_tar(in);
-    archive_read_support_filter_all(in);
-    if (archive_read_open_fd(in, from_fd, CHUNK) != ARCHIVE_OK)
-        rc = fail_archive(c, in, "archive");
-    while (rc == 0 && (got = archive_read_next_header(in, &entry)) == ARCHIVE_OK)
-        rc = copy_entry(c, in, entry, strip, prefix);
-    if (rc == 0 && got != ARCHIVE_EOF)
-        rc = fail_archive(c, in, "archive");
-    archive_read_free(in);
-    return rc;
-}
-
-int docker_context_rewrite(int from_fd, const struct docker_copy *copy, int fd, struct berm_error *err)
-{
-    struct copying c = { .copy = copy, .err = err };
-    char prefix[PATH_MAX];
-    int rc;
-
-    if (lseek(from_fd, 0, SEEK_SET) < 0)
-        return berm_fail(err, BERM_E_SYSTEM, errno, "archive");
-    c.out = open_out(fd, err);
-    if (!c.out)
-        return -1;
-    snprintf(prefix, sizeof(prefix), "%s", copy->target + strspn(copy->target, "/"));
-    c.into = !prefix[0] || prefix[strlen(prefix) - 1] == '/';
-    while (prefix[0] && prefix[strlen(prefix) - 1] == '/')
-        prefix[strlen(prefix) - 1] = '\0';
-    rc = copy_archive(&c, from_fd, true, prefix);
-    return close_out(&c, rc);
 }

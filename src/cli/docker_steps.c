@@ -3,8 +3,10 @@
 #include "cli/docker_build.h"
 
 #include "base/sys.h"
+#include "image/rewrite.h"
 
 #include <fcntl.h>
+#include <sys/socket.h>
 
 /* --- RUN --- */
 
@@ -153,24 +155,29 @@ static int upload(struct build *build, const char *container, int fd)
     return docker_do(build->docker, &call);
 }
 
-struct download {
-    int fd;
-};
-
+/* The stream is the container's word, and may have no end: the rewriter says when it has had enough. */
 static int write_piece(void *data, struct str piece)
 {
-    return write_all(((struct download *)data)->fd, piece.p, piece.n);
+    int fd = *(const int *)data;
+
+    while (piece.n > 0) {
+        ssize_t n = RETRY_EINTR(send(fd, piece.p, piece.n, MSG_NOSIGNAL));
+
+        if (n < 0)
+            return -1;
+        piece = (struct str){ piece.p + n, piece.n - (size_t)n };
+    }
+    return 0;
 }
 
 static int download(struct build *build, const char *container, const char *path, int fd)
 {
-    struct download to = { fd };
     _cleanup_docker_call_ struct docker_call call =
         DOCKER_CALL("GET", docker_path(build->docker, "/containers/%s/archive?path=%s", container,
                                        docker_encode(build->docker, path)));
 
     call.sink = write_piece;
-    call.sink_data = &to;
+    call.sink_data = &fd;
     return docker_do(build->docker, &call);
 }
 
@@ -247,20 +254,79 @@ static int take_operands(struct build *build, const struct stage *stage, const s
     return 0;
 }
 
-static int copy_from(struct build *build, struct stage *stage, struct docker_copy *copy, const char *from)
+/* How a tar stream gets to the target. It is read by nobody but the confined rewriter. */
+static int describe_rewriting(struct build *build, const struct docker_copy *copy, struct image_rewrite *job)
 {
-    const char *container = build_source_container(build, from);
+    const char *target = copy->target + strspn(copy->target, "/");
+    size_t n = strlen(target);
 
-    if (!container)
+    job->keep_single = n == 0 || target[n - 1] == '/';
+    while (n > 0 && target[n - 1] == '/')
+        n--;
+    job->prefix = arena_strdup(build->arena, (struct str){ target, n });
+    job->uid = MAX(copy->uid, 0);
+    job->gid = MAX(copy->gid, 0);
+    job->mode = copy->mode;
+    return job->prefix ? 0 : build_fail(build, 0, "out of memory");
+}
+
+/* The tar stream of "/" or "x/." has no first component that stands for the source. */
+static bool has_own_name(const char *source)
+{
+    const char *slash = strrchr(source, '/'), *last = slash ? slash + 1 : source;
+
+    return strspn(source, "/") < strlen(source) && strcmp(last, ".") != 0;
+}
+
+static int copy_one_from(struct build *build, const struct stage *stage, const struct docker_copy *copy,
+                         const char *container, const char *source)
+{
+    _cleanup_close_ int out = build_temporary(build), ours = -EBADF, theirs = -EBADF;
+    struct image_rewrite job = { .to_fd = out, .strip = has_own_name(source) };
+    struct image_rewriting rewriting;
+    int pair[2], downloaded;
+
+    if (out < 0 || describe_rewriting(build, copy, &job) < 0)
         return -1;
-    for (size_t i = 0; i < copy->source_count; i++) {
-        _cleanup_close_ int in = build_temporary(build), out = build_temporary(build);
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+        return build_fail(build, 0, "a pipe: %s", strerror(errno));
+    ours = pair[0];
+    job.from_fd = theirs = pair[1];
+    if (image_rewrite_start(&job, &rewriting, &build->err) < 0)
+        return -1;
+    close_fd(&theirs);
+    downloaded = download(build, container, source, ours);
+    close_fd(&ours);
+    if (image_rewrite_finish(&rewriting, &build->err) < 0 || downloaded < 0)
+        return -1;
+    return upload(build, stage->container, out);
+}
 
-        if (in < 0 || out < 0 || download(build, container, copy->sources[i], in) < 0 ||
-            docker_context_rewrite(in, copy, out, &build->err) < 0 || upload(build, stage->container, out) < 0)
+static int put_archive(struct build *build, const struct stage *stage, const struct docker_copy *copy, int from_fd)
+{
+    _cleanup_close_ int out = build_temporary(build);
+    struct image_rewrite job = { .from_fd = from_fd, .to_fd = out };
+    struct image_rewriting rewriting;
+
+    if (out < 0 || describe_rewriting(build, copy, &job) < 0 ||
+        image_rewrite_start(&job, &rewriting, &build->err) < 0 || image_rewrite_finish(&rewriting, &build->err) < 0)
+        return -1;
+    return upload(build, stage->container, out);
+}
+
+static int copy_archives(struct build *build, const struct stage *stage, const struct docker_archives *archives,
+                         const struct docker_copy *copy)
+{
+    for (size_t i = 0; i < archives->count; i++)
+        if (put_archive(build, stage, copy, archives->fds[i]) < 0)
             return -1;
-    }
     return 0;
+}
+
+static void close_archives(struct docker_archives *archives)
+{
+    for (size_t i = 0; i < archives->count; i++)
+        close_fd(&archives->fds[i]);
 }
 
 static int change_owner(struct build *build, const struct stage *stage, const char *owner, const char *target)
@@ -286,16 +352,48 @@ static const char *absolute(struct build *build, const struct stage *stage, cons
     return arena_printf(build->arena, "%s%s%s", base, base[strlen(base) - 1] == '/' ? "" : "/", target);
 }
 
+/* From the build's directory. */
+static int copy_context(struct build *build, struct stage *stage, struct docker_copy *copy, bool unpack)
+{
+    _cleanup_(close_archives) struct docker_archives archives = { .count = 0 };
+    _cleanup_close_ int fd = build_temporary(build);
+    uint8_t digest[32];
+
+    copy->archives = unpack ? &archives : NULL;
+    if (fd < 0 || docker_context_tar(build->context, copy, fd, digest, &build->err) < 0)
+        return -1;
+    build_hash(stage, digest, sizeof(digest));
+    if (build->dry)
+        return 0;
+    return upload(build, stage->container, fd) < 0 ? -1 : copy_archives(build, stage, &archives, copy);
+}
+
+/* From another container. */
+static int copy_from(struct build *build, struct stage *stage, const struct docker_copy *copy, const char *from)
+{
+    const char *container;
+
+    for (size_t i = 0; i < copy->source_count; i++)
+        build_hash(stage, copy->sources[i], strlen(copy->sources[i]) + 1);
+    build_hash(stage, from, strlen(from) + 1);
+    if (build->dry)
+        return 0;
+    container = build_source_container(build, from);
+    for (size_t i = 0; container && i < copy->source_count; i++)
+        if (copy_one_from(build, stage, copy, container, copy->sources[i]) < 0)
+            return -1;
+    return container ? 0 : -1;
+}
+
 int build_copy(struct build *build, struct stage *stage, const struct dockerfile_instruction *item)
 {
     const struct dockerfile_flag *from = flag_of(item, "from"), *owner = flag_of(item, "chown");
-    _cleanup_close_ int fd = -EBADF;
-    struct docker_copy copy = { .uid = -1, .gid = -1, .unpack = !strcmp(item->name, "ADD") };
-    const char *owner_text = owner ? arena_strdup(build->arena, owner->value) : NULL, *source;
+    struct docker_copy copy = { .uid = -1, .gid = -1 };
+    const char *owner_text = owner ? arena_strdup(build->arena, owner->value) : NULL;
     bool named_owner = false;
-    uint8_t digest[32] = { 0 };
     char **words;
     size_t count;
+    int rc;
 
     if (take_operands(build, stage, item, &words, &count) < 0 || take_mode(build, item, &copy.mode) < 0)
         return -1;
@@ -307,27 +405,13 @@ int build_copy(struct build *build, struct stage *stage, const struct dockerfile
     build_hash(stage, item->name, sizeof(item->name));
     build_hash(stage, copy.target, strlen(copy.target) + 1);
     build_hash(stage, owner_text ? owner_text : "", owner_text ? strlen(owner_text) + 1 : 1);
+    build_hash(stage, &copy.mode, sizeof(copy.mode));
     if (!build->dry && copy.target[strlen(copy.target) - 1] != '/' &&
         (copy.source_count > 1 || is_directory(build, stage, copy.target)))
         copy.target = arena_printf(build->arena, "%s/", copy.target);
-    if (from) {
-        source = arena_strdup(build->arena, from->value);
-        for (size_t i = 0; i < copy.source_count; i++)
-            build_hash(stage, words[i], strlen(words[i]) + 1);
-        build_hash(stage, source, strlen(source) + 1);
-        if (build->dry)
-            return 0;
-        if (copy_from(build, stage, &copy, source) < 0)
-            return -1;
-    } else {
-        fd = build_temporary(build);
-        if (fd < 0 || docker_context_tar(build->context, &copy, fd, digest, &build->err) < 0)
-            return -1;
-        build_hash(stage, digest, sizeof(digest));
-        if (build->dry)
-            return 0;
-        if (upload(build, stage->container, fd) < 0)
-            return -1;
-    }
-    return named_owner ? change_owner(build, stage, owner_text, copy.target) : 0;
+    rc = from ? copy_from(build, stage, &copy, arena_strdup(build->arena, from->value))
+              : copy_context(build, stage, &copy, !strcmp(item->name, "ADD"));
+    if (rc < 0 || !named_owner || build->dry)
+        return rc;
+    return change_owner(build, stage, owner_text, copy.target);
 }

@@ -324,11 +324,13 @@ char *dockerfile_expand(struct arena *arena, struct str text, char escape, docke
     struct expansion e = { .escape = escape, .lookup = lookup, .data = data, .err = err };
     char *result = NULL;
 
-    berm_fail(err, BERM_E_INVALID_REQUEST, 0, "the line is too long when its variables are expanded");
+    err->code = BERM_OK;
     buf_init(&e.out, DOCKERFILE_MAX_BYTES);
     if (expand_into(&e, text, 0) == 0)
         result = arena_strdup(arena, buf_str(&e.out));
     buf_free(&e.out);
+    if (!result && err->code == BERM_OK)
+        berm_fail(err, BERM_E_INVALID_REQUEST, 0, "the line is too long when its variables are expanded");
     return result;
 }
 

@@ -17,3 +17,9 @@ int confine_capabilities(uint64_t keep);
  * loaded. -1 with errno, and *ret_step is what did not work.
  */
 int confine_unpacker(int root_fd, const int *keep, size_t count, const char **ret_step);
+
+/*
+ * For a child that turns one stream into another: it keeps its descriptors in `keep` and can use them, memory and
+ * its own exit, and nothing else. Files that it writes end at `file_size`. Works without privileges.
+ */
+int confine_stream(const int *keep, size_t count, uint64_t file_size, const char **ret_step);

@@ -2,14 +2,17 @@
 
 #include "base/sys.h"
 #include "image/confine.h"
+#include "image/rewrite.h"
 #include "image/stage.h"
 #include "image/tool.h"
 #include "image/unpack_disk.h"
+#include "image/unpack_tar.h"
 
 #include <fcntl.h>
 #include <locale.h>
 #include <openssl/evp.h>
 #include <poll.h>
+#include <signal.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 
@@ -59,27 +62,35 @@ static int unpack_confined(const struct unpack_job *job, int data, struct image_
     return unpack_disk_finish(&disk, err);
 }
 
+static void begin_child(void)
+{
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    /* Names are bytes: in this locale libarchive passes UTF-8 through and does not need to convert. */
+    setlocale(LC_CTYPE, "C.UTF-8");
+}
+
+static _Noreturn void end_child(int verdict_fd, int rc, const struct berm_error *error,
+                                const struct image_import_report *report)
+{
+    struct verdict verdict = { .failed = rc < 0, .code = (uint32_t)error->code, .report = *report };
+    snprintf(verdict.message, sizeof(verdict.message), "%.199s", error->message);
+    (void)write_all(verdict_fd, &verdict, sizeof(verdict));
+    _exit(0);
+}
+
 static _Noreturn void run_child(const struct unpack_job *job, int data, int verdict_fd,
                                 struct image_import_report report)
 {
     const int keep[] = { MIN(data, verdict_fd), MAX(data, verdict_fd) };
     const char *step = "";
     struct berm_error error = { 0 };
-    struct verdict verdict = { 0 };
     int rc;
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    /* Names are bytes: in this locale libarchive passes UTF-8 through and does not need to convert. */
-    setlocale(LC_CTYPE, "C.UTF-8");
+    begin_child();
     if (confine_unpacker(job->root_fd, keep, ARRAY_SIZE(keep), &step) < 0)
         rc = berm_fail(&error, BERM_E_SYSTEM, errno, "confining the unpacker: %s", step);
     else
         rc = unpack_confined(job, data, &report, &error);
-    verdict.failed = rc < 0;
-    verdict.code = (uint32_t)error.code;
-    snprintf(verdict.message, sizeof(verdict.message), "%.199s", error.message);
-    verdict.report = report;
-    (void)write_all(verdict_fd, &verdict, sizeof(verdict));
-    _exit(0);
+    end_child(verdict_fd, rc, &error, &report);
 }
 
 static int start(const struct unpack_job *job, const struct image_import_report *report, struct child *ret,
@@ -207,5 +218,76 @@ int unpack_stream(const struct unpack_job *job, struct image_import_report *repo
         RETRY_EINTR(waitpid(child.pid, NULL, 0));
     }
     EVP_MD_CTX_free(digest);
+    return rc;
+}
+
+/* --- from one tar stream to another --- */
+
+static int rewrite_confined(const struct image_rewrite *job, struct image_import_report *report,
+                            struct berm_error *err)
+{
+    struct unpack_tar tar;
+    int from = job->from_fd;
+    struct archive *reader = unpack_reader_new();
+    if (!reader)
+        return berm_fail(err, BERM_E_SYSTEM, ENOMEM, "unpacking");
+    if (unpack_tar_init(&tar, job, err) < 0)
+        return -1;
+    if (archive_read_open(reader, &from, NULL, read_data, NULL) != ARCHIVE_OK)
+        return berm_fail(err, BERM_E_IMAGE_INVALID, 0, "this is not a tar archive: %s",
+                         archive_error_string(reader) ? archive_error_string(reader) : "it is damaged");
+    if (unpack_archive(reader, false, &tar.sink, report, err) < 0)
+        return -1;
+    return unpack_tar_finish(&tar, err);
+}
+
+static int compare_fds(const void *a, const void *b)
+{
+    return *(const int *)a - *(const int *)b;
+}
+
+static _Noreturn void run_rewriter(const struct image_rewrite *job, int verdict_fd)
+{
+    int keep[] = { job->from_fd, job->to_fd, verdict_fd };
+    struct image_import_report report = { 0 };
+    const char *step = "";
+    struct berm_error error = { 0 };
+    int rc;
+    begin_child();
+    signal(SIGXFSZ, SIG_IGN); /* the limit is an error like a full disk */
+    qsort(keep, ARRAY_SIZE(keep), sizeof(keep[0]), compare_fds);
+    if (confine_stream(keep, ARRAY_SIZE(keep), IMAGE_REWRITE_BYTES_MAX, &step) < 0)
+        rc = berm_fail(&error, BERM_E_SYSTEM, errno, "confining the unpacker: %s", step);
+    else
+        rc = rewrite_confined(job, &report, &error);
+    end_child(verdict_fd, rc, &error, &report);
+}
+
+int image_rewrite_start(const struct image_rewrite *job, struct image_rewriting *ret, struct berm_error *err)
+{
+    int fds[2];
+    if (pipe2(fds, O_CLOEXEC) < 0)
+        return berm_fail(err, BERM_E_SYSTEM, errno, "starting the unpacker");
+    *ret = (struct image_rewriting){ fork(), fds[0] };
+    if (ret->pid == 0)
+        run_rewriter(job, fds[1]);
+    close_fd(&fds[1]);
+    if (ret->pid > 0)
+        return 0;
+    close_fd(&ret->verdict_fd);
+    return berm_fail(err, BERM_E_SYSTEM, errno, "starting the unpacker");
+}
+
+int image_rewrite_finish(struct image_rewriting *rewriting, struct berm_error *err)
+{
+    struct child child = { rewriting->pid, -EBADF, rewriting->verdict_fd };
+    struct image_import_report report;
+    struct verdict verdict;
+    int rc = read_verdict(&child, &verdict, err);
+    if (rc == 0)
+        rc = judge(&verdict, &report, err);
+    close_fd(&rewriting->verdict_fd);
+    kill(child.pid, SIGKILL);
+    RETRY_EINTR(waitpid(child.pid, NULL, 0));
     return rc;
 }

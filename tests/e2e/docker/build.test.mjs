@@ -95,23 +95,41 @@ describe('berm docker', { skip: whyNoDaemon() }, () => {
     assert.deepEqual(named().filter((name) => !before_.has(name)), []);
   });
 
-  test('files: stages, copies, a .dockerignore, owners, a cache by content', { timeout: 120000 }, async () => {
+  /* Images are written whole, which takes seconds: one Dockerfile for all that is about files. */
+  test('files: stages, copies, archives, a .dockerignore, owners, a cache by content; a tar that lies', { timeout: 120000 }, async () => {
     write('.dockerignore', '**/*.log\nsecret\n!keep.log\n');
-    for (const [name, text] of [['secret', 's'], ['a.log', 'l'], ['keep.log', 'k'], ['src/one.txt', '1'], ['src/deep/two.txt', '2'], ['src/x.log', 'l']]) write(name, text);
-    write('Dockerfile', [`FROM ${image} AS made`, 'WORKDIR /work', 'COPY . .', 'RUN <<EOF', 'set -e', 'find . -type f | sort >/found', 'echo "$GREETING" >greeting', 'EOF',
-      'ENV GREETING=hi', 'RUN echo $GREETING $(pwd) >/second', `FROM ${image}`, 'COPY --from=made /found /second /got/', 'COPY --from=made /work/src /tree', 'COPY --chmod=600 --chown=12:34 src/one.txt /one',
-      'COPY src/*.txt /glob/', 'WORKDIR /got'].join('\n'));
-    await ok(['build', '-t', 'files:1', directory]);
-    const out = await ok(['run', '--rm', 'files:1', 'sh', '-c', 'pwd; cat found second; (cd /tree; find . -type f | sort); stat -c "%a %u %g" /one; ls /glob; ls /work 2>/dev/null || echo none']);
-    assert.deepEqual(out.trim().split('\n'), ['/got', './.dockerignore', './Dockerfile', './keep.log', './src/deep/two.txt', './src/one.txt', 'hi /work',
-      './deep/two.txt', './one.txt', '600 12 34', 'one.txt', 'none']);
-    const again = await docker(['build', '-t', 'files:2', directory]);
+    for (const [name, text] of [['secret', 's'], ['a.log', 'l'], ['keep.log', 'k'], ['src/one.txt', '1'], ['src/deep/two.txt', '2'], ['src/x.log', 'l'], ['plain.txt', 'p']]) write(name, text);
+    const tar = (...args) => assert.equal(spawnSync('tar', ['-C', path.join(directory, 'src'), ...args]).status, 0);
+    tar('-czf', path.join(directory, 'a.tar.gz'), 'one.txt');
+    tar('-cJf', path.join(directory, 'b.tar.xz'), 'deep');
+    tar('-cPf', path.join(directory, 'up.tar'), '--transform', 's,^,x/../../../escaped/,', 'one.txt');
+    write('lie', '#!/bin/sh\ncase "$*" in *" up") cat /work/up.tar ;; *" noise") cat /dev/urandom ;; *) exec /bin/tar "$@" ;; esac\n');
+    write('Dockerfile', [`FROM ${image} AS made`, 'WORKDIR /work', 'COPY . .', 'RUN <<EOF', 'set -e', 'test ! -f src/stop', 'find src keep.log -type f | sort >/found', 'ls secret a.log >>/found 2>&1 || true',
+      'echo "$GREETING" >greeting', 'mkdir -p /d/sub /up /noise', 'echo f >/d/sub/f', 'chmod 4755 /d/sub/f', 'ln -s /etc/passwd /d/link', 'cp lie /usr/local/bin/tar', 'chmod 755 /usr/local/bin/tar', 'EOF',
+      'ENV GREETING=hi', 'RUN echo $GREETING $(pwd) >/second', `FROM ${image}`, 'COPY --from=made /found /second /got/', 'COPY --from=made /work/src /tree', 'COPY --from=made /d/. /dot', 'COPY --from=made /d /dir/',
+      'COPY --from=made /d/sub/f /file', 'COPY --chmod=600 --chown=12:34 src/one.txt /one', 'COPY src/*.txt /glob/', 'ADD a.tar.gz b.tar.xz plain.txt /add/', 'WORKDIR /got',
+      `FROM ${image} AS up`, 'COPY --from=made /up /x', `FROM ${image} AS noise`, 'COPY --from=made /noise /x'].join('\n'));
+    await ok(['build', '-t', 'files:1', '--target', '1', directory]);
+    const out = await ok(['run', '--rm', 'files:1', 'sh', '-c', 'pwd; cat found second; (cd /tree; find . -type f | sort); stat -c "%a %u %g" /one; ls /glob; ls /work 2>/dev/null || echo none; ' +
+      'cd /dot; find . | sort; readlink link; stat -c %a sub/f; ls -d /dir/* /file; cat /add/one.txt /add/deep/two.txt /add/plain.txt']);
+    assert.deepEqual(out.trim().split('\n'), ['/got', 'keep.log', 'src/deep/two.txt', 'src/one.txt', "ls: cannot access 'secret': No such file or directory", "ls: cannot access 'a.log': No such file or directory",
+      'hi /work', './deep/two.txt', './one.txt', '600 12 34', 'one.txt', 'none', '.', './link', './sub', './sub/f', '/etc/passwd', '4755', '/dir/link', '/dir/sub', '/file', '12p']);
+    const again = await docker(['build', '-t', 'files:2', '--target', '1', directory]);
     assert.match(again.stderr, /\[made\] CACHED\n\[build\] CACHED/);
-    write('src/one.txt', 'changed');
-    const changed = await docker(['build', '-t', 'files:3', directory]);
-    assert.equal(changed.status, 0, changed.stderr);
+
+    for (const [target, message] of [['up', /'\.\.'/], ['noise', /archive/]]) {
+      const result = await docker(['build', '-t', 'lies:1', '--target', target, directory]);
+      assert.equal(result.status, 1, target);
+      assert.match(result.stderr, /\[made\] CACHED/);
+      assert.match(result.stderr, message);
+    }
+    assert.equal(fs.existsSync('/escaped'), false);
+
+    write('src/stop', '');
+    const changed = await docker(['build', '-t', 'files:3', '--target', '1', directory]);
+    assert.equal(changed.status, 1);
+    assert.match(changed.stderr, /returned 1/);
     assert.doesNotMatch(changed.stderr, /CACHED/);
-    assert.equal(await ok(['run', '--rm', 'files:3', 'cat', '/one']), 'changed');
   });
 
   test('what goes wrong is told with its line, and nothing is left', async () => {
