@@ -293,6 +293,37 @@ static int check_runtime(const char *runtime, struct berm_error *err)
     return berm_fail_field(err, "runtime", "sandbox.runtime is native or oci:<absolute path>");
 }
 
+static int check_addresses(const char *name, const struct config_list *listen, struct berm_error *err)
+{
+    for (size_t i = 0; i < listen->count; i++)
+        if (tcp_check_address(listen->items[i], err) < 0)
+            return berm_error_wrap(err, "%s", name);
+    return 0;
+}
+
+/* Later, in another directory, a relative path would be another file. */
+static int check_files(const char *name, const struct config_list *files, struct berm_error *err)
+{
+    for (size_t i = 0; i < files->count; i++)
+        if (files->items[i][0] != '/')
+            return berm_fail_field(err, name, "tls.%s: %s is not an absolute path", name, files->items[i]);
+    return 0;
+}
+
+static int check_tls(const struct config *config, struct berm_error *err)
+{
+    if (check_addresses("tls.listen", &config->tls_listen, err) < 0 ||
+        check_files("certificate", &config->tls_certificate, err) < 0 ||
+        check_files("key", &config->tls_key, err) < 0)
+        return -1;
+    if ((config->tls_listen.count > 0) != (config->tls_certificate.count > 0))
+        return berm_fail_field(err, "certificate",
+                               "tls.listen and tls.certificate are of no use without each other");
+    if (config->tls_key.count > 0 && config->tls_key.count != config->tls_certificate.count)
+        return berm_fail_field(err, "key", "tls.key: one for each tls.certificate, or none at all");
+    return 0;
+}
+
 static int check_together(const struct config *config, struct berm_error *err)
 {
     if (check_pair("memory", config->memory, config->max_memory, err) < 0 ||
@@ -303,9 +334,10 @@ static int check_together(const struct config *config, struct berm_error *err)
         return -1;
     if (config->listen.count == 0)
         return berm_fail_field(err, "listen", "server.listen is empty");
-    for (size_t i = 0; i < config->listen.count; i++)
-        if (tcp_check_address(config->listen.items[i], err) < 0)
-            return berm_error_wrap(err, "server.listen");
+    if (check_addresses("server.listen", &config->listen, err) < 0)
+        return -1;
+    if (check_tls(config, err) < 0)
+        return -1;
     if (config->edge_url && edge_url_check(config->edge_url, err) < 0)
         return berm_error_wrap(err, "edge.url");
     return check_runtime(config->runtime, err);

@@ -29,6 +29,9 @@ struct config {
     char *log_format, *log_level;
     uint64_t drain_timeout_ms, max_connections, max_connections_peer, max_body, max_file_put, max_hydrate;
 
+    /* [tls] */
+    struct config_list tls_listen, tls_certificate, tls_key;
+
     /* [auth] */
     char *keys_file;
 

@@ -30,6 +30,10 @@ const struct option_row option_table[] = {
     { "server", "max_file_put", OPTION_SIZE, AT(max_file_put), "32MiB", KIB, 16 * TIB, .doc = "largest file that one PUT writes; 32MiB is the bridge's" },
     { "server", "max_hydrate", OPTION_SIZE, AT(max_hydrate), "32MiB", KIB, 16 * TIB, .doc = "largest archive that hydrate takes; 32MiB is the bridge's" },
 
+    { "tls", "listen", OPTION_LIST, AT(tls_listen), NULL, .doc = "HOST:PORT to serve TLS on; may be repeated" },
+    { "tls", "certificate", OPTION_LIST, AT(tls_certificate), NULL, .doc = "absolute path of a PEM file: certificate and chain; may be repeated: clients get the one for the name they ask for, else the first. Read again when it changes, if server.user may" },
+    { "tls", "key", OPTION_LIST, AT(tls_key), NULL, .doc = "PEM file of each certificate's key, in the same order; default: in the certificate's file" },
+
     { "auth", "keys_file", OPTION_PATH, AT(keys_file), NULL, .doc = "API keys, one a line, plain or as sha256:<hex>; read again on SIGHUP, if server.user may" },
 
     { "edge", "url", OPTION_TEXT, AT(edge_url), NULL, .doc = "what previews and tunnels are one label below, as https://sandbox.example.com; default: http://localhost and the first port of server.listen" },

@@ -72,7 +72,7 @@ static int allow_in(int ruleset, const char *directory, const char *name, uint64
     return allow(ruleset, path, access, err);
 }
 
-/* The keys file is read again on SIGHUP and may have been replaced by then: so its directory. */
+/* What is read again on SIGHUP may have been replaced by then: so its directory. */
 static int allow_parent(int ruleset, const char *file, struct berm_error *err)
 {
     char path[PATH_MAX];
@@ -82,6 +82,20 @@ static int allow_parent(int ruleset, const char *file, struct berm_error *err)
     if (str_copy(parent, path, sizeof(path)) < 0)
         return berm_fail(err, BERM_E_SYSTEM, ENAMETOOLONG, "%s", file);
     return allow(ruleset, path, LANDLOCK_ACCESS_FS_READ_FILE, err);
+}
+
+/* A certificate is often a symbolic link to a directory in which the renewed one appears too. */
+static int allow_certificates(int ruleset, const struct config_list *files, struct berm_error *err)
+{
+    for (size_t i = 0; i < files->count; i++) {
+        _cleanup_free_ char *real = realpath(files->items[i], NULL);
+
+        if (!real)
+            return berm_fail(err, BERM_E_SYSTEM, errno, "%s", files->items[i]);
+        if (allow_parent(ruleset, files->items[i], err) < 0 || allow_parent(ruleset, real, err) < 0)
+            return -1;
+    }
+    return 0;
 }
 
 int confine_prepare(const struct config *config, struct berm_error *err)
@@ -98,6 +112,9 @@ int confine_prepare(const struct config *config, struct berm_error *err)
         allow(ruleset, config->images, READING, err) < 0)
         return -1;
     if (config->keys_file && allow_parent(ruleset, config->keys_file, err) < 0)
+        return -1;
+    if (allow_certificates(ruleset, &config->tls_certificate, err) < 0 ||
+        allow_certificates(ruleset, &config->tls_key, err) < 0)
         return -1;
     return TAKE_FD(ruleset);
 }

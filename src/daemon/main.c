@@ -16,6 +16,7 @@
 #include "daemon/edge/routes.h"
 #include "daemon/launch.h"
 #include "daemon/lifecycle.h"
+#include "daemon/listen.h"
 #include "daemon/mcp/mcp.h"
 #include "daemon/pool.h"
 #include "daemon/sandbox_egress.h"
@@ -31,8 +32,7 @@ extern char **environ;
 struct program {
     struct daemon daemon;
     struct launch launch;
-    int listeners[CONFIG_MAX_LISTEN];
-    size_t listener_count;
+    struct listeners listeners;
     int docker_listener; /* -EBADF: none */
     struct loop_timer drain_timer;
     bool timed_out; /* while draining */
@@ -41,20 +41,14 @@ struct program {
 
 /* --- as root --- */
 
-static int open_listeners(struct program *program, struct berm_error *err)
+static int open_docker_listener(struct program *program, struct berm_error *err)
 {
-    const struct config_list *listen = &program->daemon.config.listen;
+    const struct config *config = &program->daemon.config;
 
-    for (size_t i = 0; i < listen->count; i++) {
-        program->listeners[i] = tcp_listen(listen->items[i], err);
-        if (program->listeners[i] < 0)
-            return -1;
-        program->listener_count++;
-    }
     program->docker_listener = -EBADF;
-    if (program->daemon.config.docker_socket)
-        program->docker_listener = docker_listen(&program->daemon.config, err);
-    return program->daemon.config.docker_socket && program->docker_listener < 0 ? -1 : 0;
+    if (config->docker_socket)
+        program->docker_listener = docker_listen(config, err);
+    return config->docker_socket && program->docker_listener < 0 ? -1 : 0;
 }
 
 static void raise_fd_limit(void)
@@ -74,7 +68,8 @@ static int start_as_root(struct program *program, struct berm_error *err)
     int ruleset;
 
     raise_fd_limit();
-    if (open_listeners(program, err) < 0 || launch_prepare(&daemon->config, &program->launch, err) < 0 ||
+    if (listeners_open(&program->listeners, &daemon->config, err) < 0 || open_docker_listener(program, err) < 0 ||
+        launch_prepare(&daemon->config, &program->launch, err) < 0 ||
         auth_load_file(&daemon->auth, daemon->config.keys_file, err) < 0 ||
         launch_spawner(&daemon->config, &program->launch, err) < 0)
         return -1;
@@ -140,7 +135,7 @@ static int open_edge(struct program *program, struct berm_error *err)
     char local[64];
 
     if (!url) {
-        snprintf(local, sizeof(local), "http://localhost:%d", socket_port(program->listeners[0]));
+        snprintf(local, sizeof(local), "http://localhost:%d", socket_port(program->listeners.plain[0]));
         url = local;
     }
     daemon->edge = edge_new(daemon, url, err);
@@ -162,31 +157,7 @@ static int open_server(struct program *program, struct berm_error *err)
     daemon->server = http_server_new(daemon->loop, &limits, &handler);
     if (!daemon->server || mcp_init(daemon) < 0)
         return berm_fail(err, BERM_E_SYSTEM, ENOMEM, "server");
-    for (size_t i = 0; i < program->listener_count; i++) {
-        if (http_server_listen_fd(daemon->server, program->listeners[i]) < 0)
-            return berm_fail(err, BERM_E_SYSTEM, errno, "serve %s", daemon->config.listen.items[i]);
-        program->listeners[i] = -EBADF;
-    }
-    return 0;
-}
-
-/* "127.0.0.1:8787": the host as it was given, with the port that ":0" became. */
-static void announce(const struct program *program)
-{
-    const struct config_list *listen = &program->daemon.config.listen;
-    char address[256];
-
-    for (size_t i = 0; i < listen->count; i++) {
-        const char *colon = strrchr(listen->items[i], ':');
-        int host = colon ? (int)(colon - listen->items[i]) : 0;
-
-        snprintf(address, sizeof(address), "%.*s:%d", host, listen->items[i], socket_port(program->listeners[i]));
-        log_info("listening", "address", address, "version", BERM_VERSION, "data", program->daemon.config.data,
-                 "uid", log_num(geteuid()));
-        if (isatty(STDOUT_FILENO))
-            printf("Berm is listening on http://%s\n", address);
-    }
-    fflush(stdout);
+    return listeners_serve(&program->listeners, daemon->server, daemon->loop, err);
 }
 
 static int open_docker(struct program *program, struct berm_error *err)
@@ -217,7 +188,7 @@ static int start(struct program *program, struct berm_error *err)
                                    (uint32_t)daemon->config.start_timeout_ms, &events, err);
     if (!daemon->spawn || pool_new(daemon, &daemon->pool, err) < 0 || open_store(program, err) < 0)
         return -1;
-    announce(program);
+    listeners_announce(&program->listeners);
     if (open_edge(program, err) < 0 || open_server(program, err) < 0 || open_docker(program, err) < 0)
         return -1;
     if (!auth_has_keys(&daemon->auth))
@@ -282,10 +253,12 @@ static void on_signal(struct loop *loop, const struct signalfd_siginfo *info, vo
     struct program *program = data;
 
     (void)loop;
-    if (info->ssi_signo == SIGHUP)
-        reload_keys(&program->daemon);
-    else
+    if (info->ssi_signo != SIGHUP) {
         drain(program);
+        return;
+    }
+    reload_keys(&program->daemon);
+    listeners_check_certificates(&program->listeners);
 }
 
 static int catch_signals(struct program *program, struct berm_error *err)
@@ -330,6 +303,7 @@ static void end(struct program *program)
     struct daemon *daemon = &program->daemon;
 
     http_server_free(daemon->server);
+    listeners_free(&program->listeners);
     mcp_free(daemon);
     docker_free(daemon->docker);
     passages_free(daemon);

@@ -1,5 +1,7 @@
 #include "outq.h"
 
+#include "channel.h"
+
 #include <signal.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
@@ -8,6 +10,7 @@
 #define FIRST_BLOCK    (1024 - sizeof(struct outq_item)) /* a response head with a small body */
 #define NEXT_BLOCK     (16384 - sizeof(struct outq_item))
 #define FILE_PART      ((size_t)1 << 20)
+#define THROUGH_PART   ((size_t)64 << 10)
 #define BYTES_PER_TURN ((uint64_t)8 << 20)
 
 struct outq_item {
@@ -154,6 +157,34 @@ static int send_file_range(struct outq *q, struct outq_item *item, int sock)
     return 0;
 }
 
+/* As it must be seen by the program on its way: read, and written like other bytes. */
+static int send_file_through(struct outq *q, struct outq_item *item)
+{
+    static char part[THROUGH_PART];
+    uint64_t stop = q->sent + BYTES_PER_TURN;
+
+    while (item->count > 0) {
+        ssize_t n =
+            RETRY_EINTR(pread(item->fd, part, MIN(item->count, (uint64_t)THROUGH_PART), (off_t)item->offset));
+        struct iovec iov = { part, n > 0 ? (size_t)n : 0 };
+
+        if (n == 0)
+            errno = EIO;
+        if (n <= 0)
+            return -1;
+        n = q->channel->ops->send(q->channel, &iov, 1);
+        if (n < 0)
+            return errno == EAGAIN ? 1 : -1;
+        item->offset += (uint64_t)n;
+        item->count -= (uint64_t)n;
+        q->sent += (uint64_t)n;
+        if (item->count > 0 && ((size_t)n < iov.iov_len || q->sent > stop))
+            return 1;
+    }
+    unlink_first(q);
+    return 0;
+}
+
 /*
  * The file range in front: 0 when it is through, 1 when the socket is full, -1 on errors. sendfile(2) knows no
  * MSG_NOSIGNAL, and a library may not ignore SIGPIPE for its process (children would inherit that): so the signal
@@ -164,6 +195,9 @@ static int send_file(struct outq *q, int sock)
     static const struct timespec now = { 0 };
     sigset_t sigpipe, before;
     int rc, saved;
+
+    if (q->channel)
+        return send_file_through(q, q->first);
 
     sigemptyset(&sigpipe);
     sigaddset(&sigpipe, SIGPIPE);
@@ -221,7 +255,8 @@ static int send_parts(struct outq *q, int sock, struct iovec *extra, size_t extr
     if (parts.bytes == 0)
         return 0;
     message.msg_iovlen = parts.count;
-    n = RETRY_EINTR(sendmsg(sock, &message, flags));
+    n = q->channel ? q->channel->ops->send(q->channel, parts.iov, parts.count)
+                   : RETRY_EINTR(sendmsg(sock, &message, flags));
     if (n < 0)
         return errno == EAGAIN ? 1 : -1;
     q->sent += (uint64_t)n;

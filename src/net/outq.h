@@ -10,12 +10,14 @@
 
 #include <sys/uio.h>
 
+struct channel;
 struct outq_item;
 
 struct outq {
     struct outq_item *first, *last;
-    size_t bytes;  /* in memory, not counting files */
-    uint64_t sent; /* handed to the kernel so far */
+    size_t bytes;            /* in memory, not counting files */
+    uint64_t sent;           /* handed to the kernel so far */
+    struct channel *channel; /* what it goes through; NULL: the socket itself */
 };
 
 static inline bool outq_empty(const struct outq *q)

@@ -1,6 +1,7 @@
 #include "relay.h"
 
 #include "base/sys.h"
+#include "channel.h"
 #include "scratch.h"
 
 #define TURNS 8 /* scratch fills that one event may move: others wait meanwhile */
@@ -11,11 +12,12 @@ _Static_assert(NET_SCRATCH <= RELAY_BUFFER, "what one read brings must fit");
 struct relay_side {
     struct loop_io io;
     struct relay *relay;
-    struct buf out;   /* for this socket, not written yet */
-    uint64_t written; /* to this socket */
-    bool ended;       /* it sends no more */
-    bool shut;        /* it knows that nothing more comes */
-    bool broken;      /* neither matters any more */
+    struct channel *channel; /* NULL: the socket itself */
+    struct buf out;          /* for this socket, not written yet */
+    uint64_t written;        /* to this socket */
+    bool ended;              /* it sends no more */
+    bool shut;               /* it knows that nothing more comes */
+    bool broken;             /* neither matters any more */
 };
 
 struct relay {
@@ -45,6 +47,7 @@ void relay_free(struct relay *relay)
         int fd = side->io.fd;
 
         loop_io_remove(relay->loop, &side->io);
+        channel_free(side->channel);
         close_fd(&fd);
         buf_free(&side->out);
     }
@@ -58,13 +61,27 @@ static void fail(struct relay_side *side)
     buf_free(&side->out);
 }
 
+static ssize_t send_some(struct relay_side *side, struct str bytes)
+{
+    struct iovec part = { (void *)(uintptr_t)bytes.p, bytes.n };
+
+    return side->channel ? side->channel->ops->send(side->channel, &part, 1)
+                         : send(side->io.fd, bytes.p, bytes.n, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+static ssize_t recv_some(struct relay_side *side)
+{
+    return side->channel ? side->channel->ops->recv(side->channel, net_scratch, NET_SCRATCH)
+                         : recv(side->io.fd, net_scratch, NET_SCRATCH, MSG_DONTWAIT);
+}
+
 /* How much the socket takes now. */
 static size_t put(struct relay_side *side, struct str bytes)
 {
     size_t done = 0;
 
     while (done < bytes.n) {
-        ssize_t n = send(side->io.fd, bytes.p + done, bytes.n - done, MSG_NOSIGNAL | MSG_DONTWAIT);
+        ssize_t n = send_some(side, (struct str){ bytes.p + done, bytes.n - done });
 
         if (n < 0 && errno == EINTR)
             continue;
@@ -103,7 +120,7 @@ static void pull(struct relay_side *from)
     struct relay_side *to = other(from);
 
     for (int i = 0; i < TURNS && !from->ended && !to->broken && to->out.len == 0; i++) {
-        ssize_t n = recv(from->io.fd, net_scratch, NET_SCRATCH, MSG_DONTWAIT);
+        ssize_t n = recv_some(from);
 
         if (n < 0 && errno == EINTR)
             continue;
@@ -156,6 +173,8 @@ static bool settle(struct relay *relay)
         uint32_t events = side->out.len > 0 ? EPOLLOUT : 0;
 
         if (peer->ended && side->out.len == 0 && !side->shut) {
+            if (side->channel)
+                side->channel->ops->end(side->channel);
             shutdown(side->io.fd, SHUT_WR);
             side->shut = true;
         }
@@ -223,6 +242,18 @@ struct relay *relay_start(struct loop *loop, int a, int b, struct str to_b, void
         return relay;
     relay_free(relay);
     return NULL;
+}
+
+struct relay *relay_start_channel(struct loop *loop, int a, struct channel *channel, int b,
+                                  void (*on_end)(void *data), void *data)
+{
+    struct relay *relay = relay_start(loop, a, b, STR(""), on_end, data);
+
+    if (relay)
+        relay->sides[0].channel = channel;
+    else
+        channel_free(channel);
+    return relay;
 }
 
 int relay_give_a(struct relay *relay, struct str to_a)

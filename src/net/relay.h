@@ -13,6 +13,7 @@
 
 #define RELAY_BUFFER ((size_t)256 << 10)
 
+struct channel;
 struct relay;
 
 /*
@@ -27,6 +28,9 @@ struct relay *relay_start(struct loop *loop, int a, int b, struct str to_b, void
  * without memory.
  */
 int relay_give_a(struct relay *relay, struct str to_a);
+/* The same with `a` behind a channel, which it takes over too. Private to src/net. */
+struct relay *relay_start_channel(struct loop *loop, int a, struct channel *channel, int b,
+                                  void (*on_end)(void *data), void *data);
 /*
  * For protocols that end both ways at once: when one side has ended, the other has `ms` without progress left.
  * Without this a half-closed connection may stay as long as it likes.

@@ -57,7 +57,7 @@ static void on_listener(struct loop_io *io, uint32_t events)
         socklen_t len = sizeof(peer);
         int fd = accept4(io->fd, &peer.any, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0) {
-            http_conn_new(server, fd, io->fd, &peer);
+            http_conn_new(server, fd, io->fd, &peer, listener);
             continue;
         }
         if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS)
@@ -112,14 +112,14 @@ int http_server_adopt_connection(struct http_server *server, int fd)
 
     getpeername(fd, &peer.any, &len);
     set_tcp_options(fd);
-    return http_conn_new(server, fd, HTTP_NO_LISTENER, &peer);
+    return http_conn_new(server, fd, HTTP_NO_LISTENER, &peer, NULL);
 }
 
 int http_server_adopt_own(struct http_server *server, int fd)
 {
     const union peer_address peer = { .any.sa_family = AF_UNIX };
 
-    return http_conn_new(server, fd, HTTP_OWN_PEER, &peer);
+    return http_conn_new(server, fd, HTTP_OWN_PEER, &peer, NULL);
 }
 
 static void stop_accepting(struct http_server *server)
@@ -182,6 +182,7 @@ void http_server_free(struct http_server *server)
     stop_accepting(server);
     while (server->conns)
         http_conn_destroy(server->conns);
+    http_pumps_free(server);
     free_list(server->ready);
     free_list(server->dead);
     loop_defer_cancel(server->loop, &server->deferred);
@@ -218,6 +219,11 @@ bool http_peer_is_local(const struct http_exchange *ex)
 int http_exchange_listener(const struct http_exchange *ex)
 {
     return ex->conn->listener_fd;
+}
+
+bool http_exchange_secure(const struct http_exchange *ex)
+{
+    return ex->conn->secure;
 }
 
 void http_peer_name(const struct http_exchange *ex, char *out, size_t out_size)

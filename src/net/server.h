@@ -96,6 +96,8 @@ const struct h1_head *http_request(const struct http_exchange *ex);
 bool http_peer_is_local(const struct http_exchange *ex);
 /* Which listener it came by: the fd given to http_server_listen_fd. */
 int http_exchange_listener(const struct http_exchange *ex);
+/* Whether the request came over TLS. */
+bool http_exchange_secure(const struct http_exchange *ex);
 /* "203.0.113.7:51200" or "unix". */
 void http_peer_name(const struct http_exchange *ex, char *out, size_t out_size);
 

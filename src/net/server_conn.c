@@ -15,6 +15,7 @@
 #define LINGER_QUIET_MS 2000
 
 static void on_event(struct loop_io *io, uint32_t events);
+static void read_input(struct http_conn *conn);
 static void on_timer(struct loop_timer *timer);
 
 /* --- birth --- */
@@ -102,7 +103,8 @@ static void arm_timer(struct http_conn *conn)
         http_conn_fail(conn);
 }
 
-int http_conn_new(struct http_server *server, int fd, int listener_fd, const union peer_address *peer)
+int http_conn_new(struct http_server *server, int fd, int listener_fd, const union peer_address *peer,
+                  const struct http_listener *listener)
 {
     struct http_conn *conn = calloc(1, sizeof(*conn));
 
@@ -116,16 +118,28 @@ int http_conn_new(struct http_server *server, int fd, int listener_fd, const uni
         errno = EBUSY;
         goto refuse;
     }
+    if (listener && listener->open_channel) {
+        conn->channel = listener->open_channel(listener->channel_data, fd);
+        if (!conn->channel)
+            goto refuse;
+        conn->secure = true;
+    }
     loop_timer_init(&conn->timer, on_timer);
     buf_init(&conn->in, NET_SCRATCH);
     if (loop_io_add(server->loop, &conn->io, fd, EPOLLIN | EPOLLRDHUP, on_event) < 0)
         goto refuse;
     link_conn(server, conn);
-    set_read_deadline(conn, DEADLINE_IDLE, server->limits.idle_timeout_ms);
+    if (conn->channel) {
+        set_read_deadline(conn, DEADLINE_HANDSHAKE, server->limits.head_timeout_ms);
+    } else {
+        conn->phase = CONN_HEAD;
+        set_read_deadline(conn, DEADLINE_IDLE, server->limits.idle_timeout_ms);
+    }
     arm_timer(conn);
     return 0;
 
 refuse:
+    channel_free(conn ? conn->channel : NULL);
     free(conn);
     close_fd(&fd);
     return -1;
@@ -145,7 +159,9 @@ int http_conn_detach(struct http_conn *conn)
 
     loop_io_remove(conn->server->loop, &conn->io);
     conn->io.fd = -EBADF;
-    conn->detached = true;
+    if (conn->channel)
+        fd = http_pump_start(conn->server, fd, TAKE_PTR(conn->channel));
+    conn->detached = fd >= 0;
     http_conn_fail(conn);
     return fd;
 }
@@ -161,6 +177,9 @@ void http_conn_destroy(struct http_conn *conn)
         http_exchange_close(conn->ex, conn->detached);
     loop_io_remove(server->loop, &conn->io);
     loop_timer_stop(server->loop, &conn->timer);
+    if (conn->channel && !conn->broken_off)
+        conn->channel->ops->end(conn->channel);
+    channel_free(conn->channel);
     close_fd(&fd);
     buf_free(&conn->in);
     unlink_conn(server, conn);
@@ -197,6 +216,8 @@ static void update_deadlines(struct http_conn *conn)
     if (!conn->blocked)
         conn->write_deadline_ms = 0;
     switch (conn->phase) {
+    case CONN_HANDSHAKE:
+        break; /* one for all of it */
     case CONN_HEAD:
         if (conn->in.len > 0 && conn->deadline != DEADLINE_HEAD)
             set_read_deadline(conn, DEADLINE_HEAD, limits->head_timeout_ms);
@@ -242,9 +263,16 @@ static void update_events(struct http_conn *conn)
         http_conn_fail(conn);
 }
 
+/* What no event of the socket would tell of. */
+static bool has_unread(const struct http_conn *conn)
+{
+    return conn->channel && conn->phase != CONN_HANDSHAKE && http_conn_wants_input(conn) &&
+           conn->channel->ops->pending(conn->channel);
+}
+
 static void settle(struct http_conn *conn)
 {
-    if (!conn->failed && conn->server->draining && conn->phase == CONN_HEAD && conn->in.len == 0)
+    if (conn->server->draining && conn->in.len == 0 && (conn->phase == CONN_HEAD || conn->phase == CONN_HANDSHAKE))
         conn->failed = true;
     if (conn->failed) {
         http_conn_destroy(conn);
@@ -253,7 +281,7 @@ static void settle(struct http_conn *conn)
     buf_release_if_empty(&conn->in);
     update_deadlines(conn);
     update_events(conn);
-    if (conn->yielded)
+    if (conn->yielded || has_unread(conn))
         http_conn_wake(conn);
 }
 
@@ -281,6 +309,8 @@ static void run_ready(struct http_server *server)
             free(conn);
         } else {
             drive_kept(conn);
+            if (has_unread(conn))
+                read_input(conn);
             settle(conn);
         }
         conn = next;
@@ -336,7 +366,8 @@ static ssize_t read_some(struct http_conn *conn, bool *ret_short)
         at = net_scratch + kept;
         room = NET_SCRATCH - kept;
     }
-    n = RETRY_EINTR(recv(conn->io.fd, at, room, 0));
+    n = conn->channel ? conn->channel->ops->recv(conn->channel, at, room)
+                      : RETRY_EINTR(recv(conn->io.fd, at, room, 0));
     if (n <= 0)
         return n;
     *ret_short = (size_t)n < room;
@@ -377,12 +408,42 @@ static void mute_input(struct http_conn *conn, uint32_t events)
     }
 }
 
+/* Whether there is something to go on with. What came behind the handshake may have been read with it. */
+static bool shake_hands(struct http_conn *conn)
+{
+    conn->blocked = false;
+    switch (conn->channel->ops->handshake(conn->channel)) {
+    case CHANNEL_READY:
+        conn->phase = CONN_HEAD;
+        return true;
+    case CHANNEL_WANTS_OUTPUT:
+        conn->blocked = true;
+        return false;
+    case CHANNEL_WANTS_INPUT:
+        return false;
+    case CHANNEL_FOREIGN:
+        channel_free(TAKE_PTR(conn->channel));
+        conn->phase = CONN_BODY;
+        conn->body = (struct h1_body){ .framing = H1_UNTIL_CLOSE };
+        http_conn_error_because(conn, 400, "This port takes HTTPS only");
+        return true;
+    case CHANNEL_BROKEN:
+        break;
+    }
+    http_conn_fail(conn);
+    return false;
+}
+
 static void on_event(struct loop_io *io, uint32_t events)
 {
     struct http_conn *conn = container_of(io, struct http_conn, io);
 
     if (conn->queued)
         return; /* its turn comes behind this batch, and the event comes again */
+    if (conn->phase == CONN_HANDSHAKE && !shake_hands(conn)) {
+        settle(conn);
+        return;
+    }
     if (events & EPOLLOUT) {
         conn->blocked = false;
         if (conn->ex)
@@ -405,6 +466,7 @@ static void on_read_deadline(struct http_conn *conn)
     conn->read_deadline_ms = 0;
     conn->deadline = DEADLINE_NONE;
     if (!partial_head && conn->phase != CONN_BODY) {
+        conn->server->stats.timeouts_total += conn->phase == CONN_HANDSHAKE;
         http_conn_fail(conn);
         return;
     }

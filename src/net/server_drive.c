@@ -45,6 +45,7 @@ static struct http_exchange *exchange_take(struct http_conn *conn, size_t n)
     }
     conn->server->spare = NULL;
     ex->conn = conn;
+    ex->out.channel = conn->channel;
     conn->ex = ex;
     return ex;
 }
@@ -68,6 +69,11 @@ void http_exchange_close(struct http_exchange *ex, bool complete)
 
 void http_conn_error(struct http_conn *conn, int status)
 {
+    http_conn_error_because(conn, status, http_status_text(status));
+}
+
+void http_conn_error_because(struct http_conn *conn, int status, const char *reason)
+{
     if (conn->ex && conn->ex->started) {
         http_conn_fail(conn);
         return;
@@ -82,12 +88,14 @@ void http_conn_error(struct http_conn *conn, int status)
         }
     }
     conn->server->stats.refused_total++;
-    http_exchange_error(conn->ex, status);
+    http_exchange_error(conn->ex, status, reason);
 }
 
 /* Our side is shut down; what still comes in is dropped for a while, so that the peer gets to read the response. */
 static void start_linger(struct http_conn *conn)
 {
+    if (conn->channel)
+        conn->channel->ops->end(conn->channel);
     if (shutdown(conn->io.fd, SHUT_WR) < 0) {
         http_conn_fail(conn);
         return;
@@ -280,6 +288,8 @@ static bool step_linger(struct http_conn *conn)
 static bool move_on(struct http_conn *conn)
 {
     switch (conn->phase) {
+    case CONN_HANDSHAKE:
+        return false;
     case CONN_HEAD:
         return step_head(conn);
     case CONN_BODY:

@@ -165,8 +165,9 @@ int http_exchange_begin(struct http_exchange *ex, int status, const struct http_
 
 static int send_upgrade_head(struct http_exchange *ex, const struct http_field *fields, size_t count)
 {
+    struct outq out = { .channel = ex->conn->channel };
     struct head_writer w;
-    int rc = -1;
+    int rc;
 
     head_writer_init(&w);
     add_start(ex, &w, 101);
@@ -174,9 +175,10 @@ static int send_upgrade_head(struct http_exchange *ex, const struct http_field *
     rc = add_fields(ex, &w, fields, count);
     head_add(&w, STR("\r\n"));
     /* The socket's buffer is empty: a head that does not fit in whole means that the connection is lost. */
-    if (w.failed || rc < 0 ||
-        RETRY_EINTR(send(ex->conn->io.fd, buf_head(&w.out), w.out.len, MSG_NOSIGNAL)) != (long)w.out.len)
+    if (w.failed || rc < 0 || outq_append(&out, buf_head(&w.out), w.out.len) < 0 ||
+        outq_send(&out, ex->conn->io.fd, NULL, 0) != 0)
         rc = -1;
+    outq_clear(&out);
     head_writer_free(&w);
     return rc;
 }

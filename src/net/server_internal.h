@@ -1,6 +1,7 @@
 /* server_internal.h - what the files of the server share; private to src/net. */
 #pragma once
 
+#include "channel.h"
 #include "outq.h"
 #include "scratch.h"
 #include "server.h"
@@ -9,15 +10,23 @@
 #include <sys/socket.h>
 
 /*
- * A connection is in one phase. HEAD: waiting for a request or reading its head. BODY: an exchange is there and its
- * request body has not ended. WAIT: the body has ended, the response has not. SKIP: the response is over, a short
- * rest of the body is dropped so that the connection can be kept. LINGER: our side is shut down and what still
- * comes is dropped for a while, because closing with unread bytes would reset the connection under the last
- * response.
+ * A connection is in one phase. HANDSHAKE: its channel is being set up. HEAD: waiting for a request or reading its
+ * head. BODY: an exchange is there and its request body has not ended. WAIT: the body has ended, the response has
+ * not. SKIP: the response is over, a short rest of the body is dropped so that the connection can be kept. LINGER:
+ * our side is shut down and what still comes is dropped for a while, because closing with unread bytes would reset
+ * the connection under the last response.
  */
-enum conn_phase { CONN_HEAD, CONN_BODY, CONN_WAIT, CONN_SKIP, CONN_LINGER };
+enum conn_phase { CONN_HANDSHAKE, CONN_HEAD, CONN_BODY, CONN_WAIT, CONN_SKIP, CONN_LINGER };
 
-enum conn_deadline { DEADLINE_NONE, DEADLINE_IDLE, DEADLINE_HEAD, DEADLINE_BODY, DEADLINE_SKIP, DEADLINE_LINGER };
+enum conn_deadline {
+    DEADLINE_NONE,
+    DEADLINE_IDLE,
+    DEADLINE_HANDSHAKE,
+    DEADLINE_HEAD,
+    DEADLINE_BODY,
+    DEADLINE_SKIP,
+    DEADLINE_LINGER
+};
 
 /* In place of a listener's descriptor. */
 enum { HTTP_NO_LISTENER = -1, HTTP_OWN_PEER = -2 };
@@ -33,6 +42,9 @@ struct http_listener {
     struct loop_io io;
     struct http_server *server;
     struct http_listener *next;
+    /* What is put between the server and an accepted socket; NULL: nothing. */
+    struct channel *(*open_channel)(void *data, int fd);
+    void *channel_data;
 };
 
 struct http_server {
@@ -45,6 +57,7 @@ struct http_server {
     struct http_conn *conns;
     struct http_conn *ready; /* to be driven when the batch of events is through */
     struct http_conn *dead;  /* to be freed then */
+    struct http_pump *pumps; /* upgraded connections that still go through their channel */
     struct loop_deferred deferred;
     struct http_exchange *spare;
     struct http_server_stats stats;
@@ -61,6 +74,7 @@ struct http_conn {
     struct http_conn *next_ready; /* also links the dead */
     struct http_exchange *ex;
     struct loop_io io;
+    struct channel *channel; /* NULL: the socket itself */
     struct loop_timer timer; /* fires at or before the earlier deadline; 0 in the fields below is none */
     uint64_t read_deadline_ms;
     uint64_t write_deadline_ms;
@@ -77,10 +91,12 @@ struct http_conn {
     uint16_t port;
     uint8_t address[16]; /* IPv4 as ::ffff:a.b.c.d */
     uint16_t budget;     /* moves left in this drive */
+    bool secure;         /* came by a listener with a channel */
     bool yielded;        /* it was used up: go on in the next turn */
     bool keep_alive;     /* after the response in progress */
     bool driving;        /* inside drive(): callbacks need not wake the connection up */
     bool queued;         /* on the server's ready list */
+    bool broken_off;     /* without the words by which a channel ends in order */
     bool failed;         /* to be closed without ceremony */
     bool blocked;        /* the socket took less than we had: waiting for EPOLLOUT */
     bool muted;          /* there is input that nobody may read yet: not waiting for EPOLLIN */
@@ -119,13 +135,17 @@ struct http_exchange {
 };
 
 /* server_conn.c */
-int http_conn_new(struct http_server *server, int fd, int listener_fd, const union peer_address *peer);
+int http_conn_new(struct http_server *server, int fd, int listener_fd, const union peer_address *peer,
+                  const struct http_listener *listener);
 /* Calls on_close if there is an exchange, and takes the connection out of everything. Freed by the deferred call.
  */
 void http_conn_destroy(struct http_conn *conn);
 /* The connection is lost; it is destroyed once control is back in the loop's or the deferred callback. */
 void http_conn_fail(struct http_conn *conn);
-/* Hands the socket over; the exchange is complete and the rest of the connection goes the way of a failed one. */
+/*
+ * Hands the socket over, or one with the plain bytes of what went through a channel; the exchange is complete and
+ * the rest of the connection goes the way of a failed one. -1 if that cannot be made.
+ */
 int http_conn_detach(struct http_conn *conn);
 /* Drives the connection after the current batch of events, unless it is being driven. */
 void http_conn_wake(struct http_conn *conn);
@@ -137,6 +157,7 @@ void http_conn_run_ready(struct loop_deferred *deferred);
 void http_conn_drive(struct http_conn *conn, struct str input);
 /* A response of the server's own, after which the connection is closed. */
 void http_conn_error(struct http_conn *conn, int status);
+void http_conn_error_because(struct http_conn *conn, int status, const char *reason);
 void http_exchange_close(struct http_exchange *ex, bool complete);
 
 /* server_head.c */
@@ -146,10 +167,15 @@ int http_exchange_begin(struct http_exchange *ex, int status, const struct http_
                         uint64_t length);
 
 /* server_respond.c */
-void http_exchange_error(struct http_exchange *ex, int status);
+void http_exchange_error(struct http_exchange *ex, int status, const char *reason);
 void http_exchange_queue(struct http_exchange *ex, struct str s);
 void http_exchange_flush(struct http_exchange *ex);
 void http_exchange_continue(struct http_exchange *ex);
+
+/* server_pump.c */
+/* Takes over both. The other end of a new socket pair, or -1. */
+int http_pump_start(struct http_server *server, int fd, struct channel *channel);
+void http_pumps_free(struct http_server *server);
 
 /* server_body.c */
 /* A piece of the request body: to the handler, to the collection, or dropped. */

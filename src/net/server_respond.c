@@ -113,10 +113,9 @@ static void end(struct http_exchange *ex)
     http_conn_wake(ex->conn);
 }
 
-void http_exchange_error(struct http_exchange *ex, int status)
+void http_exchange_error(struct http_exchange *ex, int status, const char *reason)
 {
     const struct http_handler *handler = &ex->conn->server->handler;
-    const char *reason = http_status_text(status);
     struct http_field type = { "Content-Type", "text/plain" };
     struct buf body;
 
@@ -148,7 +147,7 @@ void http_respond_begin(struct http_exchange *ex, int status, const struct http_
     if (ex->started || ex->closed || ex->conn->failed)
         return;
     if (http_exchange_begin(ex, status, fields, field_count, length) < 0)
-        http_exchange_error(ex, 500);
+        http_exchange_error(ex, 500, http_status_text(500));
 }
 
 bool http_respond_write(struct http_exchange *ex, const void *p, size_t n)
@@ -205,6 +204,7 @@ void http_exchange_abort(struct http_exchange *ex)
         /* An orderly end would be the end of the body. */
         struct linger reset = { .l_onoff = 1, .l_linger = 0 };
         setsockopt(ex->conn->io.fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
+        ex->conn->broken_off = true;
     }
     http_conn_fail(ex->conn);
 }
