@@ -2,6 +2,8 @@
 
 #include "agent.h"
 #include "child_start.h"
+#include "keeper.h"
+#include "metered.h"
 
 #include <fcntl.h>
 #include <sys/wait.h>
@@ -67,7 +69,10 @@ int child_table_init(struct agent *agent)
 
 static void free_child(struct loop_deferred *deferred)
 {
-    free(container_of(deferred, struct child, free_later));
+    struct child *child = container_of(deferred, struct child, free_later);
+
+    metered_free(child->metered);
+    free(child);
 }
 
 static void close_stdin_now(struct child *child)
@@ -101,7 +106,7 @@ static void on_stream_end(struct stream *stream)
 static void on_reaped(struct child *child, int wait_status)
 {
     child->exited = true;
-    child->wait_status = wait_status;
+    child->wait_status = child->metered ? metered_settle(child->metered) : wait_status;
     if (child->kill_stage == STAGE_RUNNING && !child->limit_covers_streams)
         loop_timer_stop(child->agent->loop, &child->timer);
     /* What it left in its pipes is there now: no need to wait for epoll to say so. */
@@ -135,10 +140,24 @@ int child_exit_code(const struct child *child)
     return child->timed_out ? 124 : child_status_to_code(child->wait_status);
 }
 
+const struct usage *child_usage(const struct child *child)
+{
+    return child->metered ? &child->metered->usage : NULL;
+}
+
+pid_t child_command_pid(const struct child *child)
+{
+    return child->metered ? child->metered->pid : child->pid;
+}
+
 /* --- signals and the time limit --- */
 
 void child_signal_group(const struct child *child, int signo)
 {
+    if (child->metered) {
+        metered_signal(child->metered, signo);
+        return;
+    }
     /*
      * Until the leader is reaped its group id is ours. Afterwards the number stays taken while the group has
      * members; if there is a process of that number again, the group had died out and the number means somebody
@@ -159,13 +178,14 @@ void child_drop_output(struct child *child)
     maybe_end(child);
 }
 
-static void next_stage(struct child *child)
+/* `signo` is what the first one sends. */
+static void next_stage(struct child *child, int signo)
 {
     struct loop *loop = child->agent->loop;
 
     switch (child->kill_stage++) {
     case STAGE_RUNNING:
-        child_signal_group(child, SIGTERM);
+        child_signal_group(child, signo);
         loop_timer_start(loop, &child->timer, child->grace_ms);
         break;
     case STAGE_TERMINATED:
@@ -184,7 +204,7 @@ static void on_timer(struct loop_timer *timer)
 
     if (child->kill_stage == STAGE_RUNNING)
         child->timed_out = true;
-    next_stage(child);
+    next_stage(child, SIGTERM);
 }
 
 void child_set_time_limit(struct child *child, uint64_t ms)
@@ -193,10 +213,20 @@ void child_set_time_limit(struct child *child, uint64_t ms)
         loop_timer_start(child->agent->loop, &child->timer, ms);
 }
 
-void child_stop(struct child *child)
+void child_stop_by(struct child *child, int signo)
 {
     if (child->kill_stage == STAGE_RUNNING && !child->ended)
-        next_stage(child);
+        next_stage(child, signo);
+}
+
+void child_stop(struct child *child)
+{
+    child_stop_by(child, SIGTERM);
+}
+
+bool child_is_stopped(const struct child *child)
+{
+    return child->kill_stage != STAGE_RUNNING;
 }
 
 void child_kill_all(struct agent *agent)
@@ -343,7 +373,30 @@ static void discard(struct child *child)
     for (int i = 0; i < STREAM_COUNT; i++)
         stream_close(&child->out[i]);
     close_stdin_now(child);
+    metered_free(child->metered);
     free(child);
+}
+
+/* The process, or its keeper. */
+static pid_t start(struct child *child, const struct child_spec *spec, const struct ends *ends,
+                   struct child_error *err)
+{
+    const struct child_table *table = &child->agent->children;
+    const struct rlimit *nofile = table->nofile_raised ? &table->nofile : NULL;
+    int fds[3], report_fd;
+    pid_t command, pid;
+
+    for (int i = 0; i < 3; i++)
+        fds[i] = ends->childs[i] >= 0 ? ends->childs[i] : spec->fds[i] >= 0 ? spec->fds[i] : table->null_fd;
+    if (!child->metered)
+        return child_start(spec, fds, nofile, err);
+    pid = keeper_start(spec, spec->limits, fds, nofile, &command, &report_fd, err);
+    if (pid >= 0 && metered_begin(child->metered, command, report_fd) < 0) {
+        kill(pid, SIGQUIT);
+        *err = (struct child_error){ CHILD_FAIL_RESOURCES, ENOMEM };
+        return -1;
+    }
+    return pid;
 }
 
 struct child *child_spawn(struct agent *agent, const struct child_spec *spec, struct sink *sink,
@@ -351,19 +404,24 @@ struct child *child_spawn(struct agent *agent, const struct child_spec *spec, st
 {
     _cleanup_(close_ends) struct ends ends = { .ours = { -1, -1, -1 }, .childs = { -1, -1, -1 } };
     struct child *child = new_child(agent, events, data);
-    int fds[3];
 
     *err = (struct child_error){ CHILD_FAIL_RESOURCES, ENOMEM };
     if (!child)
         return NULL;
+    if (spec->limits) {
+        child->metered = metered_new(child, spec->limits, sink);
+        if (!child->metered) {
+            discard(child);
+            return NULL;
+        }
+        sink = &child->metered->sink;
+    }
     if (make_ends(spec, &ends) < 0 || watch_ends(child, &ends, sink) < 0) {
         err->errnum = errno;
         discard(child);
         return NULL;
     }
-    for (int i = 0; i < 3; i++)
-        fds[i] = ends.childs[i] >= 0 ? ends.childs[i] : spec->fds[i] >= 0 ? spec->fds[i] : agent->children.null_fd;
-    child->pid = child_start(spec, fds, agent->children.nofile_raised ? &agent->children.nofile : NULL, err);
+    child->pid = start(child, spec, &ends, err);
     if (child->pid < 0) {
         discard(child);
         return NULL;
@@ -408,6 +466,8 @@ const char *child_failure_text(enum child_failure where)
         return "cannot enter the working directory";
     case CHILD_FAIL_EXEC:
         return "cannot execute the program";
+    case CHILD_FAIL_LIMITS:
+        return "limits cannot be enforced here (limits.network needs seccomp filters)";
     case CHILD_FAIL_RESOURCES:
         break;
     }

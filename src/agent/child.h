@@ -27,6 +27,9 @@
 
 struct agent;
 struct child;
+struct limits;
+struct metered;
+struct usage;
 
 /* Values of child_spec.fds other than a descriptor. */
 enum { CHILD_NULL = -1, /* /dev/null */ CHILD_PIPE = -2 /* stdin: child_write(); the others: the sink */ };
@@ -38,12 +41,16 @@ struct child_spec {
     const char *file; /* without '/': searched in the PATH of `envp` */
     char *const *argv;
     char *const *envp;
-    const char *cwd;       /* NULL: see cwd_fd */
-    int cwd_fd;            /* -1: the agent's own directory */
-    int fds[3];            /* stdin, stdout, stderr */
-    int extra_fd;          /* -1: none */
-    int extra_at;          /* the number that it gets; 0: CHILD_EXTRA_FD */
-    bool terminal;         /* stdin is a terminal, which becomes the controlling one */
+    const char *cwd;             /* NULL: see cwd_fd */
+    int cwd_fd;                  /* -1: the agent's own directory */
+    int fds[3];                  /* stdin, stdout, stderr */
+    int extra_fd;                /* -1: none */
+    int extra_at;                /* the number that it gets; 0: CHILD_EXTRA_FD */
+    bool terminal;               /* stdin is a terminal, which becomes the controlling one */
+    const struct limits *limits; /* NULL: none, and no receipt. Needs a sink */
+    int (*before_exec)(
+        const void *arg); /* in the new process, last: system calls only; -1 with errno. May be NULL */
+    const void *before_exec_arg;
     int (*run)(void *arg); /* instead of file, argv, envp: a forked copy of the agent runs this (with nothing but
                               fds open, in cwd_fd) and exits with its result */
     void *run_arg;
@@ -54,7 +61,7 @@ struct child_spec {
         .cwd_fd = -1, .fds = { CHILD_NULL, CHILD_NULL, CHILD_NULL }, .extra_fd = -1                                \
     }
 
-enum child_failure { CHILD_FAIL_RESOURCES, CHILD_FAIL_CWD, CHILD_FAIL_EXEC };
+enum child_failure { CHILD_FAIL_RESOURCES, CHILD_FAIL_CWD, CHILD_FAIL_EXEC, CHILD_FAIL_LIMITS };
 
 struct child_error {
     enum child_failure where;
@@ -89,6 +96,7 @@ struct child {
     uint32_t grace_ms;  /* between SIGTERM and SIGKILL; 5 s unless changed after the start */
     uint8_t kill_stage; /* 0: running; then TERM, KILL, and streams dropped */
     struct loop_deferred free_later;
+    struct metered *metered; /* of one with limits; it leads its group by a keeper, and `pid` is that one's */
     const struct child_events *events;
     void *data;
 };
@@ -119,8 +127,11 @@ struct child *child_adopt(struct agent *agent, pid_t pid, int stdin_fd, const st
 
 /* Starts the clock. 0 is "at once". */
 void child_set_time_limit(struct child *child, uint64_t ms);
-/* Begins with the steps that the time limit takes, now; timed_out stays as it is. */
+/* Begins with the steps that the time limit takes, now, or with another signal; timed_out stays as it is. */
 void child_stop(struct child *child);
+void child_stop_by(struct child *child, int signo);
+/* Whether those steps have begun. */
+bool child_is_stopped(const struct child *child);
 /* To the whole group. Safe after the leader has been reaped: a group that is not ours any more gets nothing. */
 void child_signal_group(const struct child *child, int signo);
 /* Reads what is there now, and then no more: who still holds its pipes does not keep it from ending. */
@@ -135,6 +146,11 @@ void child_close_stdin(struct child *child); /* after what is queued */
 /* As a shell would tell it: the exit code, 128 + signal, or 124 after the time limit. */
 int child_exit_code(const struct child *child);
 int child_status_to_code(int wait_status);
+
+/* What it has used, once it has exited; NULL of a child without limits. */
+const struct usage *child_usage(const struct child *child);
+/* The process that runs the command. */
+pid_t child_command_pid(const struct child *child);
 
 /* Collects every child that has exited. */
 void child_reap(struct agent *agent);

@@ -112,6 +112,8 @@ static int child_main(void *arg)
         return give_up(start, CHILD_FAIL_CWD);
     if (start->nofile)
         setrlimit(RLIMIT_NOFILE, start->nofile);
+    if (spec->before_exec && spec->before_exec(spec->before_exec_arg) < 0)
+        return give_up(start, CHILD_FAIL_LIMITS);
     reset_signals();
     if (strchr(spec->file, '/'))
         execve(spec->file, spec->argv, spec->envp);

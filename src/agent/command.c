@@ -43,6 +43,16 @@ int command_session_id(struct request *rq, const char **ret, struct berm_error *
     return query_text(rq, "sessionId", ret, err);
 }
 
+int command_limits(const struct json *body, const char *session_id, struct limits *ret, bool *ret_given,
+                   struct berm_error *err)
+{
+    if (limits_from_json(body, ret, ret_given, err) < 0)
+        return -1;
+    if (*ret_given && session_id && strcmp(session_id, SESSIONLESS_ID) != 0)
+        return berm_fail_field(err, "limits", "and a session exclude each other: they need a process of their own");
+    return 0;
+}
+
 const char *command_directory(struct request *rq, const char *cwd)
 {
     const char *base = session_default_directory(rq->agent);
@@ -81,6 +91,7 @@ static bool fill_spec(struct request *rq, const struct bash_spec *bash, struct c
     spec->cwd = command_directory(rq, bash->cwd);
     spec->fds[0] = bash->stdin_fd;
     spec->fds[1] = spec->fds[2] = CHILD_PIPE;
+    spec->limits = bash->limits;
     return spec->envp && spec->cwd;
 }
 

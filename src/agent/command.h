@@ -4,6 +4,7 @@
 #pragma once
 
 #include "child.h"
+#include "limit.h"
 #include "request.h"
 
 /*
@@ -12,12 +13,20 @@
  */
 int command_session_id(struct request *rq, const char **ret, struct berm_error *err);
 
+/*
+ * The member "limits" of a body, as limits_from_json(). A command with limits is a process of its own: it runs
+ * without a session, and naming one beside them is a field error.
+ */
+int command_limits(const struct json *body, const char *session_id, struct limits *ret, bool *ret_given,
+                   struct berm_error *err);
+
 /* What a command without a session takes: `bash -c <text>`, or the same without bash where that comes out equal. */
 struct bash_spec {
     struct str text;
-    const struct env *env; /* over the agent's; may be NULL */
-    const char *cwd;       /* NULL: the default directory; a relative one starts there */
-    int stdin_fd;          /* a descriptor, CHILD_NULL or CHILD_PIPE */
+    const struct env *env;       /* over the agent's; may be NULL */
+    const char *cwd;             /* NULL: the default directory; a relative one starts there */
+    int stdin_fd;                /* a descriptor, CHILD_NULL or CHILD_PIPE */
+    const struct limits *limits; /* NULL: none */
 };
 
 /* stdout and stderr go to the sink. NULL with *err. */

@@ -9,8 +9,9 @@
 
 #include <stdio.h>
 
-#define GRACE_MS      2000 /* clients of the bridge API allow five seconds over the time limit in all */
-#define HEAD_AFTER_MS 4
+#define GRACE_MS       2000 /* clients of the bridge API allow five seconds over the time limit in all */
+#define HEAD_AFTER_MS  4
+#define EXIT_EVENT_MAX 512
 
 static const char *const stream_names[STREAM_COUNT] = { "stdout", "stderr" };
 
@@ -131,12 +132,23 @@ void exec_stream_begin(struct exec_stream *e)
         send_head(e);
 }
 
-void exec_stream_finish(struct exec_stream *e, int exit_code)
+void exec_stream_finish(struct exec_stream *e, int exit_code, const struct usage *usage)
 {
-    char data[32];
-    int n = snprintf(data, sizeof(data), "{\"exit_code\":%d}", exit_code);
+    struct json_writer w;
+    struct buf data;
 
-    send_event(e, "exit", data, (size_t)n, false);
+    buf_init(&data, EXIT_EVENT_MAX);
+    json_writer_init(&w, &data);
+    json_object_begin(&w);
+    json_pair_int(&w, "exit_code", exit_code);
+    if (usage)
+        usage_put(&w, usage);
+    json_object_end(&w);
+    if (json_writer_finish(&w) == 0)
+        send_event(e, "exit", buf_head(&data), data.len, false);
+    else if (e->rq->ex)
+        http_exchange_abort(e->rq->ex);
+    buf_free(&data);
     if (e->rq->ex)
         http_respond_end(e->rq->ex);
     exec_stream_free(e);
@@ -183,7 +195,7 @@ static void on_child_end(struct child *child, void *data)
     e->child = NULL;
     if (child->timed_out)
         exec_stream_put_timeout(e);
-    exec_stream_finish(e, child_exit_code(child));
+    exec_stream_finish(e, child_exit_code(child), child_usage(child));
 }
 
 static void on_stdin_drain(struct child *child, void *data)
@@ -237,6 +249,7 @@ static struct child *spawn(struct exec_stream *e, struct child_error *err)
     char **argv = e->argv ? make_argv(e) : NULL;
     struct child *child;
 
+    bash.limits = e->limited ? &e->limits : NULL;
     if (argv) {
         child = command_spawn_argv(e->rq, argv, &bash, &e->sink, &child_events, e, err);
         if (child || err->where != CHILD_FAIL_EXEC || err->errnum == ENOMEM)
@@ -312,7 +325,8 @@ static int decode(struct exec_stream *e, struct str text, struct berm_error *err
         request_field_text(body, "sessionId", &e->session_id, err) < 0 ||
         request_field_ms(body, "timeoutMs", &e->timeout_ms, err) < 0 ||
         json_field_bool(body, "keepOnDisconnect", &e->keep_on_disconnect, err) < 0 ||
-        json_field_object(body, "env", &variables, err) < 0 || env_from_json(&e->env, variables, err) < 0)
+        json_field_object(body, "env", &variables, err) < 0 || env_from_json(&e->env, variables, err) < 0 ||
+        command_limits(body, e->session_id, &e->limits, &e->limited, err) < 0)
         return -1;
     if (e->session_id && strcmp(e->session_id, SESSIONLESS_ID) == 0)
         e->session_id = NULL;

@@ -13,6 +13,7 @@
 
 #include "child.h"
 #include "env.h"
+#include "limit.h"
 #include "procfs.h"
 #include "request.h"
 #include "session.h"
@@ -37,6 +38,8 @@ struct exec_stream {
     struct env env;
     int64_t timeout_ms; /* < 0: none */
     bool keep_on_disconnect;
+    bool limited; /* by `limits`: without a session */
+    struct limits limits;
 
     struct child *child; /* without a session */
 
@@ -51,7 +54,7 @@ struct exec_stream {
 /* The command runs. The head of the answer goes out with the first output, or by itself after a moment. */
 void exec_stream_begin(struct exec_stream *e);
 /* Sends the last event and frees everything. `e` is gone. */
-void exec_stream_finish(struct exec_stream *e, int exit_code);
+void exec_stream_finish(struct exec_stream *e, int exit_code, const struct usage *usage); /* may be NULL */
 /* A line on stderr that is ours; starts on a new line and ends with one. */
 void exec_stream_put_stderr(struct exec_stream *e, struct str text);
 void exec_stream_put_timeout(struct exec_stream *e);

@@ -23,7 +23,7 @@ static void finish(struct exec_stream *e, int exit_code)
     }
     if (op->session)
         session_release(op);
-    exec_stream_finish(e, exit_code);
+    exec_stream_finish(e, exit_code, NULL);
 }
 
 static void on_done(struct shell_job *job, int status)

@@ -18,6 +18,8 @@ struct execution {
     const char *cwd;
     struct env env;
     int64_t timeout_ms; /* < 0: not given */
+    bool limited;       /* by `limits`: sessionless */
+    struct limits limits;
     struct collector collector;
 
     struct child *child; /* sessionless */
@@ -63,7 +65,8 @@ static void reply_overflowed(struct execution *e)
     reply_failed(e, reason);
 }
 
-static void reply_result(struct execution *e, int exit_code)
+/* `usage` may be NULL. */
+static void reply_result(struct execution *e, int exit_code, const struct usage *usage)
 {
     struct text_reply *reply;
 
@@ -81,6 +84,8 @@ static void reply_result(struct execution *e, int exit_code)
         json_pair_timestamp(w);
         if (e->named_session)
             json_pair_cstring(w, "sessionId", e->named_session);
+        if (usage)
+            usage_put(w, usage);
         text_reply_add(reply, "stdout", TEXT_UTF8, &e->collector.outputs[STREAM_STDOUT]);
         text_reply_add(reply, "stderr", TEXT_UTF8, &e->collector.outputs[STREAM_STDERR]);
     }
@@ -100,7 +105,7 @@ static void on_done(struct shell_job *job, int status)
 
     output_trim(&e->collector.outputs[STREAM_STDOUT]);
     output_trim(&e->collector.outputs[STREAM_STDERR]);
-    reply_result(e, status);
+    reply_result(e, status, NULL);
     finish(e);
 }
 
@@ -117,7 +122,7 @@ static void on_no_directory(struct shell_job *job)
         output_append(&e->collector.outputs[STREAM_STDERR], buf_str(&text)) < 0)
         e->collector.overflowed = true;
     buf_free(&text);
-    reply_result(e, 1);
+    reply_result(e, 1, NULL);
     finish(e);
 }
 
@@ -246,7 +251,7 @@ static void on_child_end(struct child *child, void *data)
 
     if (child->timed_out && !e->collector.overflowed)
         add_timeout_line(e);
-    reply_result(e, child_exit_code(child));
+    reply_result(e, child_exit_code(child), child_usage(child));
     free_execution(e);
 }
 
@@ -265,6 +270,7 @@ static void start_sessionless(struct execution *e)
     struct bash_spec bash = { .text = e->command, .env = &e->env, .cwd = e->cwd, .stdin_fd = CHILD_NULL };
     struct child_error err;
 
+    bash.limits = e->limited ? &e->limits : NULL;
     e->collector.on_overflow = on_overflow;
     e->child = command_spawn(e->rq, &bash, &e->collector.sink, &events, e, &err);
     if (!e->child) {
@@ -289,7 +295,9 @@ static int decode(struct execution *e, bool *ret_background, struct berm_error *
         json_field_bool(body, "background", ret_background, err) < 0 ||
         json_field_object(body, "env", &variables, err) < 0)
         return -1;
-    e->session_id = e->named_session ? e->named_session : "default";
+    if (command_limits(body, e->named_session, &e->limits, &e->limited, err) < 0)
+        return -1;
+    e->session_id = e->named_session ? e->named_session : e->limited ? SESSIONLESS_ID : "default";
     return env_from_json(&e->env, variables, err);
 }
 

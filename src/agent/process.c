@@ -1,5 +1,6 @@
 #include "agent.h"
 #include "base/utf8.h"
+#include "limit.h"
 #include "process_kill.h"
 #include "process_run.h"
 
@@ -108,6 +109,7 @@ void process_unref(struct process *process)
         byte_log_free(&process->logs[i]);
     free(process->id);
     free(process->session_id);
+    free(process->usage);
     free((char *)(uintptr_t)process->command.p);
     free(process);
 }
@@ -467,11 +469,11 @@ static void finish_pair(struct process_run *run)
 
 static void settle_exit_code(struct process *process, const struct process_run *run)
 {
-    bool killed = run->kill != NULL && !run->timed_out;
+    bool killed = (run->kill || run->stopped) && !run->timed_out;
     int code = child_status_to_code(run->wait_status);
 
     /* The one that we wait for may be a shell that dies of SIGTERM while what it runs takes more. */
-    if (run->lost || (killed && WIFSIGNALED(run->wait_status)))
+    if (run->lost || (killed && run->kill && WIFSIGNALED(run->wait_status)))
         code = 128 + (run->kill ? process_kill_signal(run->kill) : SIGKILL);
     if (run->timed_out)
         code = 124;
@@ -541,10 +543,24 @@ void process_fail(struct process *process, const char *reason)
     end(process);
 }
 
+/* Without memory there is no receipt. */
+static struct usage *copy_usage(const struct child *child, bool timed_out)
+{
+    struct usage *copy = child_usage(child) ? malloc(sizeof(*copy)) : NULL;
+
+    if (copy) {
+        *copy = *child_usage(child);
+        if (timed_out)
+            copy->reason = END_TIMEOUT;
+    }
+    return copy;
+}
+
 static void on_child_end(struct child *child, void *data)
 {
     struct process_run *run = data;
 
+    run->process->usage = copy_usage(child, run->timed_out);
     run->wait_status = child->wait_status;
     run->child = NULL;
     finish_pair(run);

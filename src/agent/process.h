@@ -64,6 +64,7 @@ struct process {
     int exit_code;
     int64_t start_ms, end_ms; /* of the wall clock */
     uint64_t start_tick_ms;   /* of the loop's clock */
+    struct usage *usage;      /* NULL while it runs, and of one without limits */
     struct byte_log logs[STREAM_COUNT];
     struct process_reader *readers, *reader_cursor;
     struct process_waiter *waiters;

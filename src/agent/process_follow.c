@@ -2,6 +2,7 @@
 
 #include "agent.h"
 #include "event_stream.h"
+#include "limit.h"
 
 #include <stdio.h>
 
@@ -103,6 +104,8 @@ static void put_end(struct follower *f)
             snprintf(text, sizeof(text), "Process %s without an exit code", process_status_name(process->status));
         json_pair_cstring(w, "data", text);
     }
+    if (process->usage)
+        usage_put(w, process->usage);
     event_stream_send_stamped(&f->stream);
 }
 

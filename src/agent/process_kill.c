@@ -246,13 +246,24 @@ static void begin(struct process_run *run, int signo, const struct proc_snapshot
         force(k, NULL);
 }
 
+static void stop_metered(struct process_run *run, int signo)
+{
+    run->stopped = true;
+    if (signo == SIGKILL)
+        child_signal_group(run->child, SIGKILL);
+    else
+        child_stop_by(run->child, signo);
+}
+
 static void kill_with(struct process *process, int signo, const struct proc_snapshot *shared)
 {
     struct process_run *run = process->run;
 
     if (!run)
         return;
-    if (run->arriving)
+    if (run->child && run->child->metered)
+        stop_metered(run, signo);
+    else if (run->arriving)
         run->kill_signal = signo;
     else if (!run->kill)
         begin(run, signo, shared);
@@ -301,9 +312,12 @@ size_t process_signal(struct process *process, int signo)
         return 0;
     tree = proc_snapshot_tree(&snapshot, &root, root_of(run, &root),
                               session_of(run->child, run->child->pid, run->pair == NULL), &count);
-    while (tree && count-- > 0)
-        if (kill(snapshot.entries[tree[count]].pid, signo) == 0)
+    while (tree && count-- > 0) {
+        pid_t pid = snapshot.entries[tree[count]].pid;
+        bool is_keeper = run->child->metered && pid == root; /* which would pass it on once more */
+        if (!is_keeper && kill(pid, signo) == 0)
             reached++;
+    }
     free(tree);
     proc_snapshot_free(&snapshot);
     return reached;

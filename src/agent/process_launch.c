@@ -5,6 +5,8 @@
 struct process_launch {
     struct process_start start;
     const struct process_launch_kind *kind;
+    bool limited;
+    struct limits limits;
 };
 
 static void free_launch(struct process_launch *launch)
@@ -119,8 +121,13 @@ static int decode(struct process_launch *launch, struct berm_error *err)
 
     if (decode_session(launch, err) < 0 || request_field_text(body, "cwd", &start->cwd, err) < 0 ||
         request_field_ms(body, "timeoutMs", &timeout_ms, err) < 0 ||
-        json_field_object(body, "env", &variables, err) < 0 || env_from_json(&start->env, variables, err) < 0)
+        json_field_object(body, "env", &variables, err) < 0 || env_from_json(&start->env, variables, err) < 0 ||
+        command_limits(body, start->session_id, &launch->limits, &launch->limited, err) < 0)
         return -1;
+    if (launch->limited) {
+        start->limits = &launch->limits;
+        start->session_id = SESSIONLESS_ID;
+    }
     start->timeout_ms = launch->kind->takes_time_limit ? timeout_ms : -1;
     return launch->kind->takes_id ? decode_own(launch, err) : 0;
 }

@@ -142,6 +142,8 @@ static void put_record(struct json_writer *w, const struct process *process, boo
         put_time(w, "endTime", process->end_ms);
     if (process->has_exit_code)
         json_pair_int(w, "exitCode", process->exit_code);
+    if (process->usage)
+        usage_put(w, process->usage);
     json_object_end(w);
 }
 

@@ -28,6 +28,7 @@ struct process_run {
     bool arriving;   /* its shell has reported it, and it is not our child yet */
     int kill_signal; /* with `arriving`: the kill that waits for it; 0: none */
     int wait_status; /* once child is NULL */
+    bool stopped;    /* the kill of one with limits, whose keeper does what process_kill.c does for the others */
     bool lost;       /* it was gone before we could wait for it */
     struct process_kill *kill;
     struct process_waiter *stdin_waiters;

@@ -56,7 +56,8 @@ static void start_alone(struct process_start *start)
     struct bash_spec bash = { .text = start->command,
                               .env = &start->env,
                               .cwd = start->cwd,
-                              .stdin_fd = start->with_stdin ? CHILD_PIPE : CHILD_NULL };
+                              .stdin_fd = start->with_stdin ? CHILD_PIPE : CHILD_NULL,
+                              .limits = start->limits };
     struct process *process = new_record(start);
     struct process_run *run;
     struct child_error err;
@@ -71,7 +72,7 @@ static void start_alone(struct process_start *start)
         fail_with_record(start, process, command_spawn_failure(start->rq, &err, start->cwd));
         return;
     }
-    process->pid = run->child->pid;
+    process->pid = child_command_pid(run->child);
     if (start->timeout_ms >= 0) {
         run->limit_ms = (uint64_t)start->timeout_ms;
         if (loop_timer_start(process->agent->loop, &run->limit, run->limit_ms) < 0)

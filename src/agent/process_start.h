@@ -23,11 +23,12 @@ struct process_start {
     struct request *rq;
     struct str id; /* n == 0: one is made */
     struct str command;
-    const char *session_id; /* NULL: without a session */
-    const char *cwd;        /* NULL: where the session is, or the default */
-    struct env env;         /* the owner frees it */
-    int64_t timeout_ms;     /* < 0, and always in a session: none */
-    uint64_t log_limit;     /* 0: the default */
+    const char *session_id;      /* NULL: without a session */
+    const char *cwd;             /* NULL: where the session is, or the default */
+    struct env env;              /* the owner frees it */
+    int64_t timeout_ms;          /* < 0, and always in a session: none */
+    uint64_t log_limit;          /* 0: the default */
+    const struct limits *limits; /* NULL, and always in a session: none */
     bool with_stdin;
     bool early; /* on_started as soon as there is a pid, when nothing can be done with the process yet */
 

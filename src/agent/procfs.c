@@ -1,5 +1,7 @@
 #include "procfs.h"
 
+#include "base/sys.h"
+
 #include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -94,4 +96,54 @@ int proc_descendants(pid_t pid, const struct pid_list *spared, struct pid_list *
         if (proc_children(list->pids[at], list) < 0)
             return -1;
     return 0;
+}
+
+bool proc_tells_children(void)
+{
+    return access("/proc/thread-self/children", R_OK) == 0;
+}
+
+/* /proc/PID/NAME into `text`, or "". */
+static const char *read_text(pid_t pid, const char *name, char *text, size_t size)
+{
+    char path[64];
+
+    snprintf(path, sizeof(path), "/proc/%d/%s", (int)pid, name);
+    if (read_small_file(AT_FDCWD, path, text, size) < 0)
+        text[0] = '\0';
+    return text;
+}
+
+uint64_t proc_children_cpu_us(pid_t pid)
+{
+    char text[1024];
+    const char *after_name = strrchr(read_text(pid, "stat", text, sizeof(text)), ')');
+    unsigned long long user = 0, system = 0;
+
+    /* state ppid pgrp session tty tpgid flags minflt cminflt majflt cmajflt utime stime, then what we want */
+    if (!after_name || sscanf(after_name + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %llu %llu",
+                              &user, &system) != 2)
+        return 0;
+    return (user + system) * 1000000 / (uint64_t)sysconf(_SC_CLK_TCK);
+}
+
+uint64_t proc_resident_bytes(pid_t pid)
+{
+    char text[128];
+    unsigned long long pages = 0;
+
+    if (sscanf(read_text(pid, "statm", text, sizeof(text)), "%*u %llu", &pages) != 1)
+        return 0;
+    return pages * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+uint64_t proc_proportional_bytes(pid_t pid)
+{
+    char text[2048];
+    const char *line = strstr(read_text(pid, "smaps_rollup", text, sizeof(text)), "\nPss:");
+    unsigned long long kib = 0;
+
+    if (!line || sscanf(line, "\nPss: %llu", &kib) != 1)
+        return proc_resident_bytes(pid);
+    return kib * 1024;
 }

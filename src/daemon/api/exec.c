@@ -102,6 +102,21 @@ static int write_env(struct request *request, struct json_writer *w)
     return 0;
 }
 
+/* What is in it is the agent's to check: it knows what it can enforce. */
+static int write_limits(struct request *request, struct json_writer *w)
+{
+    struct exec *exec = request->state;
+    const struct json *limits = json_get(exec->body, "limits");
+
+    if (!limits || limits->type == JSON_NULL)
+        return 0;
+    if (limits->type != JSON_OBJECT)
+        return fail_field(request, "limits", "limits must be an object");
+    json_key(w, "limits");
+    json_value(w, limits);
+    return 0;
+}
+
 static void take_timeout(struct exec *exec)
 {
     const struct json *timeout = json_get(exec->body, "timeout_ms");
@@ -123,7 +138,8 @@ static int translate(struct request *request)
     take_timeout(exec);
     json_writer_init(&w, &exec->agent_body);
     json_object_begin(&w);
-    if (write_argv(request, &w) < 0 || take_cwd(request, &cwd) < 0 || write_env(request, &w) < 0)
+    if (write_argv(request, &w) < 0 || take_cwd(request, &cwd) < 0 || write_env(request, &w) < 0 ||
+        write_limits(request, &w) < 0)
         return -1;
     if (cwd)
         json_pair_cstring(&w, "cwd", cwd);

@@ -78,6 +78,48 @@ describe('exec', { skip: whyNoDaemon() }, () => {
     assert.equal((await api.exec(id, 'for i in 1 2 3; do echo -n $i; done')).out, '123');
   });
 
+  test('limits are enforced, and the exit event has the receipt', async () => {
+    const usage = async (argv, limits) => {
+      const response = await api.exec(id, argv, { limits });
+      return [response.code, JSON.parse(response.events.at(-1).data).usage];
+    };
+    const [code, receipt] = await usage(['sh', '-c', 'exit 4'], {});
+    assert.equal(code, 4);
+    assert.deepEqual(Object.keys(receipt), ['cpuMs', 'maxRss', 'ioBytes', 'netBytes', 'reason']);
+    assert.ok(receipt.cpuMs > 0 && receipt.maxRss > 0 && receipt.ioBytes >= 0);
+    assert.deepEqual([receipt.netBytes, receipt.reason], [null, 'exited']);
+    for (const [command, limits, reason] of [
+      ['while :; do :; done', { cpuMs: 100 }, 'cpuMs'],
+      ["x=$(head -c 100000000 /dev/zero | tr '\\0' x); sleep 20", { memory: 60 << 20 }, 'memory'],
+      ['for i in 1 2 3 4 5 6; do sleep 20 & done; wait', { pids: 4 }, 'pids'],
+      ['sleep 20', { wallMs: 100 }, 'wallMs'],
+      ['yes', { outputBytes: 5000 }, 'outputBytes'],
+    ]) {
+      const [ended, used] = await usage(['bash', '-c', command], limits);
+      assert.deepEqual([ended, used.reason], [137, reason]);
+    }
+  });
+
+  test('limits: without the network, not even the control server is there', async () => {
+    const dial = ['bash', '-c', ': < /dev/tcp/127.0.0.1/3000'];
+    assert.equal((await api.exec(id, dial)).code, 0);
+    const response = await api.exec(id, dial, { limits: { network: false } });
+    assert.equal(response.code, 1);
+    assert.match(response.err, /Permission denied/);
+    assert.equal(JSON.parse(response.events.at(-1).data).usage.netBytes, 0);
+  });
+
+  test('limits that cannot be enforced are refused by their names', async () => {
+    for (const [limits, name] of [[{ cpuMs: 0 }, 'limits.cpuMs'], [{ gpu: 1 }, 'limits.gpu'], ['x', 'limits']]) {
+      const response = await api.exec(id, ['true'], { limits });
+      assert.equal(response.status, 400);
+      assert.match(response.text, new RegExp(name));
+    }
+    const inSession = await api.exec(id, ['true'], { limits: {}, session: 's1' });
+    assert.equal(inSession.status, 400);
+    assert.match(inSession.text, /limits.*session/);
+  });
+
   test('a timeout kills and is told', async () => {
     const started = Date.now();
     const response = await api.exec(id, ['sh', '-c', 'echo before; sleep 60'], { timeout_ms: 300 });
