@@ -14,6 +14,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
@@ -135,23 +136,24 @@ struct pidfd_info {
 #endif
 
 /*
- * Until its parent, which may be slow, has reaped it, the kernel tells the status in the stat file (to us, as its
- * user namespace is ours); afterwards, where it is new enough, through the pidfd. As long as a signal can be sent
- * the process was not reaped, and what the file said was about it.
+ * Until its parent has reaped it, the kernel tells the status in the stat file (to us, as its user namespace is
+ * ours); afterwards, where it is new enough, through the pidfd, and the keeper if that was the parent. As long as a
+ * signal can be sent the process was not reaped, and what the file said was about it.
  */
-static bool find_exit_status(const struct sandbox *s, int *ret)
+static bool find_exit_status(struct worker *w, pid_t pid, int pidfd, int *ret)
 {
     struct pidfd_info info = { .mask = PIDFD_INFO_EXIT };
     uint64_t status;
 
-    if (read_stat_field(s->pid, STAT_EXIT_CODE, &status) == 0 && pidfd_signal(s->pidfd, 0) == 0) {
+    if (read_stat_field(pid, STAT_EXIT_CODE, &status) == 0 && pidfd_signal(pidfd, 0) == 0) {
         *ret = (int)status;
         return true;
     }
-    if (ioctl(s->pidfd, PIDFD_GET_INFO, &info) < 0 || !(info.mask & PIDFD_INFO_EXIT))
-        return false;
-    *ret = info.exit_code;
-    return true;
+    if (ioctl(pidfd, PIDFD_GET_INFO, &info) == 0 && info.mask & PIDFD_INFO_EXIT) {
+        *ret = info.exit_code;
+        return true;
+    }
+    return ends_take(&w->ends, pid, ret);
 }
 
 static void on_adopted_exit(struct loop_io *io, uint32_t events)
@@ -161,7 +163,7 @@ static void on_adopted_exit(struct loop_io *io, uint32_t events)
 
     (void)events;
     loop_io_remove(s->worker->loop, io);
-    if (find_exit_status(s, &status))
+    if (find_exit_status(s->worker, s->pid, s->pidfd, &status))
         sandbox_reaped(s, status);
     else
         sandbox_lost(s);
@@ -175,25 +177,28 @@ static bool meta_plausible(const struct worker *w, const struct meta *m, uint64_
            memcmp(m->boot_id, w->boot_id, sizeof(m->boot_id)) == 0;
 }
 
-/* A pidfd of the recorded process, or -1 when that has ended. */
-static int open_process(const struct worker *w, const struct meta *m)
+/* A pidfd of the recorded process, which may have ended by now, or -1 when it is gone. */
+static int open_process(const struct meta *m)
 {
     _cleanup_close_ int pidfd = m->pid > 1 && !m->exited ? pidfd_open_pid(m->pid) : -EBADF;
-    char name[SLOT_NAME_SIZE];
     uint64_t start_time;
 
-    slot_name(m->index, name);
     /* Asked with the pidfd held, so that the answers are about the process it names. */
-    if (pidfd < 0 || process_start_time(m->pid, &start_time) < 0 || start_time != m->start_time)
-        return -1;
-    if (!cgroup_has_process(&w->cgroups, name, m->pid) || pidfd_signal(pidfd, 0) < 0)
+    if (pidfd < 0 || process_start_time(m->pid, &start_time) < 0 || start_time != m->start_time ||
+        pidfd_signal(pidfd, 0) < 0)
         return -1;
     return TAKE_FD(pidfd);
 }
 
-static void set_ended(struct sandbox *s, const struct meta *m)
+static bool has_ended(int pidfd)
+{
+    return poll(&(struct pollfd){ .fd = pidfd, .events = POLLIN }, 1, 0) > 0;
+}
+
+static void set_ended(struct sandbox *s, const struct meta *m, int pidfd)
 {
     char name[SLOT_NAME_SIZE];
+    int wait_status;
 
     slot_name(s->index, name);
     s->phase = PHASE_EXITED;
@@ -201,6 +206,8 @@ static void set_ended(struct sandbox *s, const struct meta *m)
     if (m->exited) {
         s->end_reason = m->end_reason;
         s->exit_status = m->exit_status;
+    } else if (find_exit_status(s->worker, m->pid, pidfd, &wait_status)) {
+        sandbox_set_end(s, wait_status);
     } else if (cgroup_oom_kills(&s->worker->cgroups, name) > 0) {
         s->end_reason = SPAWN_END_OOM;
     }
@@ -208,6 +215,9 @@ static void set_ended(struct sandbox *s, const struct meta *m)
 
 static int adopt(struct worker *w, const struct meta *m)
 {
+    _cleanup_close_ int pidfd = open_process(m);
+    char name[SLOT_NAME_SIZE];
+    bool in_group, ended;
     struct sandbox *s;
 
     if (!range_take(&w->ranges, m->index))
@@ -222,12 +232,15 @@ static int adopt(struct worker *w, const struct meta *m)
     s->egress_moved = m->egress_moved;
     s->limits = m->limits;
     memcpy(s->image_digest, m->image_digest, sizeof(s->image_digest));
-    s->pidfd = open_process(w, m);
-    if (s->pidfd < 0) {
-        s->pidfd = -EBADF;
-        set_ended(s, m);
+    s->pidfd = -EBADF;
+    slot_name(s->index, name);
+    in_group = cgroup_has_process(&w->cgroups, name, m->pid); /* asked first: what has ended is in none */
+    ended = pidfd < 0 || has_ended(pidfd);
+    if (ended || !in_group) {
+        set_ended(s, m, ended ? pidfd : -EBADF);
         return 0;
     }
+    s->pidfd = TAKE_FD(pidfd);
     s->phase = PHASE_RUNNING;
     table_set_pid(s, m->pid);
     /* An earlier worker may have died between changing them and recording that. */

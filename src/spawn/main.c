@@ -35,6 +35,7 @@ struct keeper {
     char id[20];         /* of the data directory, for cgroup names */
     int data_fd;
     int lock_fd;
+    int ends_fd; /* the other end of the worker's */
     struct worker_setup setup;
 };
 
@@ -94,6 +95,8 @@ static int prepare(struct keeper *k, struct berm_error *err)
 
     if (open_data(k, err) < 0 || lock_data(k, err) < 0)
         return -1;
+    if (prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0 || ends_pipe(&setup->ends_fd, &k->ends_fd) < 0)
+        return berm_fail(err, BERM_E_SYSTEM, errno, "make ready for orphans");
     if (disk_pool_open(k->data_fd, o->disk_pool, &setup->disk, err) < 0 ||
         cgroup_host_open(o->cgroup_parent, k->id, &setup->cgroups, err) < 0)
         return -1;
@@ -144,9 +147,26 @@ static void tell_restarted(int sock)
     send_fds(sock, &event, sizeof(event), NULL, 0);
 }
 
+/* Whatever else ends here was a child of an earlier worker. */
+static int wait_worker(const struct keeper *k, pid_t worker)
+{
+    siginfo_t info;
+    int status;
+
+    for (;;) {
+        if (RETRY_EINTR(waitid(P_ALL, 0, &info, WEXITED | WNOWAIT)) < 0)
+            return -1;
+        if (info.si_pid != worker)
+            ends_tell(k->ends_fd, &info);
+        if (RETRY_EINTR(waitpid(info.si_pid, &status, 0)) < 0)
+            return -1;
+        if (info.si_pid == worker)
+            return status;
+    }
+}
+
 static int run_worker(struct keeper *k)
 {
-    int status;
     pid_t keeper = getpid(), pid = fork();
 
     if (pid < 0)
@@ -155,9 +175,10 @@ static int run_worker(struct keeper *k)
         prctl(PR_SET_PDEATHSIG, SIGKILL);
         if (getppid() != keeper)
             _exit(0);
+        close(k->ends_fd);
         exit(worker_run(k->options, &k->setup));
     }
-    return RETRY_EINTR(waitpid(pid, &status, 0)) < 0 ? -1 : status;
+    return wait_worker(k, pid);
 }
 
 /* Until the worker ends in order. A worker that cannot even start is not worth trying for ever. */
@@ -224,7 +245,7 @@ static int settle_descriptors(struct spawn_options *o, struct berm_error *err)
 
 int main(int argc, char **argv)
 {
-    static struct keeper k = { .data_fd = -EBADF, .lock_fd = -EBADF };
+    static struct keeper k = { .data_fd = -EBADF, .lock_fd = -EBADF, .ends_fd = -EBADF };
     static struct spawn_options options;
     struct berm_error err;
     int rc;

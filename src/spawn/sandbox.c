@@ -266,6 +266,12 @@ static bool awaits_runtime(const struct sandbox *s)
 static void finish_create(struct sandbox *s);
 static void runtime_exited(struct sandbox *s, int wait_status);
 
+void sandbox_set_end(struct sandbox *s, int wait_status)
+{
+    s->end_reason = reason_for(s, wait_status);
+    s->exit_status = WIFEXITED(wait_status) ? WEXITSTATUS(wait_status) : WTERMSIG(wait_status);
+}
+
 void sandbox_reaped(struct sandbox *s, int wait_status)
 {
     table_clear_pid(s);
@@ -284,8 +290,7 @@ void sandbox_reaped(struct sandbox *s, int wait_status)
         start_cleaning(s);
         return;
     }
-    s->end_reason = reason_for(s, wait_status);
-    s->exit_status = WIFEXITED(wait_status) ? WEXITSTATUS(wait_status) : WTERMSIG(wait_status);
+    sandbox_set_end(s, wait_status);
     become_exited(s);
 }
 

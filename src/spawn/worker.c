@@ -135,21 +135,23 @@ static void replace_broker(struct worker *w)
         log_error("broker_not_started", "reason", err.message);
 }
 
-static void on_signal(struct loop *loop, const struct signalfd_siginfo *info, void *data)
+/* Reaped only when it has been dealt with: if we die before that, the keeper inherits it and knows how it ended. */
+static void on_signal(struct loop *loop, const struct signalfd_siginfo *signal, void *data)
 {
     struct worker *w = data;
-    int status;
-    pid_t pid;
+    siginfo_t info = { .si_pid = 0 };
 
     (void)loop;
-    if (info->ssi_signo != SIGCHLD)
+    if (signal->ssi_signo != SIGCHLD)
         return;
-    while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
-        struct sandbox *s = table_find_pid(w, pid);
+    while (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid > 0) {
+        struct sandbox *s = table_find_pid(w, info.si_pid);
         if (s)
-            sandbox_reaped(s, status);
-        else if (pid == w->broker.pid)
+            sandbox_reaped(s, end_wait_status(&info));
+        else if (info.si_pid == w->broker.pid)
             replace_broker(w);
+        waitid(P_PID, (id_t)info.si_pid, &info, WEXITED | WNOHANG);
+        info.si_pid = 0;
     }
 }
 
@@ -425,6 +427,7 @@ static int start(struct worker *w, const struct worker_setup *setup, struct berm
     const struct spawn_options *o = w->options;
     bool serve = setup->socket_fd >= 0, filtered;
 
+    w->ends.fd = setup->ends_fd;
     w->cgroups = setup->cgroups;
     w->ranges = setup->ranges;
     if (oci_open(o->oci_runtime, setup->data, w->cgroups.path, &w->oci, err) < 0)

@@ -19,6 +19,7 @@
 #include "base/loop.h"
 #include "broker.h"
 #include "egress.h"
+#include "ends.h"
 #include "filter.h"
 #include "image.h"
 #include "oci.h"
@@ -75,6 +76,7 @@ struct worker {
     struct oci oci;
     struct filter_program filter;
     struct broker broker;
+    struct ends ends; /* of what earlier workers started */
     int fuse_control; /* fusectl, or -EBADF */
     uint32_t features;
     unsigned landlock_abi;
@@ -95,6 +97,7 @@ struct worker {
 /* What the keeper hands over. The worker owns the descriptors. */
 struct worker_setup {
     int socket_fd;    /* -EBADF: end everything and exit */
+    int ends_fd;      /* see ends.h */
     const char *data; /* canonical path */
     struct disk_pool disk;
     struct cgroup_host cgroups;
@@ -128,6 +131,7 @@ void sandbox_kill(struct worker *w, struct sandbox *s, uint64_t serial);
 void sandbox_describe(const struct sandbox *s, struct spawn_sandbox *ret);
 /* A child process has ended. */
 void sandbox_reaped(struct sandbox *s, int wait_status);
+void sandbox_set_end(struct sandbox *s, int wait_status); /* why and with what, from its status */
 void sandbox_lost(struct sandbox *s); /* an adopted one ended and nobody can tell how */
 void sandbox_end(struct sandbox *s);  /* kill if alive, then clean */
 /* Takes away the parts of one CLEANING sandbox; false when all that are left must be tried again later. */

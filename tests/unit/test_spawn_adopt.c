@@ -1,6 +1,8 @@
 /* What outlives what: sandboxes their worker, their keeper and a gap without any. */
 #include "spawn_live.h"
 
+#include <poll.h>
+
 #define KEY      0xadadad0000000001
 
 #define ASK(...) harness_ask(&live, __VA_ARGS__)
@@ -134,11 +136,33 @@ static void an_adopted_sandbox_that_ends_is_told_with_its_status(void **state)
     (void)state;
     kill_worker();
     wait_restarted();
+    assert_int_equal(list().state, SPAWN_STATE_RUNNING); /* and so taken over */
     ASK(KEY, "exit 7");
     event = wait_exit();
     assert_int_equal(event.sandbox.state, SPAWN_STATE_EXITED);
     assert_int_equal(event.sandbox.end_reason, SPAWN_END_EXITED);
     assert_int_equal(event.sandbox.exit_status, 7);
+}
+
+/* The keeper, which is asleep meanwhile, inherits the sandbox and reaps it before there is another worker. */
+static void an_end_between_two_workers_is_told_with_its_status(void **state)
+{
+    pid_t pid = list().host_pid;
+    struct spawn_sandbox found;
+    int pidfd = pidfd_open_pid(pid);
+
+    (void)state;
+    assert_int_equal(kill(live.keeper, SIGSTOP), 0);
+    kill_worker();
+    ASK(KEY, "exit 7");
+    assert_int_equal(poll(&(struct pollfd){ .fd = pidfd, .events = POLLIN }, 1, 10000), 1);
+    close_fd(&pidfd);
+    assert_int_equal(kill(live.keeper, SIGCONT), 0);
+    wait_restarted();
+    found = list();
+    assert_int_equal(found.state, SPAWN_STATE_EXITED);
+    assert_int_equal(found.end_reason, SPAWN_END_EXITED);
+    assert_int_equal(found.exit_status, 7);
 }
 
 static void an_adopted_sandbox_that_is_killed_is_told_so(void **state)
@@ -295,6 +319,7 @@ int main(void)
         T(a_new_worker_takes_over_what_runs),
         T(an_adopted_sandbox_can_do_everything),
         T(an_adopted_sandbox_that_ends_is_told_with_its_status),
+        T(an_end_between_two_workers_is_told_with_its_status),
         T(an_adopted_sandbox_that_is_killed_is_told_so),
         T(a_sandbox_outlives_the_daemon_and_the_spawner),
         T(a_sandbox_outlives_an_orderly_stop),

@@ -174,18 +174,7 @@ static void a_second_sandbox_is_not_held_up(void **state)
 /* The broker: a child of the worker's. */
 static pid_t broker_pid(void)
 {
-    char path[64], text[4096], name[32];
-    char *save = NULL;
-
-    snprintf(path, sizeof(path), "/proc/%d/task/%d/children", (int)worker_pid(), (int)worker_pid());
-    if (read_small_file(AT_FDCWD, path, text, sizeof(text)) <= 0)
-        return 0;
-    for (char *word = strtok_r(text, " ", &save); word; word = strtok_r(NULL, " ", &save)) {
-        snprintf(path, sizeof(path), "/proc/%s/comm", word);
-        if (read_small_file(AT_FDCWD, path, name, sizeof(name)) > 0 && strcmp(name, "berm-broker\n") == 0)
-            return (pid_t)strtol(word, NULL, 10);
-    }
-    return 0;
+    return child_named(worker_pid(), "berm-broker");
 }
 
 static void it_goes_on_without_the_worker(void **state)

@@ -95,7 +95,9 @@ export class Daemon {
 
   worker() {
     const keeper = this.keeper();
-    return Number(fs.readFileSync(`/proc/${keeper}/task/${keeper}/children`, 'utf8').trim().split(' ')[0]);
+    const children = fs.readFileSync(`/proc/${keeper}/task/${keeper}/children`, 'utf8').trim().split(' ');
+    /* Beside it are the sandboxes of workers that died. */
+    return Number(children.find((pid) => fs.readFileSync(`/proc/${pid}/comm`, 'utf8') === 'berm-spawn\n'));
   }
 
   /* [exit code, signal] */

@@ -159,10 +159,12 @@ const end = {
     return world.firstProcessOf('fresh');
   },
   act: async (world, memo) => process.kill(memo, 'SIGKILL'),
-  async check({ client }) {
+  /* The spawner that started it is gone. Its status is then read before the host's init takes it, by a worker that may die of that. */
+  async check({ client }, outcome, memo, point) {
     const { state, endReason, exitStatus } = await client.describe('fresh');
-    assert.deepEqual({ state, endReason, exitStatus }, { state: 'stopped', endReason: 'signaled', exitStatus: 9 });
-    assert.deepEqual(await client.events('fresh'), ['created', 'died: its pid 1 was ended by signal 9']);
+    const lost = point === 'spawn.exit.seen' && endReason === 'lost';
+    assert.deepEqual({ state, endReason, exitStatus }, { state: 'stopped', ...(lost ? { endReason, exitStatus: null } : { endReason: 'signaled', exitStatus: 9 }) });
+    assert.deepEqual(await client.events('fresh'), ['created', lost ? 'died: it ended while nobody watched' : 'died: its pid 1 was ended by signal 9']);
     assert.equal((await client.run('fresh', 'echo $FRESH')).out, 'yes\n');
     assert.equal((await client.describe('fresh')).generation, 2);
   },
