@@ -1,8 +1,8 @@
 /*
  * ends.h - how processes ended whose worker had died before them.
  *
- * The keeper is a subreaper, so it inherits the children of a worker that crashes. It reaps them and writes how each
- * ended to a pipe, always before the process is gone: whoever finds no process finds a record. Without this a
+ * The keeper is a subreaper, so it inherits the children of a worker that crashes. It reaps them and writes how
+ * each ended to a pipe, always before the process is gone: whoever finds no process finds a record. Without this a
  * prompt init of the host would be the only one to know.
  *
  * A process that lost its keeper, too, belongs to that init, and this knows nothing of it.

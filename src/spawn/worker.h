@@ -132,8 +132,8 @@ void sandbox_describe(const struct sandbox *s, struct spawn_sandbox *ret);
 /* A child process has ended. */
 void sandbox_reaped(struct sandbox *s, int wait_status);
 void sandbox_set_end(struct sandbox *s, int wait_status); /* why and with what, from its status */
-void sandbox_lost(struct sandbox *s); /* an adopted one ended and nobody can tell how */
-void sandbox_end(struct sandbox *s);  /* kill if alive, then clean */
+void sandbox_lost(struct sandbox *s);                     /* an adopted one ended and nobody can tell how */
+void sandbox_end(struct sandbox *s);                      /* kill if alive, then clean */
 /* Takes away the parts of one CLEANING sandbox; false when all that are left must be tried again later. */
 bool sandbox_clean_one(struct worker *w);
 

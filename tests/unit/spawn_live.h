@@ -137,19 +137,18 @@ static inline int count_run_files(const char *suffix)
     return count_entries(path, "", suffix);
 }
 
-/* A child of that name, or 0. The keeper also has the sandboxes of workers that died. */
+/* A child whose name begins so, or 0. The keeper also has the sandboxes of workers that died. */
 static inline pid_t child_named(pid_t parent, const char *name)
 {
-    char path[64], children[4096], comm[32], wanted[32];
+    char path[64], children[4096], comm[32];
     char *save = NULL;
 
-    snprintf(wanted, sizeof(wanted), "%s\n", name);
     snprintf(path, sizeof(path), "/proc/%d/task/%d/children", (int)parent, (int)parent);
     if (read_small_file(AT_FDCWD, path, children, sizeof(children)) <= 0)
         return 0;
     for (char *word = strtok_r(children, " ", &save); word; word = strtok_r(NULL, " ", &save)) {
         snprintf(path, sizeof(path), "/proc/%s/comm", word);
-        if (read_small_file(AT_FDCWD, path, comm, sizeof(comm)) > 0 && strcmp(comm, wanted) == 0)
+        if (read_small_file(AT_FDCWD, path, comm, sizeof(comm)) > 0 && strncmp(comm, name, strlen(name)) == 0)
             return (pid_t)strtol(word, NULL, 10);
     }
     return 0;
