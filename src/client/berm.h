@@ -1,13 +1,27 @@
 /*
- * berm.h - the C client library of Berm: sandboxes, commands, files, sessions and API keys over the HTTP API.
+ * berm.h - the C client library of Berm: everything that the HTTP API can do.
  *
- * Shapes     Plain structs; strings are NUL-terminated UTF-8. An absent string is NULL.
- * Ownership  What a function stores in `*ret_...` belongs to the caller, who gives it to the matching _free.
- * Everything a result points to lives exactly as long as the result. The library copies what it is passed. Errors
- * Functions return 0, or -1 with *problem filled (NULL is allowed) and no `*ret_...` touched. Threads    A client
- * may be used by one thread at a time; different clients are independent of each other. Every call blocks until it
- * is done, fails, or the client's cancel descriptor becomes readable. Signals    The library installs no handler
- * and raises no SIGPIPE for its own connections.
+ * Three headers, of which this one includes the others: sandboxes, commands, sessions, URLs and keys here; what
+ * streams in berm_stream.h; processes, code contexts, files, git and settings in berm_work.h.
+ *
+ * - Shapes: plain structs; strings are NUL-terminated UTF-8. An absent string is NULL.
+ *
+ * - Ownership: what a function stores in `*ret_...` belongs to the caller, who gives it to the matching _free.
+ *   Everything a result points to lives exactly as long as the result. The library copies what it is passed.
+ *
+ * - Errors: functions return 0, or -1 with *problem filled (NULL is allowed) and no `*ret_...` touched.
+ *
+ * - Threads: any number of threads may use a client at the same time; each call has a connection to itself, and a
+ * few are kept for the next calls. A stream, and a result, is one thread's at a time. There is no global state but
+ * curl's.
+ *
+ * - Blocking: every call blocks until it is done, fails, or the client's cancel descriptor becomes readable.
+ * Streams also work without blocking.
+ *
+ * - Signals: the library installs no handler and raises no SIGPIPE for its own connections.
+ *
+ * - Versions: functions and the fields of structs are only added, at the end; a symbol's version says since when it
+ * is there.
  */
 #pragma once
 
@@ -51,11 +65,13 @@ struct berm_client_options {
 
 int berm_client_new(const struct berm_client_options *options, struct berm_client **ret_client,
                     struct berm_problem *problem);
-void berm_client_free(struct berm_client *client); /* NULL is allowed */
+/* NULL is allowed. No call may be running with it, and its streams are to be closed before. */
+void berm_client_free(struct berm_client *client);
 
 /*
- * From now on a call fails with BERM_PROBLEM_CANCELLED as soon as `fd` (a signalfd, eventfd, pipe...) is readable;
- * the library never reads from it. -1 takes that away, e.g. to clean up after a cancelled call.
+ * From now on every call of the client fails with BERM_PROBLEM_CANCELLED as soon as `fd` (a signalfd, eventfd,
+ * pipe...) is readable; the library never reads from it. -1 takes that away, e.g. to clean up after a cancelled
+ * call.
  */
 void berm_client_set_cancel_fd(struct berm_client *client, int fd);
 
@@ -280,3 +296,6 @@ int berm_host(struct berm_client *client, char **ret_json, struct berm_problem *
 #ifdef __cplusplus
 }
 #endif
+
+#include "berm_stream.h"
+#include "berm_work.h"

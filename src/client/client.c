@@ -1,6 +1,5 @@
 #include "internal.h"
 
-#include <pthread.h>
 #include <stdio.h>
 
 static pthread_once_t curl_once = PTHREAD_ONCE_INIT;
@@ -80,7 +79,8 @@ int berm_client_new(const struct berm_client_options *options, struct berm_clien
     client = curl_ready ? calloc(1, sizeof(*client)) : NULL;
     if (!client)
         return problem_memory(problem);
-    client->cancel_fd = -1;
+    atomic_init(&client->cancel_fd, -1);
+    pthread_mutex_init(&client->lock, NULL);
     if (check_url(client, url, problem) < 0 || (key && key[0] && set_key(client, key, problem) < 0)) {
         berm_client_free(client);
         return -1;
@@ -92,24 +92,21 @@ int berm_client_new(const struct berm_client_options *options, struct berm_clien
             return problem_memory(problem);
         }
     }
-    client->multi = curl_multi_init();
-    client->easy = curl_easy_init();
-    if (!client->multi || !client->easy) {
-        berm_client_free(client);
-        return problem_memory(problem);
-    }
     *ret_client = client;
     return 0;
 }
 
 void berm_client_free(struct berm_client *client)
 {
+    struct lane *lane;
+
     if (!client)
         return;
-    if (client->easy)
-        curl_easy_cleanup(client->easy);
-    if (client->multi)
-        curl_multi_cleanup(client->multi);
+    while ((lane = client->idle)) {
+        client->idle = lane->next;
+        lane_free(lane);
+    }
+    pthread_mutex_destroy(&client->lock);
     curl_slist_free_all(client->auth);
     free(client->url);
     free(client->ca_file);
@@ -118,7 +115,7 @@ void berm_client_free(struct berm_client *client)
 
 void berm_client_set_cancel_fd(struct berm_client *client, int fd)
 {
-    client->cancel_fd = fd;
+    atomic_store(&client->cancel_fd, fd);
 }
 
 bool sandbox_id_valid(const char *id)

@@ -1,5 +1,5 @@
 #include "exec_stream.h"
-#include "internal.h"
+#include "stream.h"
 
 static ssize_t read_stdin(void *data, void *bytes, size_t n)
 {
@@ -49,6 +49,12 @@ static int write_request(const struct berm_exec *exec, struct buf *out, struct b
     return 0;
 }
 
+/* Static, as a stream keeps the name of its type. */
+static const char *request_type(const struct berm_exec *exec)
+{
+    return input_form(exec) ? "application/x-berm-exec" : "application/json";
+}
+
 static int on_body(struct transfer *t, struct str piece)
 {
     struct exec_stream *stream = t->on_body_data;
@@ -64,7 +70,7 @@ static int run(struct berm_client *client, const char *target, const struct berm
 {
     _cleanup_transfer_ struct transfer t = TRANSFER_INIT("POST", target);
 
-    t.content_type = input_form(exec) ? "application/x-berm-exec" : "application/json";
+    t.content_type = request_type(exec);
     t.accept = "text/event-stream";
     t.session = exec->session;
     t.body = buf_str(request);
@@ -95,4 +101,24 @@ int berm_sandbox_exec(struct berm_client *client, const char *id, const struct b
         run(client, target, exec, &request, &stream, problem) < 0)
         return -1;
     return exec_stream_result(&stream, ret_exit_code, problem);
+}
+
+int berm_exec_stream(struct berm_client *client, const char *id, const struct berm_exec *exec,
+                     struct berm_stream **ret_stream, struct berm_problem *problem)
+{
+    struct stream_request request = { .kind = STREAM_EXEC, .method = "POST", .must_exit = true };
+    _cleanup_(buf_free) struct buf body;
+
+    buf_init(&body, ANSWER_MAX);
+    if (check(exec, problem) < 0)
+        return -1;
+    if (exec->has_stdin || exec->on_stdout || exec->on_stderr)
+        return problem_set(problem, BERM_PROBLEM_ARGUMENT, 0, "a streamed command has neither input nor sinks");
+    if (write_request(exec, &body, problem) < 0)
+        return -1;
+    request.target = sandbox_target(id, "/exec", problem);
+    request.content_type = request_type(exec);
+    request.session = exec->session;
+    request.body = &body;
+    return stream_open(client, &request, ret_stream, problem);
 }

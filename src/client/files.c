@@ -1,4 +1,7 @@
-#include "internal.h"
+#include "stream.h"
+
+#include <inttypes.h>
+#include <stdio.h>
 
 /* The API's path has no leading slash; an empty or relative one would name another route. */
 static char *file_target(const char *id, const char *path, struct berm_problem *problem)
@@ -69,4 +72,22 @@ int berm_file_put(struct berm_client *client, const char *id, const char *path, 
     t.source_data = data;
     t.source_size = size;
     return transfer_run(client, &t, problem);
+}
+
+int berm_file_stream(struct berm_client *client, const char *id, const char *path, uint64_t offset, uint64_t count,
+                     struct berm_stream **ret_stream, struct berm_problem *problem)
+{
+    struct stream_request request = { .kind = STREAM_BYTES, .method = "GET" };
+    char range[80];
+    const char *fields[] = { range, NULL };
+
+    if (count > UINT64_MAX - offset)
+        return problem_set(problem, BERM_PROBLEM_ARGUMENT, 0, "the range is too large");
+    snprintf(range, sizeof(range), "Range: bytes=%" PRIu64 "-", offset);
+    if (count > 0)
+        snprintf(range + strlen(range), sizeof(range) - strlen(range), "%" PRIu64, offset + count - 1);
+    if (offset > 0 || count > 0)
+        request.fields = fields;
+    request.target = file_target(id, path, problem);
+    return stream_open(client, &request, ret_stream, problem);
 }

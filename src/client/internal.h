@@ -1,19 +1,21 @@
 /*
  * internal.h - what the files of the client library share: one HTTP request at a time over libcurl.
  *
- * Theory of operation: each call runs its own little loop around a curl multi handle and poll(2), because three
- * things must be able to end or advance it at any moment: the connection, the caller's cancel descriptor, and the
- * caller's stdin, whose bytes are sent while the response streams. curl asks for body bytes when the socket can
- * take some; if stdin has none at that moment, the sending half is paused and the loop waits for stdin as well. A
- * response that is complete ends the call even if the body is not all sent: a command need not read its input.
+ * Theory of operation: each call runs on a lane of its own (lane.h) and steps it until curl is done, waiting in
+ * poll(2) on three things that can end or advance it at any moment: the lane, the caller's cancel descriptor, and
+ * the caller's stdin, whose bytes are sent while the response streams. curl asks for body bytes when the socket can
+ * take some; if stdin has none at that moment, the sending half is paused and the wait is for stdin as well. A
+ * response that is complete ends the call even if the body is not all sent: a command need not read its input. A
+ * stream (stream.c) is the same call with somebody else waiting.
  */
 #pragma once
 
-#include <curl/curl.h>
+#include <pthread.h>
+#include <stdatomic.h>
 
 #include "base/buf.h"
 #include "base/json.h"
-#include "client/berm.h"
+#include "client/lane.h"
 
 #define ANSWER_MAX ((size_t)16 << 20) /* the largest JSON answer that is taken */
 #define ARENA_MAX  ((size_t)64 << 20)
@@ -22,10 +24,11 @@ struct berm_client {
     char *url;     /* without a slash at its end */
     char *ca_file; /* or NULL */
     struct curl_slist *auth;
-    CURLM *multi;
-    CURL *easy; /* one request at a time; kept for its connection */
-    int cancel_fd;
     bool loopback; /* no proxy from the environment stands before the own machine */
+    atomic_int cancel_fd;
+    pthread_mutex_t lock; /* of what follows */
+    struct lane *idle;
+    size_t idle_count;
 };
 
 struct transfer {
@@ -35,8 +38,9 @@ struct transfer {
     const char *content_type; /* NULL: no body at all */
     const char *accept;
     const char *session;
-    struct str body;    /* sent first */
-    berm_source source; /* then this, if given */
+    const char *const *fields; /* more "Name: value", NULL-terminated; or NULL */
+    struct str body;           /* sent first */
+    berm_source source;        /* then this, if given */
     void *source_data;
     int source_fd;       /* what the source reads from without blocking once poll(2) says so; -1: it may block */
     int64_t source_size; /* -1: until its end, chunked */
@@ -47,12 +51,20 @@ struct transfer {
 
     /* State and result. */
     struct berm_client *client;
+    struct lane *lane; /* between transfer_begin() and transfer_end() */
     struct berm_problem *problem;
+    struct curl_slist *headers;
+    char *url;
+    char why[CURL_ERROR_SIZE];
     struct buf answer;
     size_t body_sent;
     int64_t source_sent;
     long status;
     bool source_ended, send_paused, failed, finished; /* finished: nothing more is wanted from the response */
+    bool hold; /* on_body has no room: the response waits until transfer_go_on() */
+    bool receive_held;
+    struct str want_header; /* name of a response field that is kept; n == 0: none */
+    char header[128];       /* its value, or "" */
 };
 
 #define TRANSFER_INIT(t_method, t_target)                                                                          \
@@ -62,6 +74,17 @@ struct transfer {
 
 void transfer_done(struct transfer *t);
 #define _cleanup_transfer_ _cleanup_(transfer_done)
+
+/* In steps: 1 when it is over, 0 when there is something to wait for (transfer_fds), -1 with *problem. */
+int transfer_begin(struct berm_client *client, struct transfer *t, struct berm_problem *problem);
+int transfer_step(struct transfer *t, struct berm_problem *problem);
+/* Takes the response up again after on_body said that it has no room. */
+void transfer_go_on(struct transfer *t);
+/* Gives everything back but the answer. Closes the connection if it is not over. Idempotent. */
+void transfer_end(struct transfer *t);
+/* Waits for the transfer, the client's cancel descriptor, and the source if it is wanted. `timeout_ms` as poll(2).
+ */
+int transfer_wait(struct transfer *t, int timeout_ms, struct berm_problem *problem);
 
 /* Runs it. 0 if the daemon answered 2xx and everything was delivered; else -1 with *problem. */
 int transfer_run(struct berm_client *client, struct transfer *t, struct berm_problem *problem);

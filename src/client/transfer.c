@@ -4,10 +4,10 @@
 #include <stdio.h>
 
 #define CONNECT_TIMEOUT_MS 10000L
-#define POLL_MAX_MS        60000 /* curl's own timers shorten it */
 
 void transfer_done(struct transfer *t)
 {
+    transfer_end(t);
     buf_free(&t->answer);
 }
 
@@ -68,7 +68,11 @@ static size_t on_write(char *bytes, size_t size, size_t count, void *data)
 
     if (t->finished)
         return n;
-    if (t->on_body && answered_ok(t->client->easy)) {
+    if (t->hold) {
+        t->receive_held = true;
+        return CURL_WRITEFUNC_PAUSE;
+    }
+    if (t->on_body && answered_ok(t->lane->easy)) {
         if (t->on_body(t, (struct str){ bytes, n }) == 0)
             return n;
         t->failed = true;
@@ -79,6 +83,24 @@ static size_t on_write(char *bytes, size_t size, size_t count, void *data)
     t->failed = true;
     problem_set(t->problem, BERM_PROBLEM_TRANSPORT, 0, "the daemon's answer is larger than %zu bytes", ANSWER_MAX);
     return CURL_WRITEFUNC_ERROR;
+}
+
+/* One "Name: value\r\n". */
+static size_t on_header(char *line, size_t size, size_t count, void *data)
+{
+    struct transfer *t = data;
+    struct str all = { line, size * count };
+    size_t n = t->want_header.n;
+
+    if (n > 0 && all.n > n && all.p[n] == ':' && str_eq_nocase((struct str){ all.p, n }, t->want_header)) {
+        struct str value = { all.p + n + 1, all.n - n - 1 };
+
+        while (value.n > 0 && (value.p[value.n - 1] == '\r' || value.p[value.n - 1] == '\n'))
+            value.n--;
+        if (str_copy(str_trim(value), t->header, sizeof(t->header)) < 0)
+            t->header[0] = '\0';
+    }
+    return all.n;
 }
 
 static int add_header(struct curl_slist **list, const char *name, const char *value)
@@ -113,6 +135,12 @@ static struct curl_slist *make_headers(const struct transfer *t)
         (t->content_type && add_header(&list, "Content-Type", t->content_type) < 0) ||
         (t->source && t->source_size < 0 && add_header(&list, "Transfer-Encoding", "chunked") < 0))
         goto fail;
+    for (const char *const *field = t->fields; field && *field; field++) {
+        longer = curl_slist_append(list, *field);
+        if (!longer)
+            goto fail;
+        list = longer;
+    }
     return list;
 fail:
     curl_slist_free_all(list);
@@ -136,15 +164,15 @@ static void set_request_body(CURL *easy, struct transfer *t)
  * Redirects are not followed, so the key goes to nobody but the host it was given for. Dot segments stay as they
  * are: what a path means is the daemon's to decide.
  */
-static void set_options(CURL *easy, struct transfer *t, const char *url, struct curl_slist *headers, char *why)
+static void set_options(CURL *easy, struct transfer *t)
 {
     curl_easy_reset(easy);
-    curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, why);
-    curl_easy_setopt(easy, CURLOPT_URL, url);
+    curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, t->why);
+    curl_easy_setopt(easy, CURLOPT_URL, t->url);
     curl_easy_setopt(easy, CURLOPT_PATH_AS_IS, 1L);
     curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
     curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_1_1);
-    curl_easy_setopt(easy, CURLOPT_HTTPHEADER, headers);
+    curl_easy_setopt(easy, CURLOPT_HTTPHEADER, t->headers);
     curl_easy_setopt(easy, CURLOPT_USERAGENT, "berm/" BERM_VERSION);
     curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
@@ -152,6 +180,8 @@ static void set_options(CURL *easy, struct transfer *t, const char *url, struct 
     curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, 256L * 1024);
     curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_write);
     curl_easy_setopt(easy, CURLOPT_WRITEDATA, t);
+    curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_header);
+    curl_easy_setopt(easy, CURLOPT_HEADERDATA, t);
     if (t->client->ca_file)
         curl_easy_setopt(easy, CURLOPT_CAINFO, t->client->ca_file);
     if (t->client->loopback)
@@ -169,57 +199,13 @@ static void end_body_of_refused(struct transfer *t)
 {
     long status = 0;
 
-    curl_easy_getinfo(t->client->easy, CURLINFO_RESPONSE_CODE, &status);
+    curl_easy_getinfo(t->lane->easy, CURLINFO_RESPONSE_CODE, &status);
     if (status < 300 || t->source_ended)
         return;
     t->source_ended = true;
     if (t->send_paused)
-        curl_easy_pause(t->client->easy, CURLPAUSE_CONT);
+        curl_easy_pause(t->lane->easy, CURLPAUSE_CONT);
     t->send_paused = false;
-}
-
-static int wait_for_events(struct transfer *t)
-{
-    struct curl_waitfd fds[2];
-    unsigned n = 0;
-
-    if (t->client->cancel_fd >= 0)
-        fds[n++] = (struct curl_waitfd){ .fd = t->client->cancel_fd, .events = CURL_WAIT_POLLIN };
-    if (t->send_paused)
-        fds[n++] = (struct curl_waitfd){ .fd = t->source_fd, .events = CURL_WAIT_POLLIN };
-    if (curl_multi_poll(t->client->multi, fds, n, POLL_MAX_MS, NULL) != CURLM_OK)
-        return problem_memory(t->problem);
-
-    /* Asked again, because curl does not pass a hang-up on: it is how a pipe says that its writer is gone. */
-    if (t->client->cancel_fd >= 0 && readable_now(t->client->cancel_fd))
-        return problem_set(t->problem, BERM_PROBLEM_CANCELLED, 0, "cancelled");
-    if (t->send_paused && readable_now(t->source_fd)) {
-        t->send_paused = false;
-        curl_easy_pause(t->client->easy, CURLPAUSE_CONT);
-    }
-    return 0;
-}
-
-/* 1 with the transfer's code when curl is done with it, 0 when we are before it, -1 with the problem. */
-static int drive(struct transfer *t, CURLcode *ret_code)
-{
-    for (;;) {
-        int running = 0, queued;
-        CURLMsg *message;
-
-        if (curl_multi_perform(t->client->multi, &running) != CURLM_OK)
-            return problem_memory(t->problem);
-        message = curl_multi_info_read(t->client->multi, &queued);
-        if (message && message->msg == CURLMSG_DONE) {
-            *ret_code = message->data.result;
-            return 1;
-        }
-        if (t->finished)
-            return 0;
-        end_body_of_refused(t);
-        if (wait_for_events(t) < 0)
-            return -1;
-    }
 }
 
 static int connection_problem(struct transfer *t, CURLcode code, const char *why)
@@ -242,7 +228,7 @@ static int connection_problem(struct transfer *t, CURLcode code, const char *why
     }
 }
 
-/* {"error": text, "code": code}, or a line of plain text. */
+/* {"error": text, "code": code}, {"error": {"message": text}}, or a line of plain text. */
 static int api_problem(struct transfer *t)
 {
     struct arena arena;
@@ -252,7 +238,8 @@ static int api_problem(struct transfer *t)
 
     arena_init(&arena, ARENA_MAX);
     if (json_parse(&arena, plain, JSON_MAX_DEPTH, &answer, NULL) == 0) {
-        json_field_cstring(answer, "error", &text, NULL);
+        if (json_field_cstring(answer, "error", &text, NULL) < 0) /* as JSON-RPC has it */
+            json_field_cstring(json_get(answer, "error"), "message", &text, NULL);
         json_field_cstring(answer, "code", &code, NULL);
     }
     if (text)
@@ -271,46 +258,109 @@ static int api_problem(struct transfer *t)
     return -1;
 }
 
-static int perform(struct transfer *t, const char *why)
-{
-    CURL *easy = t->client->easy;
-    CURLcode code = CURLE_OK;
-    int rc;
+/* --- the steps --- */
 
-    if (curl_multi_add_handle(t->client->multi, easy) != CURLM_OK)
-        return problem_memory(t->problem);
-    rc = drive(t, &code);
-    curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &t->status);
-    curl_multi_remove_handle(t->client->multi, easy);
-    if (rc < 0 || t->failed)
+int transfer_begin(struct berm_client *client, struct transfer *t, struct berm_problem *problem)
+{
+    t->client = client;
+    t->problem = problem;
+    t->headers = make_headers(t);
+    if (!t->headers || asprintf(&t->url, "%s%s", client->url, t->target) < 0) {
+        t->url = NULL;
+        transfer_end(t);
+        return problem_memory(problem);
+    }
+    t->lane = lane_take(client, problem);
+    if (!t->lane) {
+        transfer_end(t);
+        return -1;
+    }
+    set_options(t->lane->easy, t);
+    if (curl_multi_add_handle(t->lane->multi, t->lane->easy) == CURLM_OK)
+        return 0;
+    transfer_end(t);
+    return problem_memory(problem);
+}
+
+void transfer_end(struct transfer *t)
+{
+    if (t->lane) {
+        curl_multi_remove_handle(t->lane->multi, t->lane->easy);
+        lane_give(t->client, TAKE_PTR(t->lane));
+    }
+    curl_slist_free_all(TAKE_PTR(t->headers));
+    free(TAKE_PTR(t->url));
+}
+
+static int judge(struct transfer *t, CURLcode code)
+{
+    curl_easy_getinfo(t->lane->easy, CURLINFO_RESPONSE_CODE, &t->status);
+    if (t->failed)
         return -1;
     if (t->status >= 300 && (code == CURLE_OK || code == CURLE_SEND_ERROR || code == CURLE_RECV_ERROR))
         return api_problem(t);
     if (code != CURLE_OK)
-        return connection_problem(t, code, why);
+        return connection_problem(t, code, t->why);
+    return 1;
+}
+
+int transfer_step(struct transfer *t, struct berm_problem *problem)
+{
+    CURLMsg *message;
+    int queued;
+
+    t->problem = problem;
+    if (lane_step(t->lane) < 0)
+        return problem_memory(problem);
+    message = curl_multi_info_read(t->lane->multi, &queued);
+    if (message && message->msg == CURLMSG_DONE)
+        return judge(t, message->data.result);
+    if (t->finished)
+        return judge(t, CURLE_OK);
+    end_body_of_refused(t);
+    return 0;
+}
+
+void transfer_go_on(struct transfer *t)
+{
+    t->hold = false;
+    if (!t->receive_held || !t->lane)
+        return;
+    t->receive_held = false;
+    curl_easy_pause(t->lane->easy, t->send_paused ? CURLPAUSE_SEND : CURLPAUSE_CONT);
+}
+
+int transfer_wait(struct transfer *t, int timeout_ms, struct berm_problem *problem)
+{
+    struct pollfd fds[] = {
+        { .fd = t->lane->epoll_fd, .events = POLLIN },
+        { .fd = atomic_load(&t->client->cancel_fd), .events = POLLIN },
+        { .fd = t->send_paused ? t->source_fd : -1, .events = POLLIN },
+    };
+    int n = poll(fds, ARRAY_SIZE(fds), timeout_ms);
+
+    if (n < 0 && errno != EINTR)
+        return problem_set(problem, BERM_PROBLEM_SYSTEM, errno, "poll");
+    if (n > 0 && fds[1].revents)
+        return problem_set(problem, BERM_PROBLEM_CANCELLED, 0, "cancelled");
+    if (n > 0 && fds[2].revents) {
+        t->send_paused = false;
+        curl_easy_pause(t->lane->easy, t->receive_held ? CURLPAUSE_RECV : CURLPAUSE_CONT);
+    }
     return 0;
 }
 
 int transfer_run(struct berm_client *client, struct transfer *t, struct berm_problem *problem)
 {
-    char why[CURL_ERROR_SIZE] = "";
-    _cleanup_free_ char *url = NULL;
-    struct curl_slist *headers;
-    int rc;
+    int rc = transfer_begin(client, t, problem);
 
-    t->client = client;
-    t->problem = problem;
-    headers = make_headers(t);
-    if (!headers || asprintf(&url, "%s%s", client->url, t->target) < 0) {
-        curl_slist_free_all(headers);
-        url = NULL;
-        return problem_memory(problem);
+    while (rc == 0) {
+        rc = transfer_step(t, problem);
+        if (rc == 0)
+            rc = transfer_wait(t, -1, problem);
     }
-    set_options(client->easy, t, url, headers, why);
-    rc = perform(t, why);
-    curl_easy_reset(client->easy);
-    curl_slist_free_all(headers);
-    return rc;
+    transfer_end(t);
+    return rc < 0 ? -1 : 0;
 }
 
 int transfer_json(struct berm_client *client, struct transfer *t, const struct buf *request, struct arena *arena,
