@@ -9,12 +9,12 @@ static char *file_target(const char *id, const char *path, struct berm_problem *
     _cleanup_(buf_free) struct buf rest;
     char *target, *text;
 
+    buf_init(&rest, 64 * 1024);
     if (!path || path[0] != '/' || path[1] == '\0') {
         problem_set(problem, BERM_PROBLEM_ARGUMENT, 0, "'%.256s' is not an absolute path of a file",
                     path ? path : "");
         return NULL;
     }
-    buf_init(&rest, 64 * 1024);
     if (buf_append_str(&rest, STR("/file")) < 0 || append_encoded(&rest, path, "/") < 0) {
         problem_set(problem, BERM_PROBLEM_ARGUMENT, ENAMETOOLONG, "the path");
         return NULL;
