@@ -3,11 +3,13 @@
 #include "agent.h"
 #include "base/log.h"
 #include "base/sys.h"
+#include "make_parents.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>
 
-#define DEFAULT_CERTIFICATE "/etc/cloudflare/certs/cloudflare-containers-ca.crt"
+#define DEFAULT_DIRECTORY   "/etc/cloudflare/certs"
+#define DEFAULT_CERTIFICATE DEFAULT_DIRECTORY "/cloudflare-containers-ca.crt"
 #define WAIT_MS             5000
 #define POLL_MS             20
 #define CERTIFICATE_MAX     ((size_t)1024 * 1024)
@@ -102,31 +104,47 @@ static int set_variables(struct agent *agent, const char *bundle)
     return 0;
 }
 
-static void trust(struct agent *agent, const char *path)
+/* What is started from now on trusts it. Without a bundle of the system's that is only Node.js. */
+static int trust(struct agent *agent, const char *path, struct str certificate, struct berm_error *err)
 {
-    _cleanup_(buf_free) struct buf certificate;
     const char *bundle = find_bundle();
 
-    buf_init(&certificate, CERTIFICATE_MAX);
-    if (read_file(path, &certificate) < 0) {
-        fail(agent, "ca_certificate_unreadable", path, strerror(errno));
-        return;
-    }
-    if (env_set(&agent->env, STR("NODE_EXTRA_CA_CERTS"), str_from(path)) < 0) {
-        fail(agent, "ca_certificate_not_trusted", path, "out of memory");
-        return;
-    }
+    if (env_set(&agent->env, STR("NODE_EXTRA_CA_CERTS"), str_from(path)) < 0)
+        return berm_fail(err, BERM_E_SYSTEM, ENOMEM, "%s", path);
     if (!bundle) {
         log_warn("ca_bundle_not_found", "effect", "only Node.js trusts the certificate");
-        done(agent);
-        return;
+        return 0;
     }
-    if (append_once(bundle, buf_str(&certificate)) < 0 || set_variables(agent, bundle) < 0) {
-        fail(agent, "ca_bundle_not_written", bundle, strerror(errno));
-        return;
-    }
+    if (append_once(bundle, certificate) < 0 || set_variables(agent, bundle) < 0)
+        return berm_fail(err, BERM_E_SYSTEM, errno, "%s", bundle);
     log_info("ca_certificate_trusted", "path", path, "bundle", bundle);
-    done(agent);
+    return 0;
+}
+
+static void trust_file(struct agent *agent, const char *path)
+{
+    _cleanup_(buf_free) struct buf certificate;
+    struct berm_error err;
+
+    buf_init(&certificate, CERTIFICATE_MAX);
+    if (read_file(path, &certificate) < 0)
+        fail(agent, "ca_certificate_unreadable", path, strerror(errno));
+    else if (trust(agent, path, buf_str(&certificate), &err) < 0)
+        fail(agent, "ca_certificate_not_trusted", path, err.message);
+    else
+        done(agent);
+}
+
+int ca_trust_certificate(struct agent *agent, struct str certificate, struct berm_error *err)
+{
+    _cleanup_close_ int fd = -EBADF;
+
+    if (make_directories(AT_FDCWD, DEFAULT_DIRECTORY) < 0)
+        return berm_fail(err, BERM_E_SYSTEM, errno, DEFAULT_DIRECTORY);
+    fd = open(DEFAULT_CERTIFICATE, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0644);
+    if (fd < 0 || write_all(fd, certificate.p, certificate.n) < 0)
+        return berm_fail(err, BERM_E_SYSTEM, errno, DEFAULT_CERTIFICATE);
+    return trust(agent, DEFAULT_CERTIFICATE, certificate, err);
 }
 
 static void look(struct loop_timer *timer)
@@ -135,7 +153,7 @@ static void look(struct loop_timer *timer)
     const char *path = certificate_path(agent);
 
     if (access(path, F_OK) == 0)
-        trust(agent, path);
+        trust_file(agent, path);
     else if (loop_now_ms(agent->loop) >= agent->ca_trust.give_up_ms)
         fail(agent, "ca_certificate_missing", path, "it did not appear within 5 s");
     else if (loop_timer_start(agent->loop, timer, POLL_MS) < 0)

@@ -8,6 +8,7 @@
  */
 #pragma once
 
+#include "base/error.h"
 #include "base/loop.h"
 
 struct agent;
@@ -24,3 +25,9 @@ struct ca_trust {
  * refused. Does nothing while it is under way. 0, or -1 without memory.
  */
 int ca_trust_begin(struct agent *agent, void (*on_done)(struct agent *agent));
+
+/*
+ * A certificate in PEM that bermd has told: it is written to Cloudflare's place and trusted at once, by what is
+ * started from then on. -1: not by everything, and this is an error.
+ */
+int ca_trust_certificate(struct agent *agent, struct str certificate, struct berm_error *err);

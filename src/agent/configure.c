@@ -31,12 +31,15 @@ void handle_configure(struct request *rq)
     _cleanup_(env_free) struct env env = { 0 };
     const struct json *variables = NULL;
     const char *workdir = NULL;
+    struct str authority = { NULL, 0 };
     struct berm_error err;
     struct buf body;
     struct json_writer w;
 
     if (json_field_object(rq->body, "env", &variables, &err) < 0 ||
-        request_field_text(rq->body, "workdir", &workdir, &err) < 0 || env_from_json(&env, variables, &err) < 0) {
+        request_field_text(rq->body, "workdir", &workdir, &err) < 0 ||
+        json_field_string(rq->body, "authority", &authority, &err) < 0 ||
+        env_from_json(&env, variables, &err) < 0) {
         reply_invalid_field(rq, &err);
         return;
     }
@@ -46,6 +49,10 @@ void handle_configure(struct request *rq)
     }
     if (apply(rq->agent, &env) < 0 || (workdir && set_workdir(rq->agent, workdir) < 0)) {
         reply_error(rq, AGENT_E_INTERNAL_ERROR, NULL, 0, "Out of memory");
+        return;
+    }
+    if (authority.n > 0 && ca_trust_certificate(rq->agent, authority, &err) < 0) {
+        reply_error(rq, AGENT_E_INTERNAL_ERROR, NULL, 0, "%s", err.message);
         return;
     }
     buf_init(&body, 64);

@@ -49,7 +49,8 @@ extern const struct cli_option global_options[];
 extern const struct verb verb_run, verb_create, verb_exec, verb_cp, verb_ls, verb_inspect, verb_logs, verb_rm,
     verb_image_build, verb_image_import, verb_image_ls, verb_image_rm, verb_key_add, verb_key_ls, verb_key_rm,
     verb_port_expose, verb_port_ls, verb_port_rm, verb_tunnel_open, verb_tunnel_ls, verb_tunnel_rm, verb_docker,
-    verb_egress_show, verb_egress_set, verb_egress_reset, verb_mcp, verb_doctor, verb_version, verb_help;
+    verb_egress_show, verb_egress_set, verb_egress_reset, verb_secret_set, verb_secret_ls, verb_secret_rm, verb_mcp,
+    verb_doctor, verb_version, verb_help;
 
 /* Options into `values` (the verb's struct) and the operands, whose number must be in min..max. -1: usage was told.
  */

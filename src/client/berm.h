@@ -144,6 +144,14 @@ int berm_egress_get(struct berm_client *client, const char *id, char **ret_json,
 /* `policy` is JSON text and holds at once, also for connections that are open; NULL: the daemon's default again. */
 int berm_egress_set(struct berm_client *client, const char *id, const char *policy, struct berm_problem *problem);
 
+/*
+ * What policies name in "credentials": a value that the daemon puts into requests and tells nobody. The list is the
+ * daemon's JSON, for free(), and has names only.
+ */
+int berm_secret_set(struct berm_client *client, const char *name, const char *value, struct berm_problem *problem);
+int berm_secret_list(struct berm_client *client, char **ret_json, struct berm_problem *problem);
+int berm_secret_delete(struct berm_client *client, const char *name, struct berm_problem *problem);
+
 struct berm_event {
     const char *time;   /* RFC 3339 */
     const char *event;  /* "created", "started", "configured", "slept", "died", "start_failed" */

@@ -51,7 +51,8 @@ static int put_variables(const struct image_entry *image, const char *env, struc
     return rc;
 }
 
-static int make_body(const struct image_entry *image, const char *env, struct buf *out, struct berm_error *err)
+static int make_body(const struct image_entry *image, const char *env, struct str authority, struct buf *out,
+                     struct berm_error *err)
 {
     struct json_writer w;
 
@@ -60,6 +61,8 @@ static int make_body(const struct image_entry *image, const char *env, struct bu
     json_key(&w, "env");
     if (put_variables(image, env, &w, err) < 0)
         return -1;
+    if (authority.n > 0)
+        json_pair_string(&w, "authority", authority);
     json_object_end(&w);
     return json_writer_finish(&w) < 0 ? berm_fail(err, BERM_E_SYSTEM, ENOMEM, "environment") : 0;
 }
@@ -102,7 +105,7 @@ static void on_end(struct http_call *call, const struct berm_error *err, void *d
 }
 
 struct http_call *agent_configure(struct agent_link *link, const struct image_entry *image, const char *env,
-                                  configure_done done, void *data, struct berm_error *err)
+                                  struct str authority, configure_done done, void *data, struct berm_error *err)
 {
     static const struct http_call_callbacks callbacks = { .on_head = on_head, .on_end = on_end };
     static const struct http_field fields[] = { { "Content-Type", "application/json" } };
@@ -114,7 +117,7 @@ struct http_call *agent_configure(struct agent_link *link, const struct image_en
     buf_init(&body, BODY_MAX_BYTES);
     if (!configure || !client) {
         berm_fail(err, BERM_E_SYSTEM, ENOMEM, "environment");
-    } else if (make_body(image, env, &body, err) == 0) {
+    } else if (make_body(image, env, authority, &body, err) == 0) {
         *configure = (struct configure){ done, data, 0 };
         call = http_call_start(client, "POST", "/berm/v1/configure", fields, ARRAY_SIZE(fields), body.len,
                                &callbacks, configure, err);

@@ -45,7 +45,8 @@ struct config {
     uint64_t sleep_after_ms, max_sandboxes, start_timeout_ms;
 
     /* [egress] */
-    char *egress_enabled, *egress_mode, *egress_resolvers, *egress_proxy;
+    char *egress_enabled, *egress_mode, *egress_resolvers, *egress_proxy, *egress_proxy_authorization,
+        *egress_ca_file;
     struct config_list egress_allow_cidrs, egress_deny_cidrs;
     uint64_t egress_max_connections, egress_connect_timeout_ms, egress_idle_timeout_ms;
 

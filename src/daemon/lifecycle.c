@@ -270,6 +270,7 @@ static bool tell_with_request(struct sandbox *sandbox, const struct image_entry 
 static void tell_environment(struct sandbox *sandbox)
 {
     struct daemon *daemon = sandbox->daemon;
+    struct str authority = sandbox_authority(sandbox);
     const struct image_entry *image;
     struct berm_error err = { 0 };
 
@@ -278,18 +279,18 @@ static void tell_environment(struct sandbox *sandbox)
         return;
     }
     image = image_cache_by_digest(daemon->images, sandbox->row.digest, &err);
-    if (image && !agent_configure_needed(image, sandbox->row.env)) {
+    if (image && authority.n == 0 && !agent_configure_needed(image, sandbox->row.env)) {
         sandbox->must_configure = false;
         now_running(sandbox);
         return;
     }
-    if (image && tell_with_request(sandbox, image)) {
+    if (image && authority.n == 0 && tell_with_request(sandbox, image)) {
         now_running(sandbox);
         return;
     }
     if (image)
         sandbox->configure_call =
-            agent_configure(sandbox->link, image, sandbox->row.env, on_configured, sandbox, &err);
+            agent_configure(sandbox->link, image, sandbox->row.env, authority, on_configured, sandbox, &err);
     if (!sandbox->configure_call)
         configure_failed(sandbox, &err);
 }
@@ -347,9 +348,9 @@ static void go_on(struct sandbox *sandbox, struct pool_claim *claim)
     }
     sandbox->link = claim->link;
     sandbox->instance.egress = claim->egress;
+    sandbox->must_configure = strcmp(sandbox->row.env, "{}") != 0;
     sandbox_apply_policy(sandbox);
     agent_link_set_generation(claim->link, sandbox->row.generation);
-    sandbox->must_configure = strcmp(sandbox->row.env, "{}") != 0;
     if (limits_equal(&sandbox->row.limits, &daemon->default_limits)) {
         tell_environment(sandbox);
         return;

@@ -20,6 +20,7 @@
 #include "daemon/mcp/mcp.h"
 #include "daemon/pool.h"
 #include "daemon/sandbox_egress.h"
+#include "daemon/secret_store.h"
 
 #include <signal.h>
 #include <sys/resource.h>
@@ -110,7 +111,7 @@ static int open_store(struct program *program, struct berm_error *err)
         store_each_sandbox(daemon->store, load_sandbox, daemon, err) < 0 ||
         store_each_pool(daemon->store, load_pooled, daemon, err) < 0)
         return -1;
-    return 0;
+    return daemon->egress ? secret_store_load(daemon, err) : 0;
 }
 
 static void take_settings(struct daemon *daemon)

@@ -161,6 +161,10 @@ static int write_egress(const struct daemon *daemon, struct buf *out)
                          "Connections and requests that a policy refused.", totals->denied_connections) |
            write_counter(out, "berm_egress_failed_total", "counter", "Connections whose other end was not reached.",
                          totals->failed) |
+           write_counter(out, "berm_egress_intercepted_total", "counter", "Connections whose TLS was intercepted.",
+                         totals->intercepted) |
+           write_counter(out, "berm_egress_credentialed_total", "counter", "Requests that got a credential.",
+                         totals->credentialed) |
            write_counter(out, "berm_egress_questions_total", "counter", "DNS questions of sandboxes.",
                          totals->questions) |
            write_counter(out, "berm_egress_denied_questions_total", "counter",

@@ -148,7 +148,7 @@ static void configure_entry(struct pool_entry *entry)
     }
     image = image_cache_by_digest(daemon->images, entry->digest, &err);
     if (image)
-        entry->configure_call = agent_configure(entry->link, image, NULL, on_configured, entry, &err);
+        entry->configure_call = agent_configure(entry->link, image, NULL, STR(""), on_configured, entry, &err);
     if (!entry->configure_call)
         entry_failed(entry, &err);
 }

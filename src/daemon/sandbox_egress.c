@@ -84,7 +84,7 @@ void instance_drop_egress(struct daemon *daemon, struct instance *instance)
     instance->egress = NULL;
 }
 
-/* --- policy --- */
+/* --- texts of policies --- */
 
 static struct egress_policy *parse_policy(struct daemon *daemon, struct str text, struct berm_error *err)
 {
@@ -97,6 +97,111 @@ static struct egress_policy *parse_policy(struct daemon *daemon, struct str text
         egress_policy_new(body, egress_service_ceiling(daemon->egress), &policy, err);
     arena_free(&arena);
     return policy;
+}
+
+/* --- whom it trusts --- */
+
+static int parse_authority(const char *text, struct authority **ret, struct berm_error *err)
+{
+    const struct json *body = NULL;
+    struct str key = { NULL, 0 }, certificate = { NULL, 0 };
+    struct arena arena;
+    int rc = -1;
+
+    arena_init(&arena, 64 << 10);
+    if (json_parse(&arena, str_from(text), 2, &body, err) == 0 && json_field_string(body, "key", &key, err) == 0 &&
+        json_field_string(body, "certificate", &certificate, err) == 0)
+        rc = authority_load(key, certificate, ret, err);
+    arena_free(&arena);
+    return rc;
+}
+
+static int store_authority(struct daemon *daemon, const char *kind, const char *name,
+                           const struct authority *authority, struct berm_error *err)
+{
+    struct buf key, text;
+    struct json_writer w;
+    int rc;
+
+    buf_init(&key, 4096);
+    buf_init(&text, 16384);
+    json_writer_init(&w, &text);
+    rc = authority_write_key(authority, &key);
+    json_object_begin(&w);
+    json_pair_string(&w, "key", buf_str(&key));
+    json_pair_string(&w, "certificate", authority_certificate(authority));
+    json_object_end(&w);
+    if (rc < 0 || json_writer_finish(&w) < 0 || buf_append(&text, "", 1) < 0)
+        rc = berm_fail(err, BERM_E_SYSTEM, ENOMEM, "certificate authority");
+    else
+        rc = store_put_document(daemon->store, kind, name, buf_head(&text), err);
+    if (key.len)
+        explicit_bzero(buf_head(&key), key.len);
+    if (text.len)
+        explicit_bzero(buf_head(&text), text.len);
+    buf_free(&key);
+    buf_free(&text);
+    return rc;
+}
+
+int stored_authority(struct daemon *daemon, const char *kind, const char *name, struct authority **ret,
+                     struct berm_error *err)
+{
+    _cleanup_free_ char *text = NULL;
+    struct authority *authority;
+
+    if (store_get_document(daemon->store, kind, name, &text, err) < 0)
+        return -1;
+    if (text) {
+        int rc = parse_authority(text, ret, err);
+
+        explicit_bzero(text, strlen(text));
+        return rc;
+    }
+    if (authority_new(&authority, err) < 0)
+        return -1;
+    if (store_authority(daemon, kind, name, authority, err) < 0) {
+        authority_unref(authority);
+        return -1;
+    }
+    *ret = authority;
+    return 0;
+}
+
+/* Without one, what would have to be intercepted is refused. */
+static void give_authority(struct sandbox *sandbox)
+{
+    struct egress *egress = sandbox->instance.egress;
+    struct authority *authority;
+    struct berm_error err;
+
+    if (egress_authority(egress))
+        return;
+    if (stored_authority(sandbox->daemon, STORE_KIND_AUTHORITY, sandbox->row.id, &authority, &err) < 0) {
+        log_error("egress.no_authority", "sandbox", sandbox->row.id, "error", err.message);
+        return;
+    }
+    egress_set_authority(egress, authority);
+    authority_unref(authority);
+    sandbox->must_configure = true;
+    free_ptr(&sandbox->environment); /* told by a call that tells this, too */
+}
+
+struct str sandbox_authority(const struct sandbox *sandbox)
+{
+    const struct egress *egress = sandbox->instance.egress;
+    const struct authority *authority = egress && !sandbox->container ? egress_authority(egress) : NULL;
+
+    return authority ? authority_certificate(authority) : STR("");
+}
+
+/* --- policy --- */
+
+static void take_policy(struct sandbox *sandbox, struct egress_policy *policy)
+{
+    if (egress_policy_intercepts(policy))
+        give_authority(sandbox);
+    egress_set_policy(sandbox->instance.egress, policy);
 }
 
 void sandbox_apply_policy(struct sandbox *sandbox)
@@ -122,6 +227,6 @@ void sandbox_apply_policy(struct sandbox *sandbox)
         instance_drop_egress(daemon, &sandbox->instance);
         return;
     }
-    egress_set_policy(egress, policy);
+    take_policy(sandbox, policy);
     egress_policy_unref(policy);
 }

@@ -18,6 +18,14 @@ int instance_take_egress(struct daemon *daemon, struct instance *instance, const
 void instance_renew_egress(struct daemon *daemon, struct instance *instance, const struct spawn_sandbox *found);
 void instance_drop_egress(struct daemon *daemon, struct instance *instance);
 
-/* Makes the row's policy hold for the instance, if it has a network. A policy that is void now denies everything.
+/*
+ * Makes the row's policy hold for the instance, if it has a network. A policy that is void now denies everything.
+ * One for which TLS is intercepted brings the sandbox's own certificate authority with it, which is made the first
+ * time and kept in the store; then must_configure is set, since the agent has to know whom to trust.
  */
 void sandbox_apply_policy(struct sandbox *sandbox);
+/* Its certificate, PEM; n == 0: nothing is intercepted. Borrowed. */
+struct str sandbox_authority(const struct sandbox *sandbox);
+/* The authority under a kind and name of the store: that one, or a new one. *ret has one reference. */
+int stored_authority(struct daemon *daemon, const char *kind, const char *name, struct authority **ret,
+                     struct berm_error *err);

@@ -136,7 +136,7 @@ static void commit(struct sandbox *sandbox, struct settings_change *change)
     }
     free_change(change);
     lifecycle_arm_idle(sandbox);
-    if (tell && sandbox->state == SANDBOX_RUNNING) {
+    if ((tell || sandbox->must_configure) && sandbox->state == SANDBOX_RUNNING) {
         sandbox->must_configure = true;
         if (wait)
             list_append(&sandbox->waits, &wait->node);

@@ -37,6 +37,7 @@ static const char *const statement_sql[STATEMENT_COUNT] = {
     [PUT_KEY] = "INSERT INTO api_keys(id,hash,label,created) VALUES(?1,?2,?3,?4)",
     [DELETE_KEY] = "DELETE FROM api_keys WHERE id=?1",
     [PUT_DOCUMENT] = "INSERT OR REPLACE INTO documents(kind,name,json) VALUES(?1,?2,?3)",
+    [GET_DOCUMENT] = "SELECT json FROM documents WHERE kind=?1 AND name=?2",
     [DELETE_DOCUMENT] = "DELETE FROM documents WHERE kind=?1 AND name=?2",
     [PUT_EDGE_ROUTE] = "INSERT OR REPLACE INTO edge_routes(sandbox,tunnel,port,kind,secret,id,name,generation,created,"
                        "expires) VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10)",
@@ -362,11 +363,15 @@ int store_delete_sandbox(struct store *store, const struct sandbox_row *row, str
     store_bind_text(store, DELETE_SANDBOX, 1, row->id);
     store_bind_int(store, DELETE_EVENTS, 1, row->seq);
     store_bind_text(store, DELETE_EDGE_ROUTES, 1, row->id);
+    store_bind_text(store, DELETE_DOCUMENT, 1, STORE_KIND_AUTHORITY);
+    store_bind_text(store, DELETE_DOCUMENT, 2, row->id);
     rc = store_run(store, DELETE_SANDBOX, err);
     if (rc == 0)
         rc = store_run(store, DELETE_EVENTS, err);
     if (rc == 0)
         rc = store_run(store, DELETE_EDGE_ROUTES, err);
+    if (rc == 0)
+        rc = store_run(store, DELETE_DOCUMENT, err);
     return store_finish(store, rc, err);
 }
 

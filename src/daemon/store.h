@@ -101,7 +101,7 @@ void store_close(struct store *store);
  */
 int store_put_sandbox(struct store *store, struct sandbox_row *row, uint64_t pool_key,
                       const struct store_event *event, struct berm_error *err);
-/* With its events and edge routes. */
+/* With its events, edge routes and certificate authority. */
 int store_delete_sandbox(struct store *store, const struct sandbox_row *row, struct berm_error *err);
 /* Only the time of last use, for many rows in one transaction: touch each, then flush. */
 int store_touch(struct store *store, const char *id, int64_t last_used_ms, struct berm_error *err);
@@ -115,6 +115,7 @@ int store_put_key(struct store *store, const struct api_key_row *row, struct ber
 int store_delete_key(struct store *store, const char *id, bool *ret_found, struct berm_error *err);
 
 /* Small things of other parts, as JSON under a kind ("docker.image") and a name. */
+#define STORE_KIND_AUTHORITY "egress.authority" /* by the sandbox's id */
 struct store_document {
     const char *kind, *name, *json;
 };
@@ -123,6 +124,8 @@ int store_put_document(struct store *store, const char *kind, const char *name, 
                        struct berm_error *err);
 int store_delete_document(struct store *store, const char *kind, const char *name,
                           struct berm_error *err); /* 0 also if there is none */
+/* *ret is malloc'd; NULL: there is none. */
+int store_get_document(struct store *store, const char *kind, const char *name, char **ret, struct berm_error *err);
 /* Of a sandbox's port there is one preview and one tunnel; an older one is replaced. */
 int store_put_edge(struct store *store, const struct edge_row *row, struct berm_error *err);
 int store_delete_edge(struct store *store, const struct edge_row *row, struct berm_error *err);

@@ -17,6 +17,23 @@ int store_delete_document(struct store *store, const char *kind, const char *nam
     return store_run_alone(store, DELETE_DOCUMENT, err);
 }
 
+int store_get_document(struct store *store, const char *kind, const char *name, char **ret, struct berm_error *err)
+{
+    sqlite3_stmt *s = store->statements[GET_DOCUMENT];
+    int rc;
+
+    *ret = NULL;
+    store_bind_text(store, GET_DOCUMENT, 1, kind);
+    store_bind_text(store, GET_DOCUMENT, 2, name);
+    rc = sqlite3_step(s);
+    if (rc == SQLITE_ROW && !(*ret = strdup((const char *)sqlite3_column_text(s, 0))))
+        rc = SQLITE_NOMEM;
+    if (rc != SQLITE_ROW && rc != SQLITE_DONE)
+        store_fail(store->db, err, "database");
+    sqlite3_reset(s);
+    return rc == SQLITE_ROW || rc == SQLITE_DONE ? 0 : -1;
+}
+
 static int document_from_row(sqlite3_stmt *s, const struct store_walk *walk)
 {
     int (*each)(const struct store_document *, void *) = (int (*)(const struct store_document *, void *))walk->each;

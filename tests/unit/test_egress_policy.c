@@ -4,7 +4,7 @@
 #include "daemon/egress/policy.h"
 
 static struct cidr lab, forbidden;
-static struct egress_ceiling ceiling = { &lab, &forbidden, 1, 1 };
+static struct egress_ceiling ceiling = { &lab, &forbidden, 1, 1, NULL };
 
 static int set_up(void **state)
 {
@@ -158,42 +158,93 @@ static void methods_and_paths_are_exact_and_ambiguous_paths_refused(void **state
     egress_policy_unref(policy);
 }
 
+static size_t credentials(const struct egress_policy *policy, const char *method, const char *path, bool tls)
+{
+    const struct egress_credential *found[POLICY_CREDENTIALS_MAX];
+    const struct egress_rule *rule;
+    const char *reason;
+
+    assert_int_equal(egress_check_name(policy, STR("api.com"), 443, &rule, &reason), EGRESS_ALLOW);
+    return egress_find_credentials(rule, str_from(method), str_from(path), tls, found);
+}
+
+static void credentials_are_for_their_requests_only(void **state)
+{
+    struct egress_policy *policy = good(
+        "{\"mode\":\"allow\",\"hosts\":[{\"host\":\"api.com\",\"credentials\":["
+        "{\"header\":\"A\",\"secret\":\"one\",\"methods\":[\"GET\"],\"paths\":[\"/v1/*\"]},"
+        "{\"header\":\"B\",\"secret\":\"two\",\"plainHttp\":true},{\"header\":\"a\",\"secret\":\"three\"}]}]}");
+
+    (void)state;
+    assert_true(egress_policy_intercepts(policy));
+    assert_int_equal(credentials(policy, "GET", "/v1/x", true), 2); /* one, two: three is of the same name as one */
+    assert_int_equal(credentials(policy, "GET", "/v2", true), 2);   /* two, three */
+    assert_int_equal(credentials(policy, "GET", "/v1/../x", false), 1);
+    assert_int_equal(credentials(policy, "POST", "/", false), 1);
+    assert_int_equal(request(policy, "api.com", "TRACE", "/"), EGRESS_DENY);
+    assert_int_equal(request(policy, "other.com", "TRACE", "/"), EGRESS_ALLOW);
+    assert_null(egress_policy_missing_secret(policy)); /* this ceiling knows of no secrets */
+    egress_policy_unref(policy);
+    policy = good("{\"mode\":\"allow\",\"hosts\":[{\"host\":\"a.com\",\"ports\":[80]}]}");
+    assert_false(egress_policy_intercepts(policy));
+    egress_policy_unref(policy);
+}
+
+static const char *const bad[][2] = {
+    { "{}", "mode" },
+    { "{\"mode\":\"none\"}", "mode" },
+    { "{\"mode\":\"allow\",\"dns\":{}}", "egress" },
+    { "{\"mode\":\"allow\",\"hosts\":[\"a.com\"]}", "hosts" },
+    { "{\"mode\":\"deny\",\"hosts\":[\"1.2.3.4\"]}", "hosts" },
+    { "{\"mode\":\"deny\",\"hosts\":[\"a*.com\"]}", "hosts" },
+    { "{\"mode\":\"deny\",\"hosts\":[\"*.*.com\"]}", "hosts" },
+    { "{\"mode\":\"deny\",\"hosts\":[\"http://a.com\"]}", "hosts" },
+    { "{\"mode\":\"deny\",\"hosts\":[7]}", "hosts" },
+    { "{\"mode\":\"deny\",\"hosts\":\"a.com\"}", "hosts" },
+    { "{\"mode\":\"deny\",\"hosts\":[{\"host\":\"a.com\",\"headers\":{}}]}", "hosts" },
+    { "{\"mode\":\"deny\",\"hosts\":[{\"ports\":[80]}]}", "hosts" },
+    { "{\"mode\":\"deny\",\"hosts\":[{\"host\":\"a.com\",\"methods\":[\"get\"]}]}", "methods" },
+    { "{\"mode\":\"deny\",\"hosts\":[{\"host\":\"a.com\",\"paths\":[\"v1\"]}]}", "paths" },
+    { "{\"mode\":\"deny\",\"hosts\":[{\"host\":\"a.com\",\"paths\":[\"/a*b\"]}]}", "paths" },
+    { "{\"mode\":\"deny\",\"hosts\":[{\"host\":\"a.com\",\"paths\":[\"/%41\"]}]}", "paths" },
+    { "{\"mode\":\"deny\",\"hosts\":[{\"host\":\"a.com\",\"paths\":[]}]}", "paths" },
+    { "{\"mode\":\"deny\",\"hosts\":[{\"host\":\"a.com\",\"credentials\":[]}]}", "credentials" },
+    { "{\"mode\":\"deny\",\"hosts\":[{\"host\":\"a.com\",\"credentials\":[{\"header\":\"A\"}]}]}", "credentials" },
+    { "{\"mode\":\"deny\",\"hosts\":[{\"host\":\"a.com\",\"credentials\":[{\"header\":\"Host\",\"secret\":"
+      "\"a\"}]}]}",
+      "credentials" },
+    { "{\"mode\":\"deny\",\"hosts\":[{\"host\":\"a.com\",\"credentials\":[{\"header\":\"proxy-X\",\"secret\":"
+      "\"a\"}]}]}",
+      "credentials" },
+    { "{\"mode\":\"deny\",\"hosts\":[{\"host\":\"a.com\",\"credentials\":[{\"header\":\"A: "
+      "b\",\"secret\":\"a\"}]}]}",
+      "credentials" },
+    { "{\"mode\":\"deny\",\"hosts\":[{\"host\":\"a.com\",\"credentials\":[{\"header\":\"A\",\"secret\":\"../"
+      "a\"}]}]}",
+      "credentials" },
+    { "{\"mode\":\"deny\",\"hosts\":[{\"host\":\"*\",\"credentials\":[{\"header\":\"A\",\"secret\":\"a\"}]}]}",
+      "credentials" },
+    { "{\"mode\":\"deny\",\"deny\":{\"hosts\":[{\"host\":\"a.com\",\"credentials\":[{\"header\":\"A\","
+      "\"secret\":\"a\"}]}]}}",
+      "deny.hosts" },
+    { "{\"mode\":\"deny\",\"cidrs\":[\"10.0.0.0/8\"]}", "cidrs" },
+    { "{\"mode\":\"deny\",\"cidrs\":[\"10.77.0.0/15\"]}", "cidrs" },
+    { "{\"mode\":\"deny\",\"cidrs\":[\"169.254.169.254\"]}", "cidrs" },
+    { "{\"mode\":\"deny\",\"cidrs\":[\"64:ff9b::a00:1\"]}", "cidrs" },
+    { "{\"mode\":\"deny\",\"cidrs\":[\"93.184.216.34\"]}", "cidrs" },
+    { "{\"mode\":\"deny\",\"cidrs\":[\"1.2.3.4/33\"]}", "cidrs" },
+    { "{\"mode\":\"deny\",\"ports\":[0]}", "ports" },
+    { "{\"mode\":\"deny\",\"ports\":[65536]}", "ports" },
+    { "{\"mode\":\"deny\",\"ports\":[\"90-80\"]}", "ports" },
+    { "{\"mode\":\"deny\",\"ports\":[]}", "ports" },
+    { "{\"mode\":\"deny\",\"deny\":{\"ports\":[1]}}", "deny" },
+    { "{\"mode\":\"deny\",\"deny\":{\"hosts\":[{\"host\":\"a.com\",\"ports\":[1]}]}}", "deny.hosts" },
+    { "{\"mode\":\"deny\",\"deny\":{\"cidrs\":[{\"cidr\":\"1.2.3.4\",\"ports\":[1]}]}}", "deny.cidrs" },
+    { "[]", "egress" },
+};
+
 static void what_could_not_be_kept_is_refused(void **state)
 {
-    static const char *const bad[][2] = {
-        { "{}", "mode" },
-        { "{\"mode\":\"none\"}", "mode" },
-        { "{\"mode\":\"allow\",\"dns\":{}}", "egress" },
-        { "{\"mode\":\"allow\",\"hosts\":[\"a.com\"]}", "hosts" },
-        { "{\"mode\":\"deny\",\"hosts\":[\"1.2.3.4\"]}", "hosts" },
-        { "{\"mode\":\"deny\",\"hosts\":[\"a*.com\"]}", "hosts" },
-        { "{\"mode\":\"deny\",\"hosts\":[\"*.*.com\"]}", "hosts" },
-        { "{\"mode\":\"deny\",\"hosts\":[\"http://a.com\"]}", "hosts" },
-        { "{\"mode\":\"deny\",\"hosts\":[7]}", "hosts" },
-        { "{\"mode\":\"deny\",\"hosts\":\"a.com\"}", "hosts" },
-        { "{\"mode\":\"deny\",\"hosts\":[{\"host\":\"a.com\",\"headers\":{}}]}", "hosts" },
-        { "{\"mode\":\"deny\",\"hosts\":[{\"ports\":[80]}]}", "hosts" },
-        { "{\"mode\":\"deny\",\"hosts\":[{\"host\":\"a.com\",\"methods\":[\"get\"]}]}", "methods" },
-        { "{\"mode\":\"deny\",\"hosts\":[{\"host\":\"a.com\",\"paths\":[\"v1\"]}]}", "paths" },
-        { "{\"mode\":\"deny\",\"hosts\":[{\"host\":\"a.com\",\"paths\":[\"/a*b\"]}]}", "paths" },
-        { "{\"mode\":\"deny\",\"hosts\":[{\"host\":\"a.com\",\"paths\":[\"/%41\"]}]}", "paths" },
-        { "{\"mode\":\"deny\",\"hosts\":[{\"host\":\"a.com\",\"paths\":[]}]}", "paths" },
-        { "{\"mode\":\"deny\",\"cidrs\":[\"10.0.0.0/8\"]}", "cidrs" },
-        { "{\"mode\":\"deny\",\"cidrs\":[\"10.77.0.0/15\"]}", "cidrs" },
-        { "{\"mode\":\"deny\",\"cidrs\":[\"169.254.169.254\"]}", "cidrs" },
-        { "{\"mode\":\"deny\",\"cidrs\":[\"64:ff9b::a00:1\"]}", "cidrs" },
-        { "{\"mode\":\"deny\",\"cidrs\":[\"93.184.216.34\"]}", "cidrs" },
-        { "{\"mode\":\"deny\",\"cidrs\":[\"1.2.3.4/33\"]}", "cidrs" },
-        { "{\"mode\":\"deny\",\"ports\":[0]}", "ports" },
-        { "{\"mode\":\"deny\",\"ports\":[65536]}", "ports" },
-        { "{\"mode\":\"deny\",\"ports\":[\"90-80\"]}", "ports" },
-        { "{\"mode\":\"deny\",\"ports\":[]}", "ports" },
-        { "{\"mode\":\"deny\",\"deny\":{\"ports\":[1]}}", "deny" },
-        { "{\"mode\":\"deny\",\"deny\":{\"hosts\":[{\"host\":\"a.com\",\"ports\":[1]}]}}", "deny.hosts" },
-        { "{\"mode\":\"deny\",\"deny\":{\"cidrs\":[{\"cidr\":\"1.2.3.4\",\"ports\":[1]}]}}", "deny.cidrs" },
-        { "[]", "egress" },
-    };
-
     (void)state;
     for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
         struct egress_policy *policy;
@@ -227,6 +278,7 @@ int main(void)
         cmocka_unit_test(denied_hosts_make_every_connection_tell_its_name),
         cmocka_unit_test(ports_hold_everywhere),
         cmocka_unit_test(methods_and_paths_are_exact_and_ambiguous_paths_refused),
+        cmocka_unit_test(credentials_are_for_their_requests_only),
         cmocka_unit_test(what_could_not_be_kept_is_refused),
         cmocka_unit_test(the_text_of_a_policy_makes_the_same_policy),
     };

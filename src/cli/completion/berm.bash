@@ -7,7 +7,7 @@ _berm_verb() {
         [[ $word == -* || $word == = ]] || words+=("$word")
     done
     case ${words[0]-} in
-        image | key | port | tunnel | egress) echo "${words[0]}${words[1]+ ${words[1]}}" ;;
+        image | key | port | tunnel | egress | secret) echo "${words[0]}${words[1]+ ${words[1]}}" ;;
         *) echo "${words[0]-}" ;;
     esac
 }
@@ -33,7 +33,7 @@ _berm() {
         '' | help)
             while read -r line; do candidates+=("${line%% *}"); done < <("${COMP_WORDS[0]}" help --list)
             ;;
-        image | key | port | tunnel | egress)
+        image | key | port | tunnel | egress | secret)
             while read -r line; do
                 [[ $line == "$verb "* ]] && candidates+=("${line#* }")
             done < <("${COMP_WORDS[0]}" help --list)

@@ -163,6 +163,9 @@ void api_pty(struct request *request);
 void api_key_list(struct request *request);
 void api_key_create(struct request *request);
 void api_key_delete(struct request *request);
+void api_secret_list(struct request *request);
+void api_secret_put(struct request *request);
+void api_secret_delete(struct request *request);
 
 void api_sandbox_new_id(struct request *request);
 void api_sandbox_put(struct request *request);

@@ -47,6 +47,8 @@ static void write_counters(struct json_writer *w, const struct egress *egress)
     json_pair_int(w, "openConnections", (int64_t)counters.open_connections);
     json_pair_int(w, "deniedConnections", (int64_t)counters.denied_connections);
     json_pair_int(w, "failedConnections", (int64_t)counters.failed_connections);
+    json_pair_int(w, "interceptedConnections", (int64_t)counters.intercepted_connections);
+    json_pair_int(w, "credentialedRequests", (int64_t)counters.credentialed_requests);
     json_pair_int(w, "bytesOut", (int64_t)counters.bytes_out);
     json_pair_int(w, "bytesIn", (int64_t)counters.bytes_in);
     json_pair_int(w, "questions", (int64_t)counters.questions);
@@ -134,6 +136,12 @@ void api_egress_get(struct request *request)
 
 /* --- PUT and DELETE --- */
 
+/* Its agent knows whom to trust now. */
+static void respond_told(struct request *request)
+{
+    respond(request, request->sandbox);
+}
+
 /* `text` "": the operator's default. In the store before it holds. */
 static void change(struct request *request, const char *text)
 {
@@ -164,7 +172,12 @@ static void change(struct request *request, const char *text)
     }
     free(before);
     sandbox_apply_policy(sandbox);
-    respond(request, sandbox);
+    if (sandbox->must_configure && sandbox->state == SANDBOX_RUNNING) {
+        sandbox_unref(TAKE_PTR(request->sandbox)); /* it comes again */
+        request_need_sandbox(request, respond_told);
+    } else {
+        respond(request, sandbox);
+    }
 }
 
 static void put_adopted(struct request *request)

@@ -230,14 +230,20 @@ int egress_spec_decode(const struct egress_ceiling *ceiling, struct arena *arena
                        const char **ret, struct berm_error *err)
 {
     struct egress_policy *policy;
+    const char *missing;
+    int rc = 0;
 
     if (!ceiling)
         return no_egress(err);
     if (egress_policy_new(body, ceiling, &policy, err) < 0)
         return -1;
-    *ret = arena_strdup(arena, str_from(policy->text));
+    missing = egress_policy_missing_secret(policy);
+    if (missing)
+        rc = berm_fail_field(err, "credentials", "credentials: there is no secret %s", missing);
+    else if (!(*ret = arena_strdup(arena, str_from(policy->text))))
+        rc = berm_fail(err, BERM_E_SYSTEM, ENOMEM, "egress policy");
     egress_policy_unref(policy);
-    return *ret ? 0 : berm_fail(err, BERM_E_SYSTEM, ENOMEM, "egress policy");
+    return rc;
 }
 
 static int take_network(const struct egress_ceiling *ceiling, struct arena *arena, const struct json *body,

@@ -298,6 +298,23 @@ char *container_labels(const struct container *container)
     return result;
 }
 
+void container_store_labels(struct container *container)
+{
+    struct sandbox *sandbox = container->sandbox;
+    char *labels = sandbox ? container_labels(container) : NULL, *before;
+    struct berm_error err;
+
+    if (!labels || !strcmp(labels, sandbox->row.labels)) {
+        free(labels);
+        return;
+    }
+    before = sandbox->row.labels;
+    sandbox->row.labels = labels;
+    if (sandbox->row.seq && store_put_sandbox(container->docker->daemon->store, &sandbox->row, 0, NULL, &err) < 0)
+        log_error("docker.labels_failed", "container", container->name, "error", err.message);
+    free(before);
+}
+
 /* --- after a restart of the daemon --- */
 
 static bool copy_label(const struct json *labels, const char *name, char *out, size_t size)

@@ -1,8 +1,9 @@
 /* engine.c - the Docker Engine API as a whole: its beginning and its end. */
 #include "daemon/docker/engine.h"
 
-#include "daemon/docker/ca.h"
+#include "daemon/docker/outgoing.h"
 #include "daemon/docker/tunnel.h"
+#include "daemon/egress/authority.h"
 
 extern const struct http_handler docker_handler;
 
@@ -58,7 +59,7 @@ void docker_free(struct docker *docker)
     while (!list_empty(&docker->containers))
         container_forget(container_of(docker->containers.next, struct container, node));
     docker_images_free(docker);
-    ca_free(docker);
+    authority_unref(docker->authority);
     loop_defer_cancel(docker->daemon->loop, &docker->remove_ended);
     docker->daemon->docker = NULL;
     free(docker);

@@ -23,7 +23,7 @@
 #define IMAGES_MAX         4096
 
 struct agent_call;
-struct ca;
+struct authority;
 struct container_log;
 struct port_map;
 struct side;
@@ -40,7 +40,7 @@ struct docker {
     struct list watchers; /* of events */
     size_t watcher_count;
     struct list tunnels;
-    struct ca *ca; /* NULL until it is asked for */
+    struct authority *authority; /* of docker_authority(); NULL until it is asked for */
     struct loop_deferred remove_ended;
 };
 
@@ -125,6 +125,8 @@ void container_remove_ended(struct loop_deferred *deferred);
 int container_load_all(struct docker *docker);
 /* The labels that a sandbox of this container gets. NULL without memory. */
 char *container_labels(const struct container *container);
+/* After something in them has changed. A container without a sandbox gets them with it. */
+void container_store_labels(struct container *container);
 
 /* --- starting (boot.c) --- */
 

@@ -1,13 +1,14 @@
 /*
  * outgoing.c - every outgoing connection of a container is offered to workerd's listener on this host, as far as
- * the operator's bounds allow it; what workerd does not want goes the way of the sandbox's policy, which without
- * `internet` lets nothing through.
+ * the operator's bounds allow it, what is in TLS decrypted; what workerd does not want goes the way of the
+ * sandbox's policy, which without `internet` lets nothing through.
  */
 #include "daemon/docker/outgoing.h"
 
 #include "base/log.h"
 #include "daemon/docker/side.h"
 #include "daemon/egress/egress.h"
+#include "daemon/sandbox_egress.h"
 
 #define NAMES_MAX 1024
 
@@ -66,6 +67,23 @@ static void apply_policy(struct container *container, const struct side_egress *
     arena_free(&arena);
 }
 
+const struct authority *docker_authority(struct docker *docker, struct berm_error *err)
+{
+    if (!docker->authority &&
+        stored_authority(docker->daemon, "docker.authority", "docker", &docker->authority, err) < 0)
+        return NULL;
+    return docker->authority;
+}
+
+static void apply_authority(struct container *container)
+{
+    struct berm_error err;
+
+    if (!docker_authority(container->docker, &err))
+        log_error("docker.no_authority", "container", container->name, "error", err.message);
+    egress_set_authority(container->sandbox->instance.egress, container->docker->authority);
+}
+
 void container_apply_egress(struct container *container)
 {
     static const uint8_t loopback[4] = { 127, 0, 0, 1 };
@@ -81,6 +99,7 @@ void container_apply_egress(struct container *container)
                                                .names = names_of(side, &arena) };
     if (egress_set_interceptor(container->sandbox->instance.egress, side->port ? &interceptor : NULL) < 0)
         log_error("docker.egress_failed", "container", container->name, "error", "out of memory");
+    apply_authority(container);
     apply_policy(container, side);
     arena_free(&arena);
 }

@@ -7,3 +7,5 @@
 const char *container_egress_policy(const struct container *container);
 /* Makes what the side container was told hold for the running sandbox. Does nothing without either. */
 void container_apply_egress(struct container *container);
+/* Who signs what is intercepted, for all containers; made the first time. NULL with *err. Borrowed. */
+const struct authority *docker_authority(struct docker *docker, struct berm_error *err);

@@ -1,10 +1,10 @@
 #include "daemon/docker/side.h"
 
 #include "base/log.h"
-#include "daemon/docker/ca.h"
 #include "daemon/docker/outgoing.h"
 #include "daemon/docker/ports.h"
 #include "daemon/docker/tunnel.h"
+#include "daemon/egress/authority.h"
 
 #include <sys/socket.h>
 
@@ -222,8 +222,10 @@ static void on_egress_body(struct http_exchange *ex, void *data)
         http_respond(ex, 400, "text/plain", str_from(err.message));
     else
         http_respond(ex, 204, NULL, STR(""));
-    if (container && side->egress.known)
+    if (container && side->egress.known) {
         container_apply_egress(container);
+        container_store_labels(container);
+    }
     arena_free(&arena);
 }
 
@@ -231,8 +233,8 @@ static void on_request(struct http_exchange *ex, const struct h1_head *head, voi
 {
     static const struct http_exchange_callbacks callbacks = { .on_body_end = on_egress_body };
     struct side *side = data;
+    const struct authority *authority;
     struct berm_error err;
-    struct str pem;
 
     if (h1_header(head, "Origin").p) {
         http_respond(ex, 403, "text/plain", STR("web pages are refused\n"));
@@ -240,10 +242,11 @@ static void on_request(struct http_exchange *ex, const struct h1_head *head, voi
         http_exchange_set(ex, &callbacks, side);
         http_collect_body(ex, EGRESS_BODY_MAX);
     } else if (str_is(head->method, "GET") && str_is(head->path, "/ca")) {
-        if (ca_certificate(side->container->docker, &pem, &err) < 0)
+        authority = docker_authority(side->container->docker, &err);
+        if (!authority)
             http_respond(ex, 500, "text/plain", str_from(err.message));
         else
-            http_respond(ex, 200, "application/x-pem-file", pem);
+            http_respond(ex, 200, "application/x-pem-file", authority_certificate(authority));
     } else {
         http_respond(ex, 404, "text/plain", STR("there is /egress, /ca and CONNECT here\n"));
     }
@@ -426,11 +429,14 @@ void side_write_labels(struct json_writer *w, const struct container *container)
     snprintf(text, sizeof(text), "%u %u %u %d", loopback_port(&beside->side->listener), beside->side->inside_port,
              beside->side->egress.port, beside->side->egress.internet);
     json_pair_cstring(w, "docker.side", text);
+    if (beside->side->egress.allow_hostnames)
+        json_pair_cstring(w, "docker.side-hosts", beside->side->egress.allow_hostnames);
 }
 
 int side_restore(struct container *container, const struct json *labels)
 {
     const struct json *text = json_get(labels, "docker.side"), *id = json_get(labels, "docker.side-id");
+    const struct json *hosts = json_get(labels, "docker.side-hosts");
     unsigned port, inside, egress;
     struct container *beside;
     struct berm_error err;
@@ -459,5 +465,7 @@ int side_restore(struct container *container, const struct json *labels)
     beside->side->inside_port = (uint16_t)inside;
     beside->side->egress =
         (struct side_egress){ .known = true, .port = (uint16_t)egress, .internet = internet != 0 };
+    if (hosts && hosts->type == JSON_STRING && !(beside->side->egress.allow_hostnames = str_dup(hosts->string)))
+        return -1;
     return beside->env && beside->labels && beside->argv ? 0 : -1;
 }

@@ -3,7 +3,7 @@
 
 #define HEAD_MAX 8192
 
-/* `value` is a name that was normalized: no byte of it means anything in a head. */
+/* `value` is a name that was normalized, or in base64: no byte of it means anything in a head. */
 int connect_write(struct buf *out, const struct ip *ip, uint16_t port, const char *header, struct str value)
 {
     char text[IP_TEXT_SIZE], target[IP_TEXT_SIZE + 10];

@@ -1,15 +1,19 @@
 /* egress.c - the service, and an egress: sockets, policy, counters, the log of denials. */
 #include "daemon/egress/internal.h"
 
+#include "base/base64.h"
 #include "base/sys.h"
 
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <sys/resource.h>
 
-#define ACCEPT_PAUSE_MS 100
-#define ACCEPTS_AT_ONCE 16
-#define IDLE_CHECK_MS   5000
-#define DNS_PORT        53
+#define ACCEPT_PAUSE_MS         100
+#define ACCEPTS_AT_ONCE         16
+#define IDLE_CHECK_MS           5000
+#define DNS_PORT                53
+
+#define PROXY_AUTHORIZATION_MAX 512
 
 /* --- the service --- */
 
@@ -57,6 +61,28 @@ static int take_proxy(struct egress_service *service, const char *text, struct b
     return 0;
 }
 
+/* "user:password" and perhaps a line's end, as the value of Proxy-Authorization. */
+static int take_proxy_authorization(struct egress_service *service, const char *path, struct berm_error *err)
+{
+    char text[PROXY_AUTHORIZATION_MAX], encoded[BASE64_ENCODED_SIZE(sizeof(text)) + 1];
+    ssize_t n = path ? read_small_file(AT_FDCWD, path, text, sizeof(text)) : 0;
+    struct str said;
+
+    if (!path)
+        return 0;
+    if (n < 0)
+        return berm_fail(err, BERM_E_SYSTEM, errno, "egress.proxy_authorization: %s", path);
+    said = str_from(text);
+    said.n = strcspn(text, "\r\n");
+    if (!memchr(said.p, ':', said.n))
+        return berm_fail_field(err, "egress.proxy_authorization", "%s must hold USER:PASSWORD", path);
+    encoded[base64_encode(said.p, said.n, encoded)] = '\0';
+    if (asprintf(&service->proxy_authorization, "Basic %s", encoded) < 0)
+        service->proxy_authorization = NULL;
+    explicit_bzero(text, sizeof(text));
+    return service->proxy_authorization ? 0 : berm_fail(err, BERM_E_SYSTEM, ENOMEM, "egress");
+}
+
 /* A connection takes two descriptors; half of all may go there. */
 static uint64_t most_open(void)
 {
@@ -73,6 +99,7 @@ int egress_service_new(const struct config *config, struct egress_service **ret,
         return berm_fail(err, BERM_E_SYSTEM, ENOMEM, "egress");
     service->ceiling.allow = service->allow;
     service->ceiling.deny = service->deny;
+    service->ceiling.secrets = &service->secrets;
     service->max_open = most_open();
     service->max_connections = config->egress_max_connections;
     service->connect_timeout_ms = config->egress_connect_timeout_ms;
@@ -83,6 +110,8 @@ int egress_service_new(const struct config *config, struct egress_service **ret,
                    err) == 0 &&
         make_default_policy(service, config->egress_mode, err) == 0 &&
         take_proxy(service, config->egress_proxy, err) == 0 &&
+        take_proxy_authorization(service, config->egress_proxy_authorization, err) == 0 &&
+        tls_ends_new(config->egress_ca_file, &service->tls, err) == 0 &&
         egress_resolver_new(config->egress_resolvers, &service->resolver, err) == 0) {
         *ret = service;
         return 0;
@@ -103,7 +132,15 @@ void egress_service_free(struct egress_service *service)
         return;
     egress_resolver_free(service->resolver);
     egress_policy_unref(service->policy);
+    tls_ends_free(service->tls);
+    secrets_free(&service->secrets);
+    free(service->proxy_authorization);
     free(service);
+}
+
+struct secrets *egress_service_secrets(struct egress_service *service)
+{
+    return &service->secrets;
 }
 
 const struct egress_ceiling *egress_service_ceiling(const struct egress_service *service)
@@ -233,6 +270,7 @@ void egress_free(struct egress *egress)
     dns_stub_end_all(egress);
     interceptor_clear(egress);
     egress_policy_unref(egress->policy);
+    authority_unref(egress->authority);
     free(egress->log);
     free(egress);
 }
@@ -279,6 +317,18 @@ void egress_set_policy(struct egress *egress, struct egress_policy *policy)
         next = node->next;
         connection_check_policy(connection_of(node));
     }
+}
+
+void egress_set_authority(struct egress *egress, struct authority *authority)
+{
+    authority_ref(authority);
+    authority_unref(egress->authority);
+    egress->authority = authority;
+}
+
+const struct authority *egress_authority(const struct egress *egress)
+{
+    return egress->authority;
 }
 
 /* --- what is told about it --- */

@@ -18,6 +18,7 @@ struct side {
     struct stream stream;
     struct http_gate *gate;
     struct buf in, out;
+    size_t held; /* of the end of `out`: the guard wants to see more first */
     uint64_t written;
     bool shut;
 };
@@ -52,7 +53,7 @@ static void fill(struct side *side)
         }
         buf_commit(&side->in, n);
         buf_release_if_empty(&side->in);
-        if (n < PIECE)
+        if (n == 0 || (n < PIECE && !side->stream.tls)) /* a record of TLS may be as short as it likes */
             return;
     }
 }
@@ -61,8 +62,8 @@ static bool drain(struct side *side)
 {
     bool moved = false;
 
-    while (side->out.len > 0 && !side->stream.broken) {
-        size_t n = stream_write(&side->stream, buf_head(&side->out), side->out.len);
+    while (side->out.len > side->held && !side->stream.broken) {
+        size_t n = stream_write(&side->stream, buf_head(&side->out), side->out.len - side->held);
 
         if (n == 0)
             break;
@@ -109,6 +110,38 @@ static void refuse(struct http_gate *gate, int status, const char *reason)
     gate->phase = PHASE_CLOSING;
     if (!gate->response_begun)
         http_refusal(&gate->client.out, status, reason);
+}
+
+/* --- the guard --- */
+
+/* Nobody sees what led to it; a client that has seen the beginning of the answer sees no end of it. */
+static void found_leak(struct http_gate *gate)
+{
+    struct side *client = &gate->client;
+
+    client->out.len -= client->held;
+    client->held = 0;
+    gate->events.on_leak(gate->events.data);
+    client->stream.broken = gate->response_begun;
+    refuse(gate, 502, "the server sent a credential back");
+}
+
+/* Of `raw`, which the server has sent, `content` means something. -1: it must not pass. */
+static int inspect(struct http_gate *gate, struct str raw, struct str content)
+{
+    ssize_t held = leak_guard_feed(gate->events.guard, content);
+
+    if (held < 0) {
+        found_leak(gate);
+        return -1;
+    }
+    if ((size_t)held > content.n) /* it began earlier: with the framing between, more than that is held */
+        gate->client.held += raw.n;
+    else if (held > 0)
+        gate->client.held = (size_t)held + (size_t)(raw.p + raw.n - content.p - content.n);
+    else
+        gate->client.held = 0;
+    return 0;
 }
 
 /* --- requests --- */
@@ -161,6 +194,7 @@ static bool take_request_head(struct http_gate *gate)
 /* Bytes of a body, framed by `body`, from one side to the other. */
 static bool pass_body(struct side *from, struct side *to, struct h1_body *body, bool *done)
 {
+    struct http_gate *gate = from->gate;
     bool moved = false;
 
     while (!*done && from->in.len > 0 && room(to) > 0) {
@@ -171,6 +205,8 @@ static bool pass_body(struct side *from, struct side *to, struct h1_body *body, 
             from->stream.broken = from->stream.ended = true;
             return true;
         }
+        if (from == &gate->server && inspect(gate, (struct str){ buf_head(&from->in), (size_t)n }, content) < 0)
+            return true;
         if ((n > 0 && !move(from, to, (size_t)n)) || (n == 0 && !*done))
             return moved;
         moved = true;
@@ -197,9 +233,14 @@ static bool take_response_head(struct http_gate *gate)
         refuse(gate, 502, "the server switched protocols unasked");
         return true;
     }
-    if (!move(server, &gate->client, (size_t)n))
+    leak_guard_restart(gate->events.guard);
+    raw.n = (size_t)n;
+    if (inspect(gate, raw, raw) < 0 || !move(server, &gate->client, raw.n))
         return true;
+    gate->client.held = 0;
+    leak_guard_restart(gate->events.guard);
     if (head.status == 101) {
+        gate->response_begun = true;
         gate->phase = PHASE_RAW;
         return true;
     }
@@ -223,9 +264,11 @@ static bool pass_response(struct http_gate *gate)
             moved = true;
     if (gate->phase == PHASE_EXCHANGE && gate->response_begun && !gate->response_done)
         moved |= pass_body(&gate->server, &gate->client, &gate->response_body, &gate->response_done);
-    if (gate->server.stream.ended && gate->server.in.len == 0 && gate->response_begun &&
-        gate->response_body.framing == H1_UNTIL_CLOSE)
+    if (gate->server.stream.ended && !gate->server.stream.broken && gate->server.in.len == 0 &&
+        gate->response_begun && gate->response_body.framing == H1_UNTIL_CLOSE)
         gate->response_done = true;
+    if (gate->response_done)
+        gate->client.held = 0;
     return moved;
 }
 
@@ -243,9 +286,14 @@ static void end_exchange(struct http_gate *gate)
 
 static bool pass_raw(struct side *from, struct side *to)
 {
-    size_t n = MIN(from->in.len, room(to));
+    struct http_gate *gate = from->gate;
+    struct str raw = { buf_head(&from->in), MIN(from->in.len, room(to)) };
 
-    return n > 0 && move(from, to, n);
+    if (raw.n == 0)
+        return false;
+    if (from == &gate->server && inspect(gate, raw, raw) < 0)
+        return true;
+    return move(from, to, raw.n);
 }
 
 static bool step(struct http_gate *gate)
@@ -274,7 +322,7 @@ static bool step(struct http_gate *gate)
 
 static void pass_end(struct side *from, struct side *to)
 {
-    if (!from->stream.ended || from->in.len > 0 || to->out.len > 0 || to->shut)
+    if (!from->stream.ended || from->in.len > 0 || to->out.len > to->held || to->shut)
         return;
     stream_shut(&to->stream);
     to->shut = true;
@@ -291,7 +339,8 @@ static bool over(struct http_gate *gate)
     case PHASE_REQUEST:
         return client->stream.ended || (server->stream.ended && client->out.len == 0);
     case PHASE_EXCHANGE:
-        return (server->stream.ended || server->stream.broken) && server->in.len == 0 && client->out.len == 0;
+        return (server->stream.ended || server->stream.broken) && server->in.len == 0 &&
+               client->out.len == client->held;
     case PHASE_RAW:
         pass_end(client, server);
         pass_end(server, client);
@@ -307,7 +356,8 @@ static void on_io(struct loop_io *io, uint32_t events);
 static int watch(struct side *side, bool reading)
 {
     struct loop *loop = side->gate->loop;
-    uint32_t events = (reading ? EPOLLIN : 0) | (side->out.len > 0 ? EPOLLOUT : 0);
+    bool writing = side->out.len > side->held || side->stream.wants_write;
+    uint32_t events = (reading ? EPOLLIN : 0) | (writing ? EPOLLOUT : 0);
 
     if (events == 0) { /* hang-ups would be reported again and again */
         loop_io_remove(loop, &side->stream.io);
@@ -323,8 +373,11 @@ static bool reads(const struct side *side, enum phase phase)
     return !side->stream.ended && phase != PHASE_CLOSING && side->in.len < HTTP_GATE_HEAD_MAX;
 }
 
+/* A whole answer ends with TLS's own end, so that a cut one can be told from it. */
 static void end(struct http_gate *gate)
 {
+    if (gate->phase == PHASE_CLOSING && !gate->client.stream.broken)
+        stream_shut(&gate->client.stream);
     gate->events.on_end(gate->events.data);
     http_gate_free(gate);
 }
@@ -410,6 +463,11 @@ void http_gate_free(struct http_gate *gate)
         buf_free(&sides[i]->out);
     }
     free(gate);
+}
+
+bool http_gate_is_busy(const struct http_gate *gate)
+{
+    return gate->phase == PHASE_EXCHANGE || gate->phase == PHASE_RAW;
 }
 
 void http_gate_counts(const struct http_gate *gate, uint64_t *ret_out, uint64_t *ret_in)

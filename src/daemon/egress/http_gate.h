@@ -1,14 +1,17 @@
 /*
- * http_gate.h - HTTP/1.1 from a sandbox to one server, request by request: each head is parsed strictly and shown
- * to a callback before the server sees it, and its body is framed by that same parse, so that nothing can hide
- * behind it (pipelined requests, smuggled ones, another Host on a kept connection).
+ * http_gate.h - HTTP/1.1 from a sandbox to one server, perhaps inside TLS, request by request: each head is parsed
+ * strictly and shown to a callback before the server sees it, and its body is framed by that same parse, so that
+ * nothing can hide behind it (pipelined requests, smuggled ones, another Host on a kept connection).
  *
  * One exchange at a time: a request that comes early waits until the response before it has ended. After a 101 the
- * bytes pass unread, which is why a request that asks for an upgrade is shown with it.
+ * bytes pass unread, which is why a request that asks for an upgrade is shown with it. What the server sends goes
+ * through a leak_guard.h: if one of its words is in there, the connection ends before the client has seen all of
+ * it.
  */
 #pragma once
 
 #include "base/buf.h"
+#include "daemon/egress/leak_guard.h"
 #include "daemon/egress/stream.h"
 #include "net/h1.h"
 
@@ -20,7 +23,9 @@ struct http_gate_events {
      * framing. NULL; or a static text that says why not, which is answered with 403.
      */
     const char *(*on_request)(void *data, const struct h1_head *head, struct str raw, struct buf *out);
-    void (*on_end)(void *data); /* once; the gate is freed after it */
+    void (*on_leak)(void *data); /* the guard has found something; on_end will come */
+    void (*on_end)(void *data);  /* once; the gate is freed after it */
+    struct leak_guard *guard;    /* borrowed; on_request may change it */
     void *data;
 };
 
@@ -33,6 +38,8 @@ struct http_gate *http_gate_start(struct loop *loop, const struct stream *client
                                   struct str early, const struct http_gate_events *events);
 /* on_end does not come. NULL is allowed. */
 void http_gate_free(struct http_gate *gate);
+/* A request or what came of its upgrade is under way. */
+bool http_gate_is_busy(const struct http_gate *gate);
 /* Written to the server and to the client so far. */
 void http_gate_counts(const struct http_gate *gate, uint64_t *ret_out, uint64_t *ret_in);
 /* The text of an answer that refuses a request and ends the connection. */

@@ -4,10 +4,10 @@
 #include "daemon/egress/client_hello.h"
 #include "daemon/egress/egress.h"
 #include "daemon/egress/resolver.h"
+#include "daemon/egress/secrets.h"
 #include "daemon/egress/stream.h"
+#include "daemon/egress/tls_end.h"
 #include "daemon/list.h"
-
-#define CANDIDATES_MAX 4 /* addresses that are tried for one connection */
 
 struct egress_service {
     struct loop *loop;
@@ -17,8 +17,11 @@ struct egress_service {
     struct egress_resolver *resolver;
     struct egress_totals totals;
     struct ip proxy_ip;
-    uint16_t proxy_port; /* 0: none */
-    uint64_t max_open;   /* connections of all sandboxes: the daemon has other uses for its descriptors */
+    uint16_t proxy_port;       /* 0: none */
+    char *proxy_authorization; /* "Basic ..."; NULL: none */
+    struct tls_ends *tls;
+    struct secrets secrets;
+    uint64_t max_open; /* connections of all sandboxes: the daemon has other uses for its descriptors */
     uint64_t max_connections, connect_timeout_ms, idle_timeout_ms;
 };
 
@@ -38,8 +41,9 @@ struct egress {
     struct egress_denial *log;       /* a ring, allocated when it is needed */
     size_t log_count;                /* ever */
     struct ip interceptor_ip;
-    uint16_t interceptor_port; /* 0: none */
-    char **interceptor_names;  /* NULL-terminated; NULL: none */
+    uint16_t interceptor_port;   /* 0: none */
+    char **interceptor_names;    /* NULL-terminated; NULL: none */
+    struct authority *authority; /* signs where TLS is intercepted; NULL: nowhere; a reference */
 };
 
 void egress_log_denial(struct egress *egress, const char *what, const char *reason, struct str name,

@@ -2,6 +2,9 @@
 #include "daemon/egress/policy.h"
 
 #include "daemon/egress/client_hello.h"
+#include "daemon/egress/secrets.h"
+
+#include <ctype.h>
 
 #define ARENA_MAX ((size_t)4 << 20)
 #define FIELD_MAX 64
@@ -180,17 +183,9 @@ static int take_pattern(struct decoder *d, struct str pattern, const char *field
     return ret->host.p ? 0 : no_memory(d);
 }
 
-static int take_host_object(struct decoder *d, const struct json *item, const char *field, struct egress_rule *ret)
+static int take_filter(struct decoder *d, const struct json *item, struct request_filter *ret)
 {
-    static const char *const known[] = { "host", "ports", "methods", "paths", NULL };
-    const struct json *host = json_get(item, "host");
-
-    if (check_members(d, item, known, field) < 0)
-        return -1;
-    if (!host || host->type != JSON_STRING)
-        return refuse(d, field, "needs \"host\" in every object");
-    if (take_pattern(d, host->string, field, ret) < 0 || take_ports(d, item, &ret->ports, &ret->port_count) < 0 ||
-        take_texts(d, item, "methods", POLICY_METHODS_MAX, method_valid, "must hold names such as GET, in capitals",
+    if (take_texts(d, item, "methods", POLICY_METHODS_MAX, method_valid, "must hold names such as GET, in capitals",
                    &ret->methods, &ret->method_count) < 0)
         return -1;
     return take_texts(d, item, "paths", POLICY_PATHS_MAX, path_valid,
@@ -198,9 +193,97 @@ static int take_host_object(struct decoder *d, const struct json *item, const ch
                       &ret->path_count);
 }
 
+/* --- credentials --- */
+
+static bool is_field_name(struct str s)
+{
+    for (size_t i = 0; i < s.n; i++)
+        if (!isalnum((unsigned char)s.p[i]) && s.p[i] != '-' && s.p[i] != '_')
+            return false;
+    return s.n > 0 && s.n <= 64;
+}
+
+/* One that neither frames the request nor speaks to the next hop. */
+static bool header_valid(struct str s)
+{
+    static const char *const reserved[] = {
+        "host", "content-length", "transfer-encoding", "connection", "keep-alive", "upgrade", "expect",
+        "te",   "trailer",        "accept-encoding"
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(reserved); i++)
+        if (str_eq_nocase(s, str_from(reserved[i])))
+            return false;
+    return is_field_name(s) && !(s.n >= 6 && str_eq_nocase((struct str){ s.p, 6 }, STR("proxy-")));
+}
+
+static int take_name(struct decoder *d, const struct json *item, const char *key, bool (*valid)(struct str),
+                     const char *why, struct str *ret)
+{
+    const struct json *value = json_get(item, key);
+
+    if (!value || value->type != JSON_STRING || !valid(value->string))
+        return berm_fail_field(d->err, "credentials", "credentials: %s %s", key, why);
+    *ret = (struct str){ arena_strdup(d->arena, value->string), value->string.n };
+    return ret->p ? 0 : no_memory(d);
+}
+
+static int take_credential(struct decoder *d, const struct json *item, struct egress_credential *ret)
+{
+    static const char *const known[] = { "header", "secret", "methods", "paths", "plainHttp", NULL };
+
+    if (item->type != JSON_OBJECT)
+        return refuse(d, "credentials", "must hold objects");
+    if (check_members(d, item, known, "credentials") < 0 ||
+        take_name(d, item, "header", header_valid, "must be the name of a field that is not of the connection",
+                  &ret->header) < 0 ||
+        take_name(d, item, "secret", secret_name_valid, "must be the name of a secret", &ret->secret) < 0 ||
+        json_field_bool(item, "plainHttp", &ret->plain_http, d->err) < 0)
+        return -1;
+    return take_filter(d, item, &ret->filter);
+}
+
+static int take_credentials(struct decoder *d, const struct json *object, struct egress_rule *rule)
+{
+    const struct json *items;
+    struct egress_credential *credentials;
+
+    if (get_list(d, object, "credentials", "credentials", POLICY_CREDENTIALS_MAX, &items, &rule->credential_count) <
+        0)
+        return -1;
+    if (is_there(object, "credentials") && rule->credential_count == 0)
+        return refuse(d, "credentials", "must not be empty: leave it out for none");
+    if (rule->credential_count && rule->wildcard && rule->host.n == 0)
+        return refuse(d, "credentials", "need a host: \"*\" would send them to everybody");
+    rule->credentials = credentials = arena_calloc(d->arena, rule->credential_count, sizeof(*credentials));
+    if (!credentials)
+        return no_memory(d);
+    for (size_t i = 0; i < rule->credential_count; i++)
+        if (take_credential(d, &items[i], &credentials[i]) < 0)
+            return -1;
+    return 0;
+}
+
+/* --- rules --- */
+
+static int take_host_object(struct decoder *d, const struct json *item, const char *field, struct egress_rule *ret)
+{
+    static const char *const known[] = { "host", "ports", "methods", "paths", "credentials", NULL };
+    const struct json *host = json_get(item, "host");
+
+    if (check_members(d, item, known, field) < 0)
+        return -1;
+    if (!host || host->type != JSON_STRING)
+        return refuse(d, field, "needs \"host\" in every object");
+    if (take_pattern(d, host->string, field, ret) < 0 || take_ports(d, item, &ret->ports, &ret->port_count) < 0 ||
+        take_filter(d, item, &ret->filter) < 0)
+        return -1;
+    return take_credentials(d, item, ret);
+}
+
 static bool restricts(const struct egress_rule *rule)
 {
-    return rule->port_count || rule->method_count || rule->path_count;
+    return rule->port_count || egress_rule_reads_requests(rule);
 }
 
 enum host_list { HOSTS_OF_ALLOW, HOSTS_OF_DENY_MODE, HOSTS_DENIED };
@@ -210,9 +293,8 @@ static int check_host_use(struct decoder *d, const struct egress_rule *rule, enu
     if (list == HOSTS_DENIED && restricts(rule))
         return refuse(d, field, "takes names only");
     if (list == HOSTS_OF_ALLOW && !restricts(rule))
-        return refuse(
-            d, field,
-            "would change nothing: in mode \"allow\" a host needs ports, methods or paths that restrict it");
+        return refuse(d, field,
+                      "would change nothing: in mode \"allow\" a host needs ports, methods, paths or credentials");
     return 0;
 }
 

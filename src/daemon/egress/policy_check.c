@@ -1,5 +1,7 @@
 #include "daemon/egress/policy.h"
 
+#include "daemon/egress/secrets.h"
+
 static bool in_ranges(const struct cidr *ranges, size_t count, const struct ip *ip)
 {
     for (size_t i = 0; i < count; i++)
@@ -136,7 +138,15 @@ enum egress_verdict egress_check_question(const struct egress_policy *policy, st
 
 bool egress_rule_reads_requests(const struct egress_rule *rule)
 {
-    return rule && (rule->method_count > 0 || rule->path_count > 0);
+    return rule && (rule->filter.method_count > 0 || rule->filter.path_count > 0 || rule->credential_count > 0);
+}
+
+bool egress_policy_intercepts(const struct egress_policy *policy)
+{
+    for (size_t i = 0; i < policy->hosts.count; i++)
+        if (egress_rule_reads_requests(&policy->hosts.items[i]))
+            return true;
+    return false;
 }
 
 /* Two servers may read it as two paths: dot segments, doubled slashes, escapes, parameters, backslashes. */
@@ -166,30 +176,75 @@ static bool path_fits(struct str pattern, struct str path)
     return str_has_prefix(path, (struct str){ pattern.p, pattern.n - 1 });
 }
 
-static bool method_allowed(const struct egress_rule *rule, struct str method)
+static bool method_fits(const struct request_filter *filter, struct str method)
 {
-    for (size_t i = 0; i < rule->method_count; i++)
-        if (str_eq(rule->methods[i], method))
+    for (size_t i = 0; i < filter->method_count; i++)
+        if (str_eq(filter->methods[i], method))
             return true;
-    return rule->method_count == 0;
+    return filter->method_count == 0;
 }
 
-static bool path_allowed(const struct egress_rule *rule, struct str path)
+static bool one_path_fits(const struct request_filter *filter, struct str path)
 {
-    for (size_t i = 0; i < rule->path_count; i++)
-        if (path_fits(rule->paths[i], path))
+    for (size_t i = 0; i < filter->path_count; i++)
+        if (path_fits(filter->paths[i], path))
             return true;
-    return rule->path_count == 0;
+    return filter->path_count == 0;
 }
 
+static const char *why_unfit(const struct request_filter *filter, struct str method, struct str path)
+{
+    if (!method_fits(filter, method))
+        return "method not allowed";
+    if (filter->path_count > 0 && ambiguous(path))
+        return "ambiguous path";
+    return one_path_fits(filter, path) ? NULL : "path not allowed";
+}
+
+/* TRACE asks for the request, and so for what we have added to it. */
 enum egress_verdict egress_check_request(const struct egress_rule *rule, struct str method, struct str path,
                                          const char **ret_reason)
 {
-    if (!rule)
-        return EGRESS_ALLOW;
-    if (!method_allowed(rule, method))
-        return deny(ret_reason, "method not allowed");
-    if (rule->path_count > 0 && ambiguous(path))
-        return deny(ret_reason, "ambiguous path");
-    return path_allowed(rule, path) ? EGRESS_ALLOW : deny(ret_reason, "path not allowed");
+    const char *reason = NULL;
+
+    if (rule && rule->credential_count > 0 && str_is(method, "TRACE"))
+        reason = "TRACE would show a credential";
+    else if (rule)
+        reason = why_unfit(&rule->filter, method, path);
+    return reason ? deny(ret_reason, reason) : EGRESS_ALLOW;
+}
+
+static bool has_header(const struct egress_credential *const *list, size_t count, struct str header)
+{
+    for (size_t i = 0; i < count; i++)
+        if (str_eq_nocase(list[i]->header, header))
+            return true;
+    return false;
+}
+
+size_t egress_find_credentials(const struct egress_rule *rule, struct str method, struct str path, bool tls,
+                               const struct egress_credential *ret[POLICY_CREDENTIALS_MAX])
+{
+    size_t count = 0;
+
+    for (size_t i = 0; rule && i < rule->credential_count; i++) {
+        const struct egress_credential *credential = &rule->credentials[i];
+
+        if ((tls || credential->plain_http) && !why_unfit(&credential->filter, method, path) &&
+            !has_header(ret, count, credential->header))
+            ret[count++] = credential;
+    }
+    return count;
+}
+
+const char *egress_policy_missing_secret(const struct egress_policy *policy)
+{
+    for (size_t i = 0; policy->ceiling->secrets && i < policy->hosts.count; i++)
+        for (size_t k = 0; k < policy->hosts.items[i].credential_count; k++) {
+            struct str name = policy->hosts.items[i].credentials[k].secret;
+
+            if (!secrets_find(policy->ceiling->secrets, name))
+                return name.p;
+        }
+    return NULL;
 }

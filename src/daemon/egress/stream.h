@@ -1,4 +1,4 @@
-/* stream.h - a connected socket, perhaps with TLS on it, that is read and written without blocking. */
+/* stream.h - a connected socket, perhaps with TLS on it (tls_end.h), that is read and written without blocking. */
 #pragma once
 
 #include "base/loop.h"
@@ -7,10 +7,9 @@ struct ssl_st;
 
 struct stream {
     struct loop_io io;  /* io.fd is the socket */
-    struct ssl_st *tls; /* NULL: none */
-    bool wants_write;   /* TLS must write before it can read, or the other way round */
-    bool wants_read;
-    bool ended; /* it sends no more */
+    struct ssl_st *tls; /* NULL: none; owned */
+    bool wants_write;   /* TLS must write before it can read */
+    bool ended;         /* it sends no more */
     bool broken;
 };
 

@@ -46,8 +46,18 @@ export class Internet {
     this.top = fs.mkdtempSync(path.join(os.tmpdir(), 'berm-internet-'));
     this.www = path.join(this.top, 'www');
     fs.mkdirSync(this.www);
-    run('openssl', 'req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '2', '-subj', '/CN=web.test',
-      '-addext', 'subjectAltName=DNS:web.test,DNS:other.test', '-keyout', `${this.top}/tls.key`, '-out', `${this.top}/tls.crt`);
+    this.caFile = path.join(this.top, 'ca.crt');
+    this.certificate('ca', '/CN=the authority of the tests');
+    this.certificate('tls', '/CN=web.test', 'DNS:web.test,DNS:other.test,DNS:registry.test,DNS:*.sub.test', 'ca');
+    this.certificate('untrusted', '/CN=untrusted.test', 'DNS:untrusted.test');
+  }
+
+  /* NAME.key and NAME.crt, signed by `issuer` or by itself. */
+  certificate(name, subject, names, issuer) {
+    const at = (...parts) => path.join(this.top, parts.join('.'));
+    run('openssl', 'req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '2', '-subj', subject,
+      ...(names ? ['-addext', `subjectAltName=${names}`, '-addext', 'basicConstraints=critical,CA:FALSE'] : []),
+      ...(issuer ? ['-CA', at(issuer, 'crt'), '-CAkey', at(issuer, 'key')] : []), '-keyout', at(name, 'key'), '-out', at(name, 'crt'));
   }
 
   async start() {

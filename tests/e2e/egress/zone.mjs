@@ -15,6 +15,8 @@ export const ZONE = {
   'other.test': [OTHER],
   'registry.test': [OTHER],
   'a.sub.test': [OTHER],
+  'untrusted.test': [OTHER],
+  'wrong.test': [OTHER],
   'rebind.test': [PRIVATE],
   'mixed.test': [PRIVATE, WEB],
   'metadata.test': [METADATA],

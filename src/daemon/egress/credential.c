@@ -1,0 +1,56 @@
+#include "daemon/egress/credential.h"
+
+static bool replaces(const struct egress_credential *const *credentials, size_t count, struct str name)
+{
+    for (size_t i = 0; i < count; i++)
+        if (str_eq_nocase(credentials[i]->header, name))
+            return true;
+    return str_eq_nocase(name, STR("Accept-Encoding"));
+}
+
+static int write_field(struct buf *out, struct str name, struct str value)
+{
+    return buf_append_str(out, name) | buf_append_str(out, STR(": ")) | buf_append_str(out, value) |
+           buf_append_str(out, STR("\r\n"));
+}
+
+static int write_kept(const struct h1_head *head, const struct egress_credential *const *credentials, size_t count,
+                      struct buf *out)
+{
+    int rc = buf_append_str(out, head->method) | buf_append_str(out, STR(" ")) | buf_append_str(out, head->target) |
+             buf_append_str(out, head->minor_version ? STR(" HTTP/1.1\r\n") : STR(" HTTP/1.0\r\n"));
+
+    for (size_t i = 0; i < head->header_count; i++)
+        if (!replaces(credentials, count, head->headers[i].name))
+            rc |= write_field(out, head->headers[i].name, head->headers[i].value);
+    return rc;
+}
+
+static const char *write_all_of(const struct h1_head *head, const struct egress_credential *const *credentials,
+                                size_t count, const struct secrets *secrets, struct leak_guard *guard,
+                                struct buf *out)
+{
+    int rc = write_kept(head, credentials, count, out);
+
+    for (size_t i = 0; i < count; i++) {
+        const struct secret *secret = secrets_find(secrets, credentials[i]->secret);
+
+        if (!secret)
+            return "a secret of the policy is not there";
+        rc |= write_field(out, credentials[i]->header, secret->value) | leak_guard_add(guard, secret->value);
+    }
+    rc |= buf_append_str(out, STR("\r\n"));
+    return rc < 0 ? "out of resources" : NULL;
+}
+
+const char *credentials_write(const struct h1_head *head, const struct egress_credential *const *credentials,
+                              size_t count, const struct secrets *secrets, struct leak_guard *guard,
+                              struct buf *out)
+{
+    size_t before = out->len;
+    const char *problem = write_all_of(head, credentials, count, secrets, guard, out);
+
+    if (problem)
+        out->len = before;
+    return problem;
+}

@@ -1,0 +1,134 @@
+/* Secrets, the requests that they are put into, and their way back. */
+#include "unit.h"
+
+#include "daemon/egress/credential.h"
+
+static void secrets_are_found_by_name_replaced_and_gone(void **state)
+{
+    struct secrets secrets = { 0 };
+
+    (void)state;
+    for (int i = 0; i < 100; i++) {
+        char name[16];
+
+        snprintf(name, sizeof(name), "n%d", (i * 37) % 100);
+        assert_int_equal(secrets_set(&secrets, str_from(name), STR("a value"), i), 0);
+    }
+    assert_int_equal(secrets.count, 100);
+    assert_int_equal(secrets_set(&secrets, STR("n5"), STR("another"), 7), 0);
+    assert_int_equal(secrets.count, 100);
+    assert_str(secrets_find(&secrets, STR("n5"))->value, STR("another"));
+    assert_null(secrets_find(&secrets, STR("n")));
+    assert_null(secrets_find(&secrets, STR("n55x")));
+    for (size_t i = 1; i < secrets.count; i++)
+        assert_true(strcmp(secrets.items[i - 1].name, secrets.items[i].name) < 0);
+    secrets_remove(&secrets, STR("n5"));
+    secrets_remove(&secrets, STR("n5"));
+    assert_null(secrets_find(&secrets, STR("n5")));
+    assert_int_equal(secrets.count, 99);
+    secrets_free(&secrets);
+}
+
+static void names_and_values_are_checked(void **state)
+{
+    (void)state;
+    assert_true(secret_name_valid(STR("api-key_1.x")));
+    assert_false(secret_name_valid(STR("")));
+    assert_false(secret_name_valid(STR(".hidden")));
+    assert_false(secret_name_valid(STR("a/b")));
+    assert_false(secret_name_valid((struct str){ "a\0b", 3 }));
+    assert_true(secret_value_valid(STR("Bearer abc")));
+    assert_false(secret_value_valid(STR("short")));
+    assert_false(secret_value_valid(STR("long enough\r\nX: y")));
+    assert_false(secret_value_valid(STR("long enough ")));
+    assert_false(secret_value_valid((struct str){ "long\0enough", 11 }));
+    assert_false(secret_value_valid(STR("long \x80 enough")));
+}
+
+static const struct egress_credential bearer = { .header = { "Authorization", 13 }, .secret = { "one", 3 } };
+static const struct egress_credential missing = { .header = { "X", 1 }, .secret = { "two", 3 } };
+
+static const char *write_head(const char *request, const struct egress_credential *const *list, size_t count,
+                              struct leak_guard *guard, struct buf *out)
+{
+    static const struct h1_limits limits = { .max_head = 4096, .max_headers = H1_MAX_HEADERS };
+    struct secrets secrets = { 0 };
+    struct h1_head head;
+    const char *problem;
+
+    assert_int_equal(secrets_set(&secrets, STR("one"), STR("Bearer s3cret-s3cret"), 0), 0);
+    assert_true(h1_parse_request(request, strlen(request), &limits, &head) > 0);
+    problem = credentials_write(&head, list, count, &secrets, guard, out);
+    secrets_free(&secrets);
+    return problem;
+}
+
+static void a_field_takes_the_place_of_all_of_its_name(void **state)
+{
+    const struct egress_credential *const list[] = { &bearer };
+    struct leak_guard guard = { 0 };
+    struct buf out;
+
+    (void)state;
+    buf_init(&out, 4096);
+    assert_null(
+        write_head("GET /x?y HTTP/1.1\r\nHost: a\r\nauthorization: 1\r\nAUTHORIZATION: 2\r\nAccept-Encoding: br\r\n"
+                   "Authorization-X:  z \r\n\r\n",
+                   list, 1, &guard, &out));
+    assert_str(buf_str(&out), STR("GET /x?y HTTP/1.1\r\nHost: a\r\nAuthorization-X: z\r\n"
+                                  "Authorization: Bearer s3cret-s3cret\r\n\r\n"));
+    assert_int_equal(leak_guard_feed(&guard, STR("the s3cret-s3cre")), 12);
+    assert_int_equal(leak_guard_feed(&guard, STR("t")), -1);
+    leak_guard_clear(&guard);
+    buf_free(&out);
+}
+
+static void a_secret_that_is_not_there_sends_nothing(void **state)
+{
+    const struct egress_credential *const list[] = { &bearer, &missing };
+    struct leak_guard guard = { 0 };
+    struct buf out;
+
+    (void)state;
+    buf_init(&out, 4096);
+    buf_append_str(&out, STR("before"));
+    assert_non_null(write_head("GET / HTTP/1.1\r\nHost: a\r\n\r\n", list, 2, &guard, &out));
+    assert_str(buf_str(&out), STR("before"));
+    leak_guard_clear(&guard);
+    buf_free(&out);
+}
+
+static void a_word_is_found_over_any_pieces(void **state)
+{
+    static const char text[] = "aabaabaac aabaabaabaac";
+    struct leak_guard guard = { 0 };
+
+    (void)state;
+    assert_int_equal(leak_guard_add(&guard, STR("aabaabaabaac")), 0);
+    assert_int_equal(leak_guard_add(&guard, STR("aabaabaabaac")), 0);
+    assert_int_equal(guard.count, 1);
+    for (size_t cut = 0; cut < sizeof(text) - 1; cut++) {
+        leak_guard_restart(&guard);
+        assert_int_not_equal(leak_guard_feed(&guard, (struct str){ text, cut }), -1);
+        assert_int_equal(leak_guard_feed(&guard, (struct str){ text + cut, sizeof(text) - 1 - cut }), -1);
+    }
+    leak_guard_restart(&guard);
+    assert_int_equal(leak_guard_feed(&guard, STR("aabaabaa")), 8);
+    assert_int_equal(leak_guard_feed(&guard, STR("baaba")), 10);
+    assert_int_equal(leak_guard_feed(&guard, STR("x")), 0);
+    leak_guard_clear(&guard);
+    assert_int_equal(leak_guard_feed(&guard, STR("aabaabaabaac")), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(secrets_are_found_by_name_replaced_and_gone),
+        cmocka_unit_test(names_and_values_are_checked),
+        cmocka_unit_test(a_field_takes_the_place_of_all_of_its_name),
+        cmocka_unit_test(a_secret_that_is_not_there_sends_nothing),
+        cmocka_unit_test(a_word_is_found_over_any_pieces),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
