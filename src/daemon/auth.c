@@ -149,22 +149,39 @@ static bool bearer_token(struct str authorization, struct str *ret)
     return ret->n > 0;
 }
 
-bool auth_allows(const struct auth *auth, struct str authorization, bool local)
+static const uint8_t *find_hash(const struct auth *auth, const uint8_t hash[API_KEY_HASH_BYTES])
+{
+    const uint8_t *found = NULL;
+
+    for (size_t i = 0; i < auth->stored_count; i++)
+        if (bytes_equal_constant_time(auth->stored[i].hash, hash, API_KEY_HASH_BYTES))
+            found = auth->stored[i].hash;
+    for (size_t i = 0; i < auth->filed_count; i++)
+        if (bytes_equal_constant_time(auth->filed[i], hash, API_KEY_HASH_BYTES))
+            found = auth->filed[i];
+    return found;
+}
+
+bool auth_knows(const struct auth *auth, const uint8_t hash[API_KEY_HASH_BYTES])
+{
+    return find_hash(auth, hash) != NULL;
+}
+
+const uint8_t *auth_find_key(const struct auth *auth, struct str text)
 {
     uint8_t hash[API_KEY_HASH_BYTES];
+
+    hash_key(text, hash);
+    return find_hash(auth, hash);
+}
+
+bool auth_allows(const struct auth *auth, struct str authorization, bool local)
+{
     struct str token;
-    unsigned matches = 0;
 
     if (!auth_has_keys(auth))
         return local;
-    if (!bearer_token(authorization, &token))
-        return false;
-    hash_key(token, hash);
-    for (size_t i = 0; i < auth->stored_count; i++)
-        matches += bytes_equal_constant_time(auth->stored[i].hash, hash, sizeof(hash));
-    for (size_t i = 0; i < auth->filed_count; i++)
-        matches += bytes_equal_constant_time(auth->filed[i], hash, sizeof(hash));
-    return matches > 0;
+    return bearer_token(authorization, &token) && auth_find_key(auth, token);
 }
 
 /* --- making and removing --- */

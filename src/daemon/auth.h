@@ -26,6 +26,10 @@ void auth_free(struct auth *auth);
  * keys. */
 bool auth_allows(const struct auth *auth, struct str authorization, bool local);
 bool auth_has_keys(const struct auth *auth);
+/* The hash under which a key is known, borrowed until the keys change; NULL: it is none of ours. */
+const uint8_t *auth_find_key(const struct auth *auth, struct str text);
+/* Whether there still is a key with this hash. */
+bool auth_knows(const struct auth *auth, const uint8_t hash[API_KEY_HASH_BYTES]);
 
 /* Makes a key and stores it. `ret_text` is the secret. */
 int auth_create_key(struct auth *auth, struct store *store, struct str label, char ret_text[API_KEY_TEXT_BYTES],

@@ -10,6 +10,7 @@
 #include "base/spawn_wire.h"
 #include "daemon/auth.h"
 #include "daemon/config.h"
+#include "daemon/console/session.h"
 #include "daemon/image_cache.h"
 #include "daemon/metrics.h"
 #include "daemon/registry.h"
@@ -30,6 +31,7 @@ struct daemon {
     uint32_t backend; /* enum spawn_backend */
     struct store *store;
     struct auth auth;
+    struct web_sessions web_sessions; /* of the console */
     struct image_cache *images;
     struct spawn_link *spawn;
     struct http_server *server;

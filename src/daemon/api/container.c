@@ -10,12 +10,7 @@
 #include "net/ws.h"
 
 /* Besides those of the hop. */
-static const char *const dropped_fields[] = { "Host", "Authorization", "X-Sandbox-Id" };
-
-static int copy_fields(struct request *request, const struct h1_head *head, struct field_list *list)
-{
-    return fields_copy(list, &request->arena, head, dropped_fields, ARRAY_SIZE(dropped_fields));
-}
+static const char *const request_dropped[] = { "Host", "Authorization", "X-Sandbox-Id" };
 
 /* --- the answer --- */
 
@@ -23,7 +18,7 @@ static bool on_head(struct request *request, const struct h1_head *head)
 {
     struct field_list fields = { 0 };
 
-    if (copy_fields(request, head, &fields) < 0) {
+    if (fields_copy_foreign(&fields, &request->arena, head, "sandbox") < 0) {
         request->proxy.status = 0;
         return false;
     }
@@ -53,7 +48,8 @@ static void pass_on(struct request *request)
 
     target = arena_printf(&request->arena, "/%.*s%s%.*s", (int)request->rest.n, request->rest.p,
                           head->query.n ? "?" : "", (int)head->query.n, head->query.p);
-    if (!target || !method || copy_fields(request, head, &fields) < 0 ||
+    if (!target || !method ||
+        fields_copy(&fields, &request->arena, head, request_dropped, ARRAY_SIZE(request_dropped)) < 0 ||
         fields_add(&fields, "X-Sandbox-Id", request->sandbox_id.p) < 0) {
         request_fail_with(request, BERM_E_SYSTEM, "out of memory");
         return;

@@ -1,5 +1,7 @@
 #include "daemon/api/fields.h"
 
+#include "daemon/console/cookie.h"
+
 static const char *const hop_fields[] = {
     "Connection",
     "Keep-Alive",
@@ -49,6 +51,25 @@ static bool is_ours(struct str name)
     return name.n >= 5 && str_eq_nocase((struct str){ name.p, 5 }, STR("Berm-"));
 }
 
+/* The console's cookie opens the API: it goes to no sandbox, and none sets it. -1 without memory. */
+static int copy_field(struct field_list *list, struct arena *arena, const struct h1_header *field)
+{
+    struct str value = field->value;
+
+    if (str_eq_nocase(field->name, STR("Set-Cookie")) && set_cookie_is_console(value))
+        return 0;
+    if (str_eq_nocase(field->name, STR("Cookie"))) {
+        char *rest = arena_alloc(arena, value.n + 1);
+
+        if (!rest)
+            return -1;
+        value = (struct str){ rest, cookie_without_console(value, rest) };
+        if (value.n == 0 && field->value.n)
+            return 0;
+    }
+    return fields_add(list, arena_strdup(arena, field->name), arena_strdup(arena, value));
+}
+
 int fields_add(struct field_list *list, const char *name, const char *value)
 {
     if (!name || !value || list->count == list->cap)
@@ -71,8 +92,20 @@ int fields_copy(struct field_list *list, struct arena *arena, const struct h1_he
         if (is_one_of(field->name, hop_fields, ARRAY_SIZE(hop_fields)) || is_ours(field->name) ||
             is_one_of(field->name, also, also_count) || named_by_connection(head, field->name))
             continue;
-        if (fields_add(list, arena_strdup(arena, field->name), arena_strdup(arena, field->value)) < 0)
+        if (copy_field(list, arena, field) < 0)
             return -1;
     }
     return 0;
+}
+
+int fields_copy_foreign(struct field_list *list, struct arena *arena, const struct h1_head *head,
+                        const char *policy)
+{
+    static const char *const dropped[] = { "Clear-Site-Data", "Content-Security-Policy", "Service-Worker-Allowed",
+                                           "Set-Cookie", "X-Content-Type-Options" };
+
+    if (fields_copy(list, arena, head, dropped, ARRAY_SIZE(dropped)) < 0 ||
+        fields_add(list, "Content-Security-Policy", policy) < 0)
+        return -1;
+    return fields_add(list, "X-Content-Type-Options", "nosniff");
 }

@@ -17,9 +17,16 @@ struct field_list {
     size_t count, cap;
 };
 
-/* Begins the list with the fields of `head`, less those above and the `also` named ones. 0, or -1 without memory.
+/* Begins the list with the fields of `head`, less those above, the `also` named ones and the console's
+ * cookie. 0, or -1 without memory.
  */
 int fields_copy(struct field_list *list, struct arena *arena, const struct h1_head *head, const char *const *also,
                 size_t also_count);
+/*
+ * The same for an answer that a sandbox wrote and that is served under the API's own origin: it may set no cookie,
+ * clear none, register no service worker, and a browser treats it as of no origin, with `policy` for what else.
+ */
+int fields_copy_foreign(struct field_list *list, struct arena *arena, const struct h1_head *head,
+                        const char *policy);
 /* Borrows both strings. -1 if either is NULL (no memory for it) or there is no room. */
 int fields_add(struct field_list *list, const char *name, const char *value);

@@ -1,6 +1,8 @@
 #include "base/log.h"
 #include "daemon/api/extensions.h"
+#include "daemon/api/origin.h"
 #include "daemon/api/request.h"
+#include "daemon/console/console.h"
 #include "daemon/mcp/mcp.h"
 
 /* clang-format off */
@@ -53,6 +55,11 @@ static const struct route routes[] = {
     { "POST",   "/mcp",                               "mcp",            ROUTE_KEY,  api_mcp_post },
     { "GET",    "/mcp",                               "mcp",            ROUTE_KEY,  api_mcp_get },
     { "DELETE", "/mcp",                               "mcp",            ROUTE_KEY,  api_mcp_delete },
+    { "GET",    "/v1/login",                          "login.state",    ROUTE_OPEN, console_login_state },
+    { "POST",   "/v1/login",                          "login",          ROUTE_OPEN, console_login },
+    { "POST",   "/v1/logout",                         "logout",         ROUTE_OPEN, console_logout },
+    { "GET",    "/",                                  "console",        ROUTE_OPEN, console_page },
+    { "GET",    "/console/*",                         "console",        ROUTE_OPEN, console_file },
     { "GET",    "/v1/host",                           "host",           ROUTE_KEY,  api_host },
 };
 /* clang-format on */
@@ -210,13 +217,9 @@ bool host_is_literal(struct str host)
  */
 static bool from_web_page(const struct h1_head *head)
 {
-    static const struct str scheme = { "http://", 7 };
-    struct str origin = h1_header(head, "Origin");
-
-    if (!host_is_literal(head->host))
+    if (!host_is_literal(head->host) || origin_is_foreign(head))
         return true;
-    return origin.p && !(str_has_prefix(origin, scheme) &&
-                         str_eq((struct str){ origin.p + scheme.n, origin.n - scheme.n }, head->host));
+    return h1_header(head, "Origin").p && !origin_is_own(head, STR("http://"));
 }
 
 static int check_key(struct request *request)
@@ -228,6 +231,8 @@ static int check_key(struct request *request)
     if (request->route && request->route->auth == ROUTE_OPEN)
         return 0;
     if (auth_allows(auth, authorization, local && !from_web_page(request->head)))
+        return 0;
+    if (!authorization.p && console_allows(request))
         return 0;
     if (auth_has_keys(auth))
         request_fail_with(request, BERM_E_UNAUTHORIZED, "Unauthorized");
@@ -263,7 +268,8 @@ static int take_generation(struct request *request)
  */
 static int refuse_repeated(struct request *request)
 {
-    static const char *const single[] = { "Authorization", "Session-Id", "Berm-If-Generation", "Content-Type" };
+    static const char *const single[] = { "Authorization", "Session-Id", "Berm-If-Generation",
+                                          "Content-Type",  "Origin",     "Sec-Fetch-Site" };
     struct berm_error err;
 
     for (size_t f = 0; f < ARRAY_SIZE(single); f++) {

@@ -1,6 +1,7 @@
 #include "daemon/api/sandbox_json.h"
 
 #include "base/sys.h"
+#include "daemon/egress/egress.h"
 
 const char *sandbox_state_name(enum sandbox_state state)
 {
@@ -53,7 +54,17 @@ static void write_stored_objects(struct json_writer *w, const struct sandbox_row
     arena_free(&arena);
 }
 
-static void write_usage(struct json_writer *w, const struct spawn_stat *usage)
+static void write_network(struct json_writer *w, const struct egress *egress)
+{
+    struct egress_counters counters = { 0 };
+
+    if (egress)
+        egress_get_counters(egress, &counters);
+    json_pair_int(w, "networkBytesIn", (int64_t)counters.bytes_in);
+    json_pair_int(w, "networkBytesOut", (int64_t)counters.bytes_out);
+}
+
+static void write_usage(struct json_writer *w, const struct sandbox *sandbox, const struct spawn_stat *usage)
 {
     json_key(w, "usage");
     if (!usage) {
@@ -67,6 +78,7 @@ static void write_usage(struct json_writer *w, const struct spawn_stat *usage)
     json_pair_int(w, "diskBytes", (int64_t)usage->disk_bytes);
     json_pair_int(w, "pids", usage->pids);
     json_pair_int(w, "oomKills", usage->oom_kills);
+    write_network(w, sandbox->instance.egress);
     json_object_end(w);
 }
 
@@ -98,6 +110,6 @@ void sandbox_write_json(struct json_writer *w, const struct sandbox *sandbox, co
     else
         json_null(w);
     if (with_usage)
-        write_usage(w, usage);
+        write_usage(w, sandbox, usage);
     json_object_end(w);
 }

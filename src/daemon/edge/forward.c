@@ -74,16 +74,15 @@ static void refuse_unreachable(struct request *request, uint16_t port)
 
 static bool on_head(struct request *request, const struct h1_head *head)
 {
-    static const char *const dropped[] = { "Content-Security-Policy" };
     struct forward *forward = request->state;
     struct field_list fields = { 0 };
     uint64_t length = head->framing == H1_CONTENT_LENGTH ? head->content_length
                       : head->framing == H1_NO_BODY      ? 0
                                                          : HTTP_CHUNKED;
-    int rc = fields_copy(&fields, &request->arena, head, dropped, forward->prefix ? ARRAY_SIZE(dropped) : 0);
+    int rc = forward->prefix ? fields_copy_foreign(&fields, &request->arena, head,
+                                                   "sandbox allow-scripts allow-forms allow-popups")
+                             : fields_copy(&fields, &request->arena, head, NULL, 0);
 
-    if (rc == 0 && forward->prefix)
-        rc = fields_add(&fields, "Content-Security-Policy", "sandbox allow-scripts allow-forms allow-popups");
     if (rc < 0) {
         request->proxy.status = 0;
         return false;
