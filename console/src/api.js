@@ -77,8 +77,6 @@ export async function* events(method, path, options) {
 /* --- the routes --- */
 
 export const sandboxPath = (id, rest = '') => `/v1/sandbox/${encodeURIComponent(id)}${rest}`;
-/* The sandbox's own control server. */
-const agent = (id, rest) => sandboxPath(id, `/container/api${rest}`);
 
 export const loginState = () => call('GET', '/v1/login');
 export const login = (key) => call('POST', '/v1/login', { body: { key } });
@@ -103,29 +101,28 @@ export const deleteSandbox = (id) => call('DELETE', sandboxPath(id));
 export const listEvents = (id, signal) => call('GET', sandboxPath(id, '/events'), { signal });
 
 export const listFiles = (id, path) =>
-  call('POST', agent(id, '/list-files'), { body: { path, options: { includeHidden: true } } });
-export const readFile = (id, path, encoding) => call('POST', agent(id, '/read'), { body: { path, encoding } });
+  call('POST', sandboxPath(id, '/files/list'), { body: { path, options: { includeHidden: true } } });
+export const readFile = (id, path, encoding) => call('POST', sandboxPath(id, '/files/read'), { body: { path, encoding } });
 export const writeFile = (id, path, content, encoding = 'utf-8') =>
-  call('POST', agent(id, '/write'), { body: { path, content, encoding } });
-export const makeDirectory = (id, path) => call('POST', agent(id, '/mkdir'), { body: { path } });
-export const moveFile = (id, from, to) => call('POST', agent(id, '/rename'), { body: { oldPath: from, newPath: to } });
-export const deleteFile = (id, path) => call('POST', agent(id, '/delete'), { body: { path } });
+  call('POST', sandboxPath(id, '/files/write'), { body: { path, content, encoding } });
+export const makeDirectory = (id, path) => call('POST', sandboxPath(id, '/files/mkdir'), { body: { path } });
+export const deleteFile = (id, path) => call('POST', sandboxPath(id, '/files/delete'), { body: { path } });
 /* Only below /workspace: streamed, of any type. */
 export const filePath = (id, path) => sandboxPath(id, `/file${path.split('/').map(encodeURIComponent).join('/')}`);
 export const uploadFile = (id, path, blob) => call('PUT', filePath(id, path), { body: blob });
 
-export const listProcesses = (id, signal) => call('GET', agent(id, '/process/list'), { signal });
-export const startProcess = (id, command) => call('POST', agent(id, '/process/start'), { body: { command } });
-export const killProcess = (id, process) => call('DELETE', agent(id, `/process/${encodeURIComponent(process)}`));
+export const listProcesses = (id, signal) => call('GET', sandboxPath(id, '/processes'), { signal });
+export const startProcess = (id, command) => call('POST', sandboxPath(id, '/processes'), { body: { command } });
+export const killProcess = (id, process) => call('DELETE', sandboxPath(id, `/processes/${encodeURIComponent(process)}`));
 export const processEvents = (id, process, signal) =>
-  events('GET', agent(id, `/process/${encodeURIComponent(process)}/stream`), { signal });
+  events('GET', sandboxPath(id, `/processes/${encodeURIComponent(process)}/stream`), { signal });
 
-export const createContext = (id, language) => call('POST', agent(id, '/contexts'), { body: { language } });
-export const deleteContext = (id, context) => call('DELETE', agent(id, `/contexts/${encodeURIComponent(context)}`));
+export const createContext = (id, language) => call('POST', sandboxPath(id, '/contexts'), { body: { language } });
+export const deleteContext = (id, context) => call('DELETE', sandboxPath(id, `/contexts/${encodeURIComponent(context)}`));
 export const interruptContext = (id, context) =>
-  call('POST', agent(id, `/contexts/${encodeURIComponent(context)}/interrupt`));
+  call('POST', sandboxPath(id, `/contexts/${encodeURIComponent(context)}/interrupt`));
 export const runCode = (id, context, code, signal) =>
-  events('POST', agent(id, '/execute/code'), { body: { context_id: context, code }, signal });
+  events('POST', sandboxPath(id, '/code'), { body: { context_id: context, code }, signal });
 
 export const listPorts = (id, signal) => call('GET', sandboxPath(id, '/ports'), { signal });
 export const exposePort = (id, port) => call('POST', sandboxPath(id, '/ports'), { body: { port } });

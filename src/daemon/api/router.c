@@ -219,7 +219,8 @@ static bool from_web_page(const struct h1_head *head)
 {
     if (!host_is_literal(head->host) || origin_is_foreign(head))
         return true;
-    return h1_header(head, "Origin").p && !origin_is_own(head, STR("http://"));
+    return h1_header(head, "Origin").p && !origin_is_own(head, STR("http://")) &&
+           !origin_is_own(head, STR("https://"));
 }
 
 static int check_key(struct request *request)

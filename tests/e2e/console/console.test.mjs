@@ -289,7 +289,8 @@ describe('a thousand sandboxes', { skip }, () => {
       await page.goBack();
       await page.getByRole('heading', { name: 'Settings' }).waitFor();
     }
-    assert.ok(Math.min(...times) <= 100, `${times.map((time) => time.toFixed(0))} ms`);
+    const most = process.env.BERM_SANITIZED ? 1000 : 100; /* sanitizers make the daemon's answer slow */
+    assert.ok(Math.min(...times) <= most, `${times.map((time) => time.toFixed(0))} ms`);
   });
 
   test('are scrolled through and searched', async () => {
