@@ -39,5 +39,10 @@ void watch_scan_add(struct watch_node *node);
 void watch_scan_cancel(struct watch_node *node); /* idempotent */
 void watch_scan_forget(struct watch_node *node); /* what was found in it; idempotent */
 void watch_scan_turn(struct loop_timer *timer);  /* of tree->scan_timer */
+/*
+ * Announces what is sure to have been there before the event that is being told. This very event, and what else
+ * comes in one turn with it, may be about something inside of what was found.
+ */
+void watch_scan_settle_before_event(struct watch_tree *tree);
 /* Announces what was found in nodes whose time has come, and tells when the tree is ready. */
 void watch_scan_settle(struct watch_tree *tree);

@@ -325,6 +325,15 @@ static void announce_all(struct watch_node *node)
     found_names_free(found);
 }
 
+/* The position is behind the event; the one before it is the greatest end of an event that is below. */
+void watch_scan_settle_before_event(struct watch_tree *tree)
+{
+    uint64_t position = notify_position(tree->notify);
+
+    while (tree->unsettled && tree->unsettled->found_position < position)
+        announce_all(tree->unsettled);
+}
+
 void watch_scan_settle(struct watch_tree *tree)
 {
     uint64_t position = notify_position(tree->notify);

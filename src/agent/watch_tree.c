@@ -418,6 +418,7 @@ static void on_node_event(struct notify_ref *ref, const struct notify_event *eve
 
     if (tree->ended)
         return;
+    watch_scan_settle_before_event(tree);
     if (event->name.n == 0) {
         on_own_event(node, event);
         return;
