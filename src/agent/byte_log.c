@@ -97,6 +97,43 @@ static bool read_at(int fd, char *p, size_t n, uint64_t at)
     return true;
 }
 
+static bool open_archive(struct byte_store *store)
+{
+    bool disk;
+
+    if (store->archive_fd < 0)
+        store->archive_fd = open_file(store, &disk);
+    return store->archive_fd >= 0;
+}
+
+bool byte_store_put(struct byte_store *store, const char *p, size_t n, uint64_t *ret_at)
+{
+    if (!open_archive(store) || store->file_used + n > store->file_budget ||
+        write_at(store->archive_fd, p, n, store->archive_end) < n)
+        return false;
+    *ret_at = store->archive_end;
+    store->archive_end += n;
+    store->file_used += n;
+    return true;
+}
+
+bool byte_store_get(const struct byte_store *store, uint64_t at, char *p, size_t n)
+{
+    return read_at(store->archive_fd, p, n, at);
+}
+
+/* The file system gives back whole blocks only. */
+static void punch(const struct byte_store *store, uint64_t at, uint64_t n)
+{
+    (void)fallocate(store->archive_fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)at, (off_t)n);
+}
+
+void byte_store_drop(struct byte_store *store, uint64_t at, size_t n)
+{
+    store->file_used -= n;
+    punch(store, at, n);
+}
+
 /* --- life --- */
 
 void byte_log_init(struct byte_log *log, struct byte_store *store, uint64_t limit)
@@ -110,8 +147,7 @@ static void release(struct byte_log *log)
     if (log->where == BYTE_LOG_MEMORY && log->sealed)
         log->store->memory_used -= log->cap;
     if (log->where == BYTE_LOG_ARCHIVE)
-        (void)fallocate(log->store->archive_fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)log->place,
-                        (off_t)log->file_bytes);
+        punch(log->store, log->place, log->file_bytes);
     close_fd(&log->fd);
     free(log->memory);
 }
@@ -245,15 +281,6 @@ void byte_log_settle(struct byte_log *log)
 
 /* --- sealing --- */
 
-static bool open_archive(struct byte_store *store)
-{
-    bool disk;
-
-    if (store->archive_fd < 0)
-        store->archive_fd = open_file(store, &disk);
-    return store->archive_fd >= 0;
-}
-
 /* Copies what is kept to the end of the archive. */
 static bool copy_to_archive(struct byte_log *log)
 {
@@ -304,6 +331,41 @@ void byte_log_seal(struct byte_log *log)
         store->memory_used += log->cap;
     }
     log->sealed = true;
+}
+
+bool byte_log_put_away(struct byte_log *log)
+{
+    size_t cap = log->cap;
+
+    if (log->start == log->end)
+        byte_log_drop(log);
+    else if (log->where == BYTE_LOG_MEMORY)
+        move_to_archive(log);
+    if (log->where == BYTE_LOG_ARCHIVE && cap > 0)
+        log->store->memory_used -= cap;
+    return log->where == BYTE_LOG_ARCHIVE || log->start == log->end;
+}
+
+struct byte_log_place_kept byte_log_kept_place(const struct byte_log *log)
+{
+    return (struct byte_log_place_kept){ log->start, log->end, log->place };
+}
+
+void byte_log_leave(struct byte_log *log)
+{
+    byte_log_init(log, log->store, log->limit);
+}
+
+void byte_log_come_back(struct byte_log *log, const struct byte_log_place_kept *kept)
+{
+    log->start = kept->start;
+    log->end = kept->end;
+    log->sealed = true;
+    if (kept->start == kept->end)
+        return;
+    log->where = BYTE_LOG_ARCHIVE;
+    log->place = kept->place;
+    log->file_bytes = kept->end - kept->start;
 }
 
 /* --- reading --- */

@@ -54,6 +54,11 @@ struct byte_log {
 void byte_store_init(struct byte_store *store, const char *directory, uint64_t file_budget, size_t memory_budget);
 void byte_store_free(struct byte_store *store); /* after all logs */
 
+/* Other bytes in the archive of the store: 0 < n. False where no disk takes them. */
+bool byte_store_put(struct byte_store *store, const char *p, size_t n, uint64_t *ret_at);
+bool byte_store_get(const struct byte_store *store, uint64_t at, char *p, size_t n);
+void byte_store_drop(struct byte_store *store, uint64_t at, size_t n); /* gives their room back */
+
 void byte_log_init(struct byte_log *log, struct byte_store *store, uint64_t limit);
 void byte_log_free(struct byte_log *log); /* idempotent */
 
@@ -63,6 +68,20 @@ void byte_log_settle(struct byte_log *log);
 
 /* No more will come. Idempotent. */
 void byte_log_seal(struct byte_log *log);
+
+/*
+ * A sealed log that somebody else keeps the place of. byte_log_put_away() brings what is kept into the archive,
+ * false if it cannot; then byte_log_kept_place() says where it is, byte_log_leave() makes the log an empty one
+ * without giving anything back, and byte_log_come_back() makes an empty one what it was.
+ */
+struct byte_log_place_kept {
+    uint64_t start, end, place;
+};
+
+bool byte_log_put_away(struct byte_log *log);
+struct byte_log_place_kept byte_log_kept_place(const struct byte_log *log);
+void byte_log_leave(struct byte_log *log);
+void byte_log_come_back(struct byte_log *log, const struct byte_log_place_kept *kept);
 
 /* Forgets what is kept; `end` stays. */
 void byte_log_drop(struct byte_log *log);

@@ -6,93 +6,6 @@
 
 #include <stdio.h>
 
-#define FILE_BUDGET   ((uint64_t)1024 * 1024 * 1024) /* of the sandbox's disk, for all kept output */
-#define MEMORY_BUDGET ((size_t)256 * 1024)           /* for the output of processes that have ended */
-#define LOG_LIMIT     ((uint64_t)256 * 1024 * 1024)  /* of each stream of each process */
-
-/* --- the table --- */
-
-/* The output of what has ended first, and that nobody is reading, goes before that of what runs is cut short. */
-static bool reclaim(struct byte_store *store)
-{
-    struct process_table *table = container_of(store, struct process_table, store);
-
-    for (struct process *process = table->ended.first; process; process = process->next)
-        for (int i = 0; process->refs == 1 && i < STREAM_COUNT; i++)
-            if (process->logs[i].file_bytes >= BYTE_LOG_LIMIT_MIN) {
-                byte_log_drop(&process->logs[i]);
-                return true;
-            }
-    return false;
-}
-
-static uint64_t log_limit(const struct agent *agent)
-{
-    const char *text = env_get(&agent->env, "BERM_PROCESS_LOG_BYTES");
-    uint64_t bytes;
-
-    return text && str_to_u64(str_from(text), &bytes) == 0 ? bytes : LOG_LIMIT;
-}
-
-void process_table_init(struct agent *agent)
-{
-    struct process_table *table = &agent->processes;
-
-    *table = (struct process_table){ .log_limit = log_limit(agent) };
-    table->running.tail = &table->running.first;
-    table->ended.tail = &table->ended.first;
-    byte_store_init(&table->store, env_get(&agent->env, "TMPDIR"), FILE_BUDGET, MEMORY_BUDGET);
-    table->store.reclaim = reclaim;
-}
-
-static struct process **bucket_of(struct process_table *table, struct str id)
-{
-    uint32_t hash = 2166136261U;
-
-    for (size_t i = 0; i < id.n; i++)
-        hash = (hash ^ (unsigned char)id.p[i]) * 16777619U;
-    return &table->buckets[hash % PROCESS_BUCKETS];
-}
-
-static struct process *look_up(struct process_table *table, struct str id)
-{
-    for (struct process *process = *bucket_of(table, id); process; process = process->same_bucket)
-        if (str_is(id, process->id))
-            return process;
-    return NULL;
-}
-
-static void list_append(struct process_list *list, struct process *process)
-{
-    process->next = NULL;
-    process->prev = list->tail;
-    *list->tail = process;
-    list->tail = &process->next;
-    list->count++;
-}
-
-static void list_remove(struct process_list *list, struct process *process)
-{
-    *process->prev = process->next;
-    if (process->next)
-        process->next->prev = process->prev;
-    else
-        list->tail = process->prev;
-    list->count--;
-}
-
-static void unlist(struct process *process)
-{
-    struct process **at = bucket_of(&process->agent->processes, str_from(process->id));
-
-    if (!process->listed)
-        return;
-    while (*at != process)
-        at = &(*at)->same_bucket;
-    *at = process->same_bucket;
-    process->listed = false;
-}
-
 /* --- records --- */
 
 struct process *process_ref(struct process *process)
@@ -105,6 +18,8 @@ void process_unref(struct process *process)
 {
     if (--process->refs > 0)
         return;
+    if (process->shelf_place.n > 0)
+        byte_store_drop(&process->agent->processes.store, process->shelf_place.at, process->shelf_place.n);
     for (int i = 0; i < STREAM_COUNT; i++)
         byte_log_free(&process->logs[i]);
     free(process->id);
@@ -112,22 +27,6 @@ void process_unref(struct process *process)
     free(process->usage);
     free((char *)(uintptr_t)process->command.p);
     free(process);
-}
-
-static size_t kept_size(const struct process *process)
-{
-    return sizeof(*process) + strlen(process->id) + process->command.n +
-           (process->session_id ? strlen(process->session_id) : 0);
-}
-
-static void forget(struct process *process)
-{
-    struct process_table *table = &process->agent->processes;
-
-    unlist(process);
-    list_remove(&table->ended, process);
-    table->kept_bytes -= kept_size(process);
-    process_unref(process);
 }
 
 static char *make_id(void)
@@ -279,7 +178,7 @@ static struct process_run *new_run(struct process *process)
 struct process *process_new(struct agent *agent, const struct process_record *record)
 {
     struct process_table *table = &agent->processes;
-    struct process *process = calloc(1, sizeof(*process)), *before;
+    struct process *process = calloc(1, sizeof(*process));
 
     if (!process)
         return NULL;
@@ -296,22 +195,8 @@ struct process *process_new(struct agent *agent, const struct process_record *re
     process->by_lines = record->session_id != NULL;
     process->start_ms = clock_realtime_ms();
     process->start_tick_ms = loop_now_ms(agent->loop);
-    before = look_up(table, str_from(process->id));
-    if (before)
-        before->run ? unlist(before) : forget(before);
-    process->same_bucket = *bucket_of(table, str_from(process->id));
-    *bucket_of(table, str_from(process->id)) = process;
-    process->listed = true;
-    list_append(&table->running, process);
+    process_table_add(process, record->id.n > 0);
     return process;
-}
-
-void process_table_free(struct agent *agent)
-{
-    struct process_table *table = &agent->processes;
-
-    while (table->ended.first)
-        forget(table->ended.first);
 }
 
 /* --- looking --- */
@@ -319,12 +204,6 @@ void process_table_free(struct agent *agent)
 void process_refresh(struct agent *agent)
 {
     child_reap(agent);
-}
-
-struct process *process_find(struct agent *agent, struct str id)
-{
-    process_refresh(agent);
-    return look_up(&agent->processes, id);
 }
 
 const char *process_status_name(enum process_status status)
@@ -485,22 +364,6 @@ static void settle_exit_code(struct process *process, const struct process_run *
         process->status = code == 0 ? PROCESS_COMPLETED : PROCESS_FAILED;
 }
 
-static void keep(struct process *process)
-{
-    struct process_table *table = &process->agent->processes;
-
-    list_remove(&table->running, process);
-    if (!process->listed) { /* nobody can ask for it */
-        process_unref(process);
-        return;
-    }
-    list_append(&table->ended, process);
-    table->kept_bytes += kept_size(process);
-    while (table->ended.count > 1 &&
-           (table->ended.count > PROCESS_KEEP_COUNT || table->kept_bytes > PROCESS_KEEP_BYTES))
-        forget(table->ended.first);
-}
-
 static void end(struct process *process)
 {
     struct process_run *run = TAKE_PTR(process->run);
@@ -515,10 +378,11 @@ static void end(struct process *process)
         byte_log_seal(&process->logs[i]);
     loop_defer(loop, &run->free_later);
     process_ref(process);
-    keep(process);
+    process_table_move_to_ended(process);
     tell_readers(process);
     tell_waiters(&run->stdin_waiters);
     tell_waiters(&process->waiters);
+    process_table_trim(process->agent);
     shutdown_check(process->agent);
     process_unref(process);
 }

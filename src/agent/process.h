@@ -16,16 +16,20 @@
  * Output is never held back by a reader: it goes into the log, the readers are told, and each takes from the log at
  * its own pace. A reader that is overtaken by the bounded log finds `start` behind its offset and says so.
  *
- * Records of ended processes stay for the life of the agent, up to PROCESS_KEEP_COUNT of them and
- * PROCESS_KEEP_BYTES of ids and commands; then the one that ended first goes, unless somebody still holds it.
+ * Records of ended processes stay for the life of the agent, up to PROCESS_KEEP_COUNT of them; then the one that
+ * ended first goes, unless somebody still holds it. Few are in memory, the others on disk (process_shelf.h) as long
+ * as there is one to take them; without, PROCESS_KEEP_BYTES of ids and commands are the limit, too.
  */
 #pragma once
 
 #include "byte_log.h"
 #include "child.h"
+#include "process_shelf.h"
 
 #define PROCESS_KEEP_COUNT ((size_t)10000)
 #define PROCESS_KEEP_BYTES ((size_t)16 * 1024 * 1024)
+#define PROCESS_KEEP_NEAR  ((size_t)64) /* that stay in memory in any case */
+#define PROCESS_NEAR_BYTES ((size_t)128 * 1024)
 #define PROCESS_BUCKETS    256
 
 struct process;
@@ -59,12 +63,14 @@ struct process {
     pid_t pid;          /* 0: never started */
     enum process_status status;
     bool listed;   /* false once another one has taken its id */
+    bool stays;    /* it has ended, and its output is too long for the shelf */
     bool by_lines; /* the form of session commands: no NUL bytes, and the last line ends with a newline */
     bool has_exit_code;
     int exit_code;
-    int64_t start_ms, end_ms; /* of the wall clock */
-    uint64_t start_tick_ms;   /* of the loop's clock */
-    struct usage *usage;      /* NULL while it runs, and of one without limits */
+    int64_t start_ms, end_ms;       /* of the wall clock */
+    uint64_t start_tick_ms;         /* of the loop's clock */
+    struct shelf_place shelf_place; /* where it was on the shelf, and could go back */
+    struct usage *usage;            /* NULL while it runs, and of one without limits */
     struct byte_log logs[STREAM_COUNT];
     struct process_reader *readers, *reader_cursor;
     struct process_waiter *waiters;
@@ -80,6 +86,7 @@ struct process_table {
     struct process *buckets[PROCESS_BUCKETS]; /* by id, listed ones */
     struct process_list running, ended;
     size_t kept_bytes; /* ids and commands of the ended */
+    struct process_shelf shelf;
     uint64_t log_limit;
     struct byte_store store;
 };

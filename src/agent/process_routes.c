@@ -147,11 +147,24 @@ static void put_record(struct json_writer *w, const struct process *process, boo
     json_object_end(w);
 }
 
-static void put_list(struct json_writer *w, const struct process_list *list, const struct str *status)
+struct listing {
+    struct json_writer *w;
+    const struct str *status; /* NULL: all */
+};
+
+static void put_listed(const struct process *process, void *data)
+{
+    const struct listing *listing = data;
+
+    if (!listing->status || str_is(*listing->status, process_status_name(process->status)))
+        put_record(listing->w, process, false);
+}
+
+static void put_list(const struct process_list *list, struct listing *listing)
 {
     for (const struct process *process = list->first; process; process = process->next)
-        if (process->listed && (!status || str_is(*status, process_status_name(process->status))))
-            put_record(w, process, false);
+        if (process->listed)
+            put_listed(process, listing);
 }
 
 void handle_process_list(struct request *rq)
@@ -159,14 +172,17 @@ void handle_process_list(struct request *rq)
     struct process_table *table = &rq->agent->processes;
     struct reply reply;
     struct str status;
+    struct listing listing = { .w = &reply.w };
     bool filtered = query_get(http_request(rq->ex)->query, "status", &status);
 
     process_refresh(rq->agent);
     reply_begin(&reply);
     json_key(&reply.w, "processes");
     json_array_begin(&reply.w);
-    put_list(&reply.w, &table->running, filtered ? &status : NULL);
-    put_list(&reply.w, &table->ended, filtered ? &status : NULL);
+    listing.status = filtered ? &status : NULL;
+    put_list(&table->running, &listing);
+    process_shelf_each(rq->agent, put_listed, &listing);
+    put_list(&table->ended, &listing);
     json_array_end(&reply.w);
     reply_send(rq, &reply);
 }

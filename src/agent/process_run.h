@@ -49,6 +49,15 @@ struct process_record {
  */
 struct process *process_new(struct agent *agent, const struct process_record *record);
 
+/* --- process_table.c --- */
+
+/* Lists one that runs; one of the same id (`may_be_there`) is listed no longer. */
+void process_table_add(struct process *process, bool may_be_there);
+/* It has ended; unless somebody holds it, it is gone when it was not listed. */
+void process_table_move_to_ended(struct process *process);
+/* Takes out of memory, and forgets, what is too much. Not while a record is in use that nobody holds. */
+void process_table_trim(struct agent *agent);
+
 /* The events of the child of a run, its data being the run. */
 extern const struct child_events process_child_events;
 

@@ -191,6 +191,60 @@ static void many_logs_that_have_ended_take_neither_memory_nor_descriptors(void *
     byte_store_free(&store);
 }
 
+static void a_log_can_be_put_away_and_come_back(void **state)
+{
+    static const uint64_t sizes[] = { 0, 1, 16 * KIB, 300 * KIB };
+    struct byte_store store;
+
+    (void)state;
+    byte_store_init(&store, NULL, 64 * KIB * KIB, 256 * KIB);
+    for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
+        struct byte_log log;
+        struct byte_log_place_kept kept;
+        byte_log_init(&log, &store, 64 * KIB * KIB);
+        append(&log, sizes[i]);
+        byte_log_seal(&log);
+        assert_true(byte_log_put_away(&log));
+        assert_int_equal(store.memory_used, 0);
+        assert_int_equal(store.file_used, sizes[i]);
+        kept = byte_log_kept_place(&log);
+        byte_log_leave(&log);
+        assert_int_equal(log.end, 0);
+        byte_log_free(&log);
+        assert_int_equal(store.file_used, sizes[i]);
+        byte_log_init(&log, &store, 0);
+        byte_log_come_back(&log, &kept);
+        assert_int_equal(log.end, sizes[i]);
+        check(&log, 5000);
+        byte_log_free(&log);
+        assert_int_equal(store.file_used, 0);
+    }
+    byte_store_free(&store);
+}
+
+static void without_room_on_disk_nothing_is_put_away(void **state)
+{
+    struct byte_store store;
+    struct byte_log log;
+    uint64_t at;
+
+    (void)state;
+    byte_store_init(&store, NULL, 100, 256 * KIB);
+    byte_log_init(&log, &store, 64 * KIB);
+    append(&log, 200);
+    byte_log_seal(&log);
+    assert_false(byte_log_put_away(&log));
+    check(&log, 5000);
+    assert_int_equal(store.memory_used, 200);
+    assert_false(byte_store_put(&store, "x", 101, &at));
+    assert_true(byte_store_put(&store, "xyz", 3, &at));
+    byte_store_drop(&store, at, 3);
+    byte_log_free(&log);
+    assert_int_equal(store.memory_used, 0);
+    assert_int_equal(store.file_used, 0);
+    byte_store_free(&store);
+}
+
 static void the_last_bytes_are_read_where_they_are_while_readers_are_told(void **state)
 {
     struct byte_store store;
@@ -315,6 +369,8 @@ int main(void)
         cmocka_unit_test(where_the_files_may_not_grow_the_ring_stays_as_it_is),
         cmocka_unit_test(what_is_wanted_less_goes_first),
         cmocka_unit_test(many_logs_that_have_ended_take_neither_memory_nor_descriptors),
+        cmocka_unit_test(a_log_can_be_put_away_and_come_back),
+        cmocka_unit_test(without_room_on_disk_nothing_is_put_away),
         cmocka_unit_test(the_last_bytes_are_read_where_they_are_while_readers_are_told),
         cmocka_unit_test(a_line_of_stat_is_read_whatever_the_name_is),
         cmocka_unit_test(a_tree_is_descendants_sessions_and_groups),

@@ -392,6 +392,38 @@ test('a hundred megabytes of logs are kept, served whole, and do not make the ag
   if (!sanitized) assert.ok((await rss()) < 4096, `${await rss()} KiB`);
 });
 
+test('the records of hundreds of processes are whole, and do not make the agent fat', async () => {
+  const mine = await Agent.start();
+  try {
+    const rss = async () => Number((await mine.run("awk '/^VmRSS/{print $2}' /proc/1/status", { session: SESSIONLESS })).stdout);
+    const start = (i, more) => mine.process(`printf 'out ${i}'; printf 'err ${i}' >&2; exit ${i % 3}`, { processId: `p${i}`, sessionId: SESSIONLESS, ...more });
+    const before = await rss();
+    for (let i = 0; i < 600; i += 6) await Promise.all([0, 1, 2, 3, 4, 5].map((k) => start(i + k)));
+    for (let i = 594; i < 600; i++) await mine.ended(`p${i}`);
+    if (!sanitized) assert.ok((await rss()) - before < 220, `${before} to ${await rss()} KiB`); // half a kilobyte each would be 300
+    const list = (await mine.get('/api/process/list')).json.processes;
+    assert.deepEqual(list.map((p) => p.id).sort(), Array.from({ length: 600 }, (_, i) => `p${i}`).sort());
+    for (const i of [0, 1, 2, 300, 599, 0]) {
+      const { id, command, status, exitCode, startTime, endTime, ...rest } = await mine.record(`p${i}`);
+      assert.deepEqual([id, command, status, exitCode], [`p${i}`, `printf 'out ${i}'; printf 'err ${i}' >&2; exit ${i % 3}`, i % 3 ? 'failed' : 'completed', i % 3]);
+      assert.ok(Date.parse(endTime) >= Date.parse(startTime));
+      assert.deepEqual(Object.keys(rest), ['pid']);
+      const { stdout, stderr } = (await mine.get(`/api/process/p${i}/logs`)).json;
+      assert.deepEqual([stdout, stderr], [`out ${i}`, `err ${i}`]);
+      const events = await (await mine.events('GET', `/api/process/p${i}/stream?from=4`)).rest();
+      assert.deepEqual([textOf(events, 'stdout'), events.at(-1).exitCode], [`${i}`, i % 3]);
+    }
+    assert.equal((await mine.get('/api/process/list?status=failed')).json.processes.length, 400);
+    // An id that is used again means the new process, also when the old one is far away.
+    await start(5, { processId: 'p7' });
+    assert.equal((await mine.ended('p7')).exitCode, 2);
+    assert.equal((await mine.get('/api/process/list')).json.processes.length, 600);
+    assert.equal((await mine.request('DELETE', '/api/process/p10')).json.code, 'COMMAND_NOT_FOUND');
+  } finally {
+    await mine.stop();
+  }
+});
+
 // --- ours: stdin and signals ---
 
 for (const sessionId of [undefined, SESSIONLESS]) {
