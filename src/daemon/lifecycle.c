@@ -630,6 +630,8 @@ void lifecycle_adopt(struct sandbox *sandbox, const struct spawn_sandbox *found)
     restore_limits(sandbox, &found->limits);
     instance_renew_egress(daemon, &sandbox->instance, found);
     sandbox_apply_policy(sandbox);
+    if (sandbox->container)
+        docker_sandbox_adopted(sandbox);
     if (sandbox->link) /* berm-spawn restarted, we did not */
         return;
     sandbox->link = agent_link_new(daemon->loop, daemon->run_dirfd, sandbox->row.key, sandbox->row.generation);

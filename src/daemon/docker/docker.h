@@ -24,5 +24,7 @@ void docker_drain(struct docker *docker);
 
 /* An instance of a sandbox has ended: from lifecycle.c, for sandboxes with a container. */
 void docker_sandbox_ended(struct sandbox *sandbox, enum end_reason reason, int exit_status);
+/* An instance of one was found running and has its network again. */
+void docker_sandbox_adopted(struct sandbox *sandbox);
 /* A sandbox has been deleted: its container goes with it. */
 void docker_sandbox_deleted(struct sandbox *sandbox);

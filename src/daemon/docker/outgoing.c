@@ -84,6 +84,11 @@ static void apply_authority(struct container *container)
     egress_set_authority(container->sandbox->instance.egress, container->docker->authority);
 }
 
+void docker_sandbox_adopted(struct sandbox *sandbox)
+{
+    container_apply_egress(sandbox->container);
+}
+
 void container_apply_egress(struct container *container)
 {
     static const uint8_t loopback[4] = { 127, 0, 0, 1 };
