@@ -17,7 +17,11 @@
 
 struct request;
 
-enum route_auth { ROUTE_OPEN, ROUTE_KEY };
+enum route_auth {
+    ROUTE_OPEN,
+    ROUTE_KEY,
+    ROUTE_TOKEN, /* the key may also stand in the query as "token", for browsers */
+};
 
 struct route {
     const char *method;  /* NULL: any */
@@ -158,6 +162,8 @@ void api_pool_stats(struct request *request);
 void api_pool_prime(struct request *request);
 void api_pool_shutdown(struct request *request);
 void api_not_implemented(struct request *request);
+void api_openapi_json(struct request *request);
+void api_openapi_page(struct request *request);
 void api_pty(struct request *request);
 
 void api_key_list(struct request *request);

@@ -42,9 +42,9 @@ static const struct route routes[] = {
     { "GET",    "/v1/pool/stats",                     "pool.stats",     ROUTE_KEY,  api_pool_stats },
     { "POST",   "/v1/pool/prime",                     "pool.prime",     ROUTE_KEY,  api_pool_prime },
     { "POST",   "/v1/pool/shutdown-prewarmed",        "pool.shutdown",  ROUTE_KEY,  api_pool_shutdown },
-    { "GET",    "/v1/openapi.json",                   "openapi",        ROUTE_KEY,  api_not_implemented },
-    { "GET",    "/v1/openapi.html",                   "openapi",        ROUTE_KEY,  api_not_implemented },
-    { "GET",    "/v1/openapi",                        "openapi",        ROUTE_KEY,  api_not_implemented },
+    { "GET",    "/v1/openapi.json",                   "openapi",        ROUTE_TOKEN, api_openapi_json },
+    { "GET",    "/v1/openapi.html",                   "openapi",        ROUTE_TOKEN, api_openapi_page },
+    { "GET",    "/v1/openapi",                        "openapi",        ROUTE_TOKEN, api_openapi_page },
     { "GET",    "/v1/keys",                           "key.list",       ROUTE_KEY,  api_key_list },
     { "POST",   "/v1/keys",                           "key.create",     ROUTE_KEY,  api_key_create },
     { "DELETE", "/v1/keys/:kid",                      "key.delete",     ROUTE_KEY,  api_key_delete },
@@ -66,7 +66,7 @@ static const struct route routes[] = {
 
 _Static_assert(ARRAY_SIZE(routes) + EXTENSIONS_MAX + 2 <= METRICS_ROUTES_MAX, "metrics have too few routes");
 
-static const struct route *route_at(size_t index)
+const struct route *api_route(size_t index)
 {
     return index < ARRAY_SIZE(routes) ? &routes[index] : extension_route(index - ARRAY_SIZE(routes));
 }
@@ -90,7 +90,7 @@ const char *api_route_name(size_t index)
 {
     if (index == api_route_docker())
         return "docker";
-    return index < api_route_none() ? route_at(index)->name : "none";
+    return index < api_route_none() ? api_route(index)->name : "none";
 }
 
 /* --- matching --- */
@@ -150,7 +150,7 @@ static void find_route(struct request *request)
 
     request->route_index = count;
     for (size_t i = 0; i < count; i++) {
-        const struct route *route = route_at(i);
+        const struct route *route = api_route(i);
 
         if (!method_fits(route, request->head->method) ||
             !route_match(route->pattern, request->head->path, params, &request->rest))
@@ -223,10 +223,23 @@ static bool from_web_page(const struct h1_head *head)
            !origin_is_own(head, STR("https://"));
 }
 
+/* Browsers that open an address can give the key in that address only. */
+static struct str authorization_of(struct request *request)
+{
+    struct str field = h1_header(request->head, "Authorization"), raw;
+    char *text;
+
+    if (field.p || !request->route || request->route->auth != ROUTE_TOKEN ||
+        !query_get(request->head->query, "token", &raw))
+        return field;
+    text = arena_printf(&request->arena, "Bearer %.*s", (int)raw.n, raw.p);
+    return text && query_decode(str_from(text), text, strlen(text) + 1) == 0 ? str_from(text) : field;
+}
+
 static int check_key(struct request *request)
 {
     const struct auth *auth = &request->daemon->auth;
-    struct str authorization = h1_header(request->head, "Authorization");
+    struct str authorization = authorization_of(request);
     bool local = http_peer_is_local(request->exchange);
 
     if (request->route && request->route->auth == ROUTE_OPEN)

@@ -2,6 +2,8 @@
 import { once } from 'node:events';
 import http from 'node:http';
 
+import { checkAnswer } from './openapi.mjs';
+
 export class Api {
   constructor(daemon, key) {
     this.daemon = daemon;
@@ -28,7 +30,9 @@ export class Api {
     const object = body !== undefined && typeof body === 'object' && !Buffer.isBuffer(body);
     request.end(object ? JSON.stringify(body) : body);
     const [response] = await Promise.race([once(request, 'response'), failed]);
-    return collect(response);
+    const answer = await collect(response);
+    if (!headers.host) checkAnswer(method, path, answer); /* else it may be a preview's */
+    return answer;
   }
 
   get(path, options) {
