@@ -200,6 +200,19 @@ int cli_problem(struct cli *cli, const struct berm_problem *problem)
     return runs_command(cli) ? STATUS_COMMAND_FAILED : STATUS_FAILED;
 }
 
+struct berm_client *cli_begin(struct cli *cli, int argc, char **argv, void *values, int min, int max,
+                              struct cli_operands *ret, int *ret_status)
+{
+    *ret_status = STATUS_USAGE;
+    if (cli_parse(cli, argc, argv, values, min, max, ret) < 0)
+        return NULL;
+    *ret_status = STATUS_FAILED;
+    if (!cli->help)
+        return cli_client(cli);
+    *ret_status = cli_help(cli);
+    return NULL;
+}
+
 /* ---- commands ---- */
 
 /*
@@ -264,4 +277,52 @@ int cli_exec(struct cli *cli, struct berm_client *client, const char *id, struct
     if (problem->kind == BERM_PROBLEM_LOCAL && problem->errnum == ECANCELED)
         problem->kind = BERM_PROBLEM_CANCELLED;
     return -1;
+}
+
+/* ---- streams ---- */
+
+static int show_item(struct cli *cli, const struct berm_item *item, cli_on_event on_event, void *data)
+{
+    switch (item->kind) {
+    case BERM_ITEM_STDOUT:
+    case BERM_ITEM_DATA:
+        return on_stdout(cli, item->data, item->size);
+    case BERM_ITEM_STDERR:
+        return on_stderr(cli, item->data, item->size);
+    case BERM_ITEM_EVENT:
+        return on_event ? on_event(cli, item, data) : 0;
+    default:
+        return 0;
+    }
+}
+
+int cli_stream(struct cli *cli, struct berm_stream *stream, cli_on_event on_event, void *data, int *ret_exit_code)
+{
+    struct berm_problem problem;
+    struct berm_item item;
+    int rc, status = STATUS_OK;
+
+    while ((rc = berm_stream_next(stream, -1, &item, &problem)) > 0 && item.kind != BERM_ITEM_END) {
+        if (item.kind == BERM_ITEM_EXIT && ret_exit_code)
+            *ret_exit_code = item.exit_code;
+        rc = show_item(cli, &item, on_event, data);
+        if (rc != 0)
+            break;
+    }
+    if (rc < 0 && item.kind != BERM_ITEM_NONE) /* the output failed */
+        problem = (struct berm_problem){ .kind = errno == ECANCELED ? BERM_PROBLEM_CANCELLED : BERM_PROBLEM_LOCAL,
+                                         .errnum = errno,
+                                         .message = "writing the output" };
+    berm_stream_close(stream);
+    if (rc < 0 && problem.kind == BERM_PROBLEM_LOCAL && problem.errnum == EPIPE)
+        return 128 + SIGPIPE;
+    if (rc < 0)
+        status = cli_problem(cli, &problem);
+    return status;
+}
+
+int cli_event_line(struct cli *cli, const struct berm_item *item, void *data)
+{
+    (void)data;
+    return on_stdout(cli, item->data, item->size) < 0 || on_stdout(cli, "\n", 1) < 0 ? -1 : 0;
 }

@@ -49,8 +49,13 @@ extern const struct cli_option global_options[];
 extern const struct verb verb_run, verb_create, verb_exec, verb_cp, verb_ls, verb_inspect, verb_logs, verb_rm,
     verb_image_build, verb_image_import, verb_image_ls, verb_image_rm, verb_key_add, verb_key_ls, verb_key_rm,
     verb_port_expose, verb_port_ls, verb_port_rm, verb_tunnel_open, verb_tunnel_ls, verb_tunnel_rm, verb_docker,
-    verb_egress_show, verb_egress_set, verb_egress_reset, verb_secret_set, verb_secret_ls, verb_secret_rm, verb_mcp,
-    verb_doctor, verb_version, verb_help;
+    verb_egress_show, verb_egress_set, verb_egress_reset, verb_secret_set, verb_secret_ls, verb_secret_rm, verb_ps,
+    verb_process_start, verb_process_ls, verb_process_logs, verb_process_kill, verb_code_run, verb_context_create,
+    verb_context_ls, verb_context_rm, verb_context_interrupt, verb_file_ls, verb_file_stat, verb_file_mv,
+    verb_file_rm, verb_file_mkdir, verb_stats, verb_events, verb_label, verb_env, verb_session_create,
+    verb_session_ls, verb_session_rm, verb_watch, verb_port_wait, verb_git_clone, verb_persist, verb_hydrate,
+    verb_pool_stats, verb_pool_prime, verb_pool_shutdown, verb_mcp, verb_shell, verb_doctor, verb_version,
+    verb_help;
 
 /* Options into `values` (the verb's struct) and the operands, whose number must be in min..max. -1: usage was told.
  */
@@ -70,6 +75,13 @@ int cli_help(const struct cli *cli);
 /* The client by --url, --api-key-file and the environment, cancelled by signals. NULL: it was told why not. */
 struct berm_client *cli_client(struct cli *cli);
 
+/*
+ * cli_parse() and cli_client() for verbs that take nothing but options and operands: NULL when *ret_status is how
+ * the verb ends. `values` NULL: it has no options.
+ */
+struct berm_client *cli_begin(struct cli *cli, int argc, char **argv, void *values, int min, int max,
+                              struct cli_operands *ret, int *ret_status);
+
 /* The signal that cancelled a call is taken away, so that cleaning up can be cancelled by another. Returns it, or
  * 0. */
 int cli_take_signal(struct cli *cli);
@@ -88,6 +100,16 @@ int cli_output_write(const struct cli_output *out, const void *bytes, size_t n);
  */
 int cli_exec(struct cli *cli, struct berm_client *client, const char *id, struct berm_exec *exec, int *ret_status,
              struct berm_problem *problem);
+
+/*
+ * Shows a stream to its end and closes it: bytes as they are, events by `on_event` (NULL: not at all), which
+ * returns 0, 1 to end the stream, or -1 with errno when the output failed. Returns a status; *ret_exit_code (may be
+ * NULL) is left alone unless the stream tells one.
+ */
+typedef int (*cli_on_event)(struct cli *cli, const struct berm_item *item, void *data);
+int cli_stream(struct cli *cli, struct berm_stream *stream, cli_on_event on_event, void *data, int *ret_exit_code);
+/* An on_event that prints the event's JSON on a line. */
+int cli_event_line(struct cli *cli, const struct berm_item *item, void *data);
 
 /* ---- output ---- */
 

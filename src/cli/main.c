@@ -1,19 +1,25 @@
 #include "base/standard_fds.h"
 #include "cli/cli.h"
 
-const struct verb *const verbs[] = { &verb_run,          &verb_create,      &verb_exec,
-                                     &verb_cp,           &verb_ls,          &verb_inspect,
-                                     &verb_logs,         &verb_rm,          &verb_image_build,
-                                     &verb_image_import, &verb_image_ls,    &verb_image_rm,
-                                     &verb_key_add,      &verb_key_ls,      &verb_key_rm,
-                                     &verb_port_expose,  &verb_port_ls,     &verb_port_rm,
-                                     &verb_tunnel_open,  &verb_tunnel_ls,   &verb_tunnel_rm,
-                                     &verb_docker,       &verb_egress_show, &verb_egress_set,
-                                     &verb_egress_reset, &verb_secret_set,  &verb_secret_ls,
-                                     &verb_secret_rm,    &verb_mcp,         &verb_doctor,
-                                     &verb_version,      &verb_help,        NULL };
-
 /* clang-format off */
+const struct verb *const verbs[] = {
+    /* sandboxes */
+    &verb_run, &verb_create, &verb_exec, &verb_shell, &verb_cp, &verb_ls, &verb_inspect, &verb_logs, &verb_events, &verb_stats, &verb_label,
+    &verb_env, &verb_rm,
+    /* what is in them */
+    &verb_ps, &verb_process_start, &verb_process_ls, &verb_process_logs, &verb_process_kill,
+    &verb_code_run, &verb_context_create, &verb_context_ls, &verb_context_rm, &verb_context_interrupt,
+    &verb_file_ls, &verb_file_stat, &verb_file_mv, &verb_file_rm, &verb_file_mkdir, &verb_watch,
+    &verb_session_create, &verb_session_ls, &verb_session_rm, &verb_git_clone, &verb_persist, &verb_hydrate,
+    /* ways in and out */
+    &verb_port_expose, &verb_port_ls, &verb_port_rm, &verb_port_wait, &verb_tunnel_open, &verb_tunnel_ls, &verb_tunnel_rm,
+    &verb_egress_show, &verb_egress_set, &verb_egress_reset, &verb_secret_set, &verb_secret_ls, &verb_secret_rm,
+    /* the daemon and this machine */
+    &verb_image_build, &verb_image_import, &verb_image_ls, &verb_image_rm, &verb_key_add, &verb_key_ls, &verb_key_rm,
+    &verb_pool_stats, &verb_pool_prime, &verb_pool_shutdown, &verb_mcp, &verb_docker, &verb_doctor, &verb_version, &verb_help,
+    NULL,
+};
+
 const struct cli_option global_options[] = {
     { 0, "url", "URL", "the daemon (default: $BERM_URL, or " BERM_DEFAULT_URL ")", CLI_TEXT, offsetof(struct cli, url) },
     { 0, "api-key-file", "FILE", "read the API key from FILE (default: $BERM_API_KEY)", CLI_TEXT, offsetof(struct cli, key_file) },

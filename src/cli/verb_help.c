@@ -50,7 +50,7 @@ static int print_overview(const struct cli *cli)
     printf("usage: berm VERB [options] ...\n\nRuns untrusted code in isolated sandboxes on a Berm "
            "daemon.\n\nverbs:\n");
     for (size_t i = 0; verbs[i]; i++)
-        printf("  %-13s %s\n", verbs[i]->name, verbs[i]->summary);
+        printf("  %-18s %s\n", verbs[i]->name, verbs[i]->summary);
     printf("\noptions of every verb:\n");
     print_options(global_options);
     printf("\nfirst steps:\n  berm run -- python3 -c 'print(2 + 2)'\n  berm create demo\n"

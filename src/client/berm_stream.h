@@ -116,6 +116,35 @@ const char *berm_mcp_session(const struct berm_stream *stream);
 /* Ends a session and what runs in it. */
 int berm_mcp_end(struct berm_client *client, const char *session, struct berm_problem *problem);
 
+/* ---- terminals ---- */
+
+struct berm_terminal;
+
+struct berm_terminal_options {
+    const char *session; /* whose terminal, which outlives this connection; NULL: one of its own */
+    const char *shell;   /* NULL: bash */
+    uint16_t cols, rows; /* 0: 80 and 24 */
+};
+
+/* Blocks until the terminal is there, or it is known why not. `options` NULL: the defaults. */
+int berm_terminal_open(struct berm_client *client, const char *id, const struct berm_terminal_options *options,
+                       struct berm_terminal **ret_terminal, struct berm_problem *problem);
+void berm_terminal_close(struct berm_terminal *terminal); /* NULL is allowed */
+/* As berm_stream_fd(); readable as well when what was written can go on. */
+int berm_terminal_fd(const struct berm_terminal *terminal);
+/*
+ * As berm_stream_next(): what the terminal shows as BERM_ITEM_STDOUT, events "ready" (behind what a session's
+ * terminal showed before) and "error", BERM_ITEM_EXIT when its program ended, BERM_ITEM_END.
+ */
+int berm_terminal_next(struct berm_terminal *terminal, int timeout_ms, struct berm_item *ret,
+                       struct berm_problem *problem);
+/* Keys. Does not block: up to 1 MiB waits to be sent; above that BERM_PROBLEM_LOCAL with EAGAIN, and nothing was
+ * taken. */
+int berm_terminal_write(struct berm_terminal *terminal, const void *bytes, size_t size,
+                        struct berm_problem *problem);
+int berm_terminal_resize(struct berm_terminal *terminal, uint16_t cols, uint16_t rows,
+                         struct berm_problem *problem);
+
 /* ---- any route that answers with events ---- */
 
 /* `target` begins with "/"; `json` is a body or NULL. Each event is a BERM_ITEM_EVENT. */

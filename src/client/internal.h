@@ -12,6 +12,7 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <time.h>
 
 #include "base/buf.h"
 #include "base/json.h"
@@ -61,7 +62,8 @@ struct transfer {
     int64_t source_sent;
     long status;
     bool source_ended, send_paused, failed, finished; /* finished: nothing more is wanted from the response */
-    bool hold; /* on_body has no room: the response waits until transfer_go_on() */
+    bool connect_only; /* curl makes the connection and no request; the lane is not used again */
+    bool hold;         /* on_body has no room: the response waits until transfer_go_on() */
     bool receive_held;
     struct str want_header; /* name of a response field that is kept; n == 0: none */
     char header[128];       /* its value, or "" */
@@ -78,6 +80,8 @@ void transfer_done(struct transfer *t);
 /* In steps: 1 when it is over, 0 when there is something to wait for (transfer_fds), -1 with *problem. */
 int transfer_begin(struct berm_client *client, struct transfer *t, struct berm_problem *problem);
 int transfer_step(struct transfer *t, struct berm_problem *problem);
+/* What an answer of 300 and above says, into t->problem. Returns -1. */
+int transfer_api_problem(struct transfer *t);
 /* Takes the response up again after on_body said that it has no room. */
 void transfer_go_on(struct transfer *t);
 /* Gives everything back but the answer. Closes the connection if it is not over. Idempotent. */
@@ -85,6 +89,9 @@ void transfer_end(struct transfer *t);
 /* Waits for the transfer, the client's cancel descriptor, and the source if it is wanted. `timeout_ms` as poll(2).
  */
 int transfer_wait(struct transfer *t, int timeout_ms, struct berm_problem *problem);
+
+/* What is left now of `timeout_ms` (as poll(2) has it) that began then. */
+int time_left_ms(int timeout_ms, const struct timespec *began);
 
 /* Runs it. 0 if the daemon answered 2xx and everything was delivered; else -1 with *problem. */
 int transfer_run(struct berm_client *client, struct transfer *t, struct berm_problem *problem);

@@ -10,9 +10,6 @@
 
 #include "client/exec_stream.h"
 
-#include <stdio.h>
-#include <time.h>
-
 #define EVENT_MAX ((size_t)16 << 20)
 
 struct item {
@@ -352,19 +349,6 @@ static void advance(struct berm_stream *s)
         s->failed = true;
 }
 
-/* What is left of `timeout_ms` at `began`. */
-static int left_of(int timeout_ms, const struct timespec *began)
-{
-    struct timespec now;
-    int64_t passed;
-
-    if (timeout_ms <= 0)
-        return timeout_ms;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    passed = (now.tv_sec - began->tv_sec) * 1000 + (now.tv_nsec - began->tv_nsec) / 1000000;
-    return passed >= timeout_ms ? 0 : (int)(timeout_ms - passed);
-}
-
 int berm_stream_next(struct berm_stream *s, int timeout_ms, struct berm_item *ret, struct berm_problem *problem)
 {
     struct timespec began;
@@ -385,7 +369,7 @@ int berm_stream_next(struct berm_stream *s, int timeout_ms, struct berm_item *re
         advance(s);
         if (s->first || s->failed || s->over)
             continue;
-        left = left_of(timeout_ms, &began);
+        left = time_left_ms(timeout_ms, &began);
         if (left == 0)
             return 0;
         if (transfer_wait(&s->transfer, left, &s->problem) < 0)

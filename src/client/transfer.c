@@ -186,6 +186,11 @@ static void set_options(CURL *easy, struct transfer *t)
         curl_easy_setopt(easy, CURLOPT_CAINFO, t->client->ca_file);
     if (t->client->loopback)
         curl_easy_setopt(easy, CURLOPT_NOPROXY, "*");
+    if (t->connect_only) {
+        curl_easy_setopt(easy, CURLOPT_CONNECT_ONLY, 1L);
+        curl_easy_setopt(easy, CURLOPT_HTTPPROXYTUNNEL, 1L);
+        return;
+    }
     if (t->content_type)
         set_request_body(easy, t);
     curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, t->method);
@@ -229,7 +234,7 @@ static int connection_problem(struct transfer *t, CURLcode code, const char *why
 }
 
 /* {"error": text, "code": code}, {"error": {"message": text}}, or a line of plain text. */
-static int api_problem(struct transfer *t)
+int transfer_api_problem(struct transfer *t)
 {
     struct arena arena;
     const struct json *answer = NULL;
@@ -286,7 +291,10 @@ void transfer_end(struct transfer *t)
 {
     if (t->lane) {
         curl_multi_remove_handle(t->lane->multi, t->lane->easy);
-        lane_give(t->client, TAKE_PTR(t->lane));
+        if (t->connect_only)
+            lane_free(TAKE_PTR(t->lane));
+        else
+            lane_give(t->client, TAKE_PTR(t->lane));
     }
     curl_slist_free_all(TAKE_PTR(t->headers));
     free(TAKE_PTR(t->url));
@@ -298,7 +306,7 @@ static int judge(struct transfer *t, CURLcode code)
     if (t->failed)
         return -1;
     if (t->status >= 300 && (code == CURLE_OK || code == CURLE_SEND_ERROR || code == CURLE_RECV_ERROR))
-        return api_problem(t);
+        return transfer_api_problem(t);
     if (code != CURLE_OK)
         return connection_problem(t, code, t->why);
     return 1;
@@ -348,6 +356,18 @@ int transfer_wait(struct transfer *t, int timeout_ms, struct berm_problem *probl
         curl_easy_pause(t->lane->easy, t->receive_held ? CURLPAUSE_RECV : CURLPAUSE_CONT);
     }
     return 0;
+}
+
+int time_left_ms(int timeout_ms, const struct timespec *began)
+{
+    struct timespec now;
+    int64_t passed;
+
+    if (timeout_ms <= 0)
+        return timeout_ms;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    passed = (now.tv_sec - began->tv_sec) * 1000 + (now.tv_nsec - began->tv_nsec) / 1000000;
+    return passed >= timeout_ms ? 0 : (int)(timeout_ms - passed);
 }
 
 int transfer_run(struct berm_client *client, struct transfer *t, struct berm_problem *problem)

@@ -58,6 +58,11 @@ struct ws_callbacks {
     void (*on_close)(struct ws *ws, int code, struct str reason, void *data);
 };
 
+#define WS_ACCEPT_SIZE 28
+
+/* What proves that a server has seen the key of 24 characters; not NUL-terminated. */
+void ws_accept_key(struct str key, char ret[WS_ACCEPT_SIZE]);
+
 /* Does the head ask for a WebSocket? */
 bool ws_requested(const struct h1_head *head);
 

@@ -14,7 +14,7 @@
 static const struct h1_limits answer_limits = { .max_head = 32 << 10, .max_headers = H1_MAX_HEADERS };
 
 /* What proves that a server has seen the key. */
-static void accept_of(struct str key, char ret[WS_ACCEPT_SIZE])
+void ws_accept_key(struct str key, char ret[WS_ACCEPT_SIZE])
 {
     static const char guid[] = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
     char joined[KEY_SIZE + sizeof(guid)];
@@ -60,7 +60,7 @@ struct ws *ws_accept(struct loop *loop, struct http_exchange *ex, const struct w
 
     if (!handshake_allowed(http_request(ex)))
         return NULL;
-    accept_of(h1_header(http_request(ex), "sec-websocket-key"), accept);
+    ws_accept_key(h1_header(http_request(ex), "sec-websocket-key"), accept);
     buf_init(&rest, NET_SCRATCH);
     fd = http_upgrade(ex, fields, ARRAY_SIZE(fields), &rest);
     ws = fd < 0 ? NULL : ws_new(loop, fd, false, buf_str(&rest), config, callbacks, data);
@@ -80,7 +80,7 @@ static int queue_request(struct ws *ws, const char *host, const char *target, co
 
     random_bytes(bytes, sizeof(bytes));
     base64_encode(bytes, sizeof(bytes), key);
-    accept_of((struct str){ key, sizeof(key) }, ws->accept);
+    ws_accept_key((struct str){ key, sizeof(key) }, ws->accept);
     head_writer_init(&w);
     head_add(&w, STR("GET "));
     head_add(&w, str_from(target));

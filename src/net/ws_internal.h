@@ -13,8 +13,6 @@
  */
 enum ws_state { WS_OPENING, WS_OPEN, WS_CLOSING, WS_FAILING, WS_FINISHING, WS_OVER };
 
-#define WS_ACCEPT_SIZE 28
-
 struct ws {
     struct loop *loop;
     struct ws_config config;

@@ -1,13 +1,15 @@
 # bash completion for berm. Verbs and options come from the program itself, ids from the daemon.
 
 _berm_verb() {
-    # The verb before the cursor: one word, or two for "image build", "key add" and "egress set".
+    # The verb before the cursor: one word, or two for those like "image build".
     local words=() word
     for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
         [[ $word == -* || $word == = ]] || words+=("$word")
     done
     case ${words[0]-} in
-        image | key | port | tunnel | egress | secret) echo "${words[0]}${words[1]+ ${words[1]}}" ;;
+        code | context | egress | file | git | image | key | pool | port | process | secret | session | tunnel)
+            echo "${words[0]}${words[1]+ ${words[1]}}"
+            ;;
         *) echo "${words[0]-}" ;;
     esac
 }
@@ -33,12 +35,15 @@ _berm() {
         '' | help)
             while read -r line; do candidates+=("${line%% *}"); done < <("${COMP_WORDS[0]}" help --list)
             ;;
-        image | key | port | tunnel | egress | secret)
+        code | context | egress | file | git | image | key | pool | port | process | secret | session | tunnel)
             while read -r line; do
                 [[ $line == "$verb "* ]] && candidates+=("${line#* }")
             done < <("${COMP_WORDS[0]}" help --list)
             ;;
-        exec | inspect | logs | rm | 'port expose' | 'port ls' | 'port rm' | 'tunnel open' | 'tunnel ls' | 'tunnel rm' | 'egress '*) mapfile -t candidates < <(_berm_ids) ;;
+        exec | shell | inspect | logs | events | stats | label | env | rm | ps | watch | persist | hydrate | \
+            'code '* | 'context '* | 'egress '* | 'file '* | 'git '* | 'port '* | 'process '* | 'session '* | 'tunnel '*)
+            mapfile -t candidates < <(_berm_ids)
+            ;;
         cp)
             mapfile -t candidates < <(_berm_ids)
             candidates=("${candidates[@]/%/:}")

@@ -1,0 +1,395 @@
+/*
+ * terminal.c - a terminal in a sandbox, over the WebSocket of /pty.
+ *
+ * curl only connects (through proxies, with TLS) and carries bytes; handshake and frames are ours, with the parser
+ * that the daemon uses. The socket is in the lane's epoll, so that a terminal has one descriptor to wait on, also
+ * while there is something to send. Nothing blocks but opening, and berm_terminal_next() if it is asked to.
+ */
+#include "client/call.h"
+
+#include "base/base64.h"
+#include "net/h1.h"
+#include "net/ws.h"
+#include "net/ws_frame.h"
+
+#include <poll.h>
+#include <stdio.h>
+#include <sys/epoll.h>
+
+#define CHUNK       ((size_t)64 << 10)
+#define QUEUE_MAX   ((size_t)1 << 20)
+#define MESSAGE_MAX ((uint64_t)16 << 20)
+#define TEXT_MAX    ((size_t)64 << 10)
+#define HEAD_MAX    ((size_t)64 << 10)
+
+struct berm_terminal {
+    struct transfer transfer; /* the connection */
+    char *target;
+    curl_socket_t socket;
+    bool wants_out; /* epoll watches for room */
+    struct ws_parser parser;
+    struct buf in, out, text;
+    size_t given; /* bytes at the front of `in` that the caller's item points to */
+    bool exited, over;
+};
+
+/* --- bytes --- */
+
+static int watch_socket(struct berm_terminal *t, int operation, struct berm_problem *problem)
+{
+    struct epoll_event event = { .events = EPOLLIN | (t->out.len > 0 ? EPOLLOUT : 0), .data.fd = t->socket };
+
+    t->wants_out = t->out.len > 0;
+    if (epoll_ctl(t->transfer.lane->epoll_fd, operation, t->socket, &event) == 0)
+        return 0;
+    return problem_set(problem, BERM_PROBLEM_SYSTEM, errno, "terminal");
+}
+
+static int flush(struct berm_terminal *t, struct berm_problem *problem)
+{
+    while (t->out.len > 0) {
+        size_t n = 0;
+        CURLcode code = curl_easy_send(t->transfer.lane->easy, buf_head(&t->out), t->out.len, &n);
+
+        buf_consume(&t->out, n);
+        if (code == CURLE_AGAIN || n == 0)
+            break;
+        if (code != CURLE_OK)
+            return problem_set(problem, BERM_PROBLEM_TRANSPORT, 0, "the terminal's connection broke: %s",
+                               curl_easy_strerror(code));
+    }
+    return t->wants_out == (t->out.len > 0) ? 0 : watch_socket(t, EPOLL_CTL_MOD, problem);
+}
+
+/* 1: some came; 0: none now; -1: the connection is gone. */
+static int receive(struct berm_terminal *t, struct berm_problem *problem)
+{
+    char *room = buf_reserve(&t->in, CHUNK);
+    CURLcode code;
+    size_t n = 0;
+
+    if (!room)
+        return problem_memory(problem);
+    code = curl_easy_recv(t->transfer.lane->easy, room, CHUNK, &n);
+    if (code == CURLE_AGAIN)
+        return 0;
+    if (code != CURLE_OK || n == 0)
+        return problem_set(problem, BERM_PROBLEM_TRANSPORT, 0, "the terminal's connection broke%s%s",
+                           code ? ": " : "", code ? curl_easy_strerror(code) : "");
+    buf_commit(&t->in, n);
+    return 1;
+}
+
+static int queue_frame(struct berm_terminal *t, enum ws_opcode opcode, const void *bytes, size_t n,
+                       struct berm_problem *problem)
+{
+    uint8_t head[WS_HEAD_MAX], key[4];
+    size_t head_n;
+    char *room;
+
+    random_bytes(key, sizeof(key));
+    head_n = ws_frame_head(head, opcode, n, key);
+    room = buf_reserve(&t->out, head_n + n);
+    if (!room)
+        return problem_set(problem, BERM_PROBLEM_LOCAL, EAGAIN, "the terminal does not take more now");
+    memcpy(room, head, head_n);
+    memcpy(room + head_n, bytes, n);
+    ws_mask(room + head_n, n, key, 0);
+    buf_commit(&t->out, head_n + n);
+    return flush(t, problem);
+}
+
+/* --- opening --- */
+
+static int wait_for(struct berm_terminal *t, int timeout_ms, struct berm_problem *problem)
+{
+    return transfer_wait(&t->transfer, timeout_ms, problem);
+}
+
+static int connect_it(struct berm_terminal *t, struct berm_client *client, struct berm_problem *problem)
+{
+    int rc;
+
+    t->transfer = (struct transfer)TRANSFER_INIT("GET", t->target);
+    t->transfer.connect_only = true;
+    rc = transfer_begin(client, &t->transfer, problem);
+    while (rc == 0) {
+        rc = transfer_step(&t->transfer, problem);
+        if (rc == 0)
+            rc = wait_for(t, -1, problem);
+    }
+    if (rc < 0)
+        return -1;
+    if (curl_easy_getinfo(t->transfer.lane->easy, CURLINFO_ACTIVESOCKET, &t->socket) != CURLE_OK ||
+        t->socket == CURL_SOCKET_BAD)
+        return problem_set(problem, BERM_PROBLEM_TRANSPORT, 0, "no connection for the terminal");
+    return watch_socket(t, EPOLL_CTL_ADD, problem);
+}
+
+/* "http://host:port/prefix" */
+static void split_url(const char *url, struct str *host, struct str *prefix)
+{
+    const char *start = strstr(url, "://") + 3, *slash = strchr(start, '/');
+
+    *host = (struct str){ start, slash ? (size_t)(slash - start) : strlen(start) };
+    *prefix = str_from(slash ? slash : "");
+}
+
+static int queue_head(struct berm_terminal *t, const char *session, const char *key, struct berm_problem *problem)
+{
+    const struct berm_client *client = t->transfer.client;
+    struct str host, prefix;
+
+    split_url(client->url, &host, &prefix);
+    if (buf_printf(&t->out,
+                   "GET %.*s%s HTTP/1.1\r\nHost: %.*s\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+                   "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: %s\r\nUser-Agent: berm/%s\r\n",
+                   (int)prefix.n, prefix.p, t->target, (int)host.n, host.p, key, BERM_VERSION) < 0 ||
+        (client->auth && buf_printf(&t->out, "%s\r\n", client->auth->data) < 0) ||
+        (session && buf_printf(&t->out, "Session-Id: %s\r\n", session) < 0) ||
+        buf_append_str(&t->out, STR("\r\n")) < 0)
+        return problem_memory(problem);
+    return flush(t, problem);
+}
+
+/* Reads until `done` bytes are there, at most `limit`. */
+static int receive_until(struct berm_terminal *t, size_t done, struct berm_problem *problem)
+{
+    int rc = 0;
+
+    while (rc >= 0 && t->in.len < done) {
+        rc = flush(t, problem);
+        if (rc == 0)
+            rc = receive(t, problem);
+        if (rc == 0)
+            rc = wait_for(t, -1, problem);
+    }
+    return rc < 0 ? -1 : 0;
+}
+
+static int refused(struct berm_terminal *t, const struct h1_head *head, struct berm_problem *problem)
+{
+    uint64_t n = head->framing == H1_CONTENT_LENGTH ? MIN(head->content_length, (uint64_t)TEXT_MAX) : 0;
+
+    t->transfer.status = head->status;
+    if (receive_until(t, (size_t)n, NULL) == 0)
+        buf_append(&t->transfer.answer, buf_head(&t->in), (size_t)n);
+    t->transfer.problem = problem;
+    return transfer_api_problem(&t->transfer);
+}
+
+static int shake_hands(struct berm_terminal *t, const char *session, struct berm_problem *problem)
+{
+    static const struct h1_limits limits = { .max_head = HEAD_MAX, .max_headers = H1_MAX_HEADERS };
+    char key[BASE64_ENCODED_SIZE(16) + 1], accept[WS_ACCEPT_SIZE];
+    struct h1_head head;
+    uint8_t random[16];
+    ssize_t n = 0;
+
+    random_bytes(random, sizeof(random));
+    key[base64_encode(random, sizeof(random), key)] = '\0';
+    ws_accept_key(str_from(key), accept);
+    if (queue_head(t, session, key, problem) < 0)
+        return -1;
+    while (n == 0) {
+        if (receive_until(t, t->in.len + 1, problem) < 0)
+            return -1;
+        n = h1_parse_response(buf_head(&t->in), t->in.len, &limits, STR("GET"), &head);
+    }
+    if (n < 0)
+        return problem_set(problem, BERM_PROBLEM_TRANSPORT, 0, "the answer is not HTTP");
+    buf_consume(&t->in, (size_t)n);
+    if (head.status >= 300)
+        return refused(t, &head, problem);
+    if (head.status != 101 ||
+        !str_eq(h1_header(&head, "Sec-WebSocket-Accept"), (struct str){ accept, WS_ACCEPT_SIZE }))
+        return problem_set(problem, BERM_PROBLEM_TRANSPORT, 0, "the answer is not that of a WebSocket");
+    return 0;
+}
+
+static char *make_target(const char *id, const struct berm_terminal_options *options, struct berm_problem *problem)
+{
+    char size[64];
+
+    snprintf(size, sizeof(size), "/pty?cols=%u&rows=%u%s", options->cols ? options->cols : 80,
+             options->rows ? options->rows : 24, options->shell ? "&shell=" : "");
+    return options->shell ? named_target(id, size, options->shell, "", problem) : sandbox_target(id, size, problem);
+}
+
+int berm_terminal_open(struct berm_client *client, const char *id, const struct berm_terminal_options *options,
+                       struct berm_terminal **ret_terminal, struct berm_problem *problem)
+{
+    static const struct berm_terminal_options defaults;
+    struct berm_terminal *t = calloc(1, sizeof(*t));
+
+    if (!t)
+        return problem_memory(problem);
+    if (!options)
+        options = &defaults;
+    buf_init(&t->in, HEAD_MAX + 2 * CHUNK);
+    buf_init(&t->out, QUEUE_MAX);
+    buf_init(&t->text, TEXT_MAX);
+    ws_parser_init(&t->parser, false, MESSAGE_MAX);
+    t->target = make_target(id, options, problem);
+    if (options->session && strpbrk(options->session, "\r\n"))
+        problem_set(problem, BERM_PROBLEM_ARGUMENT, 0, "not a session's name");
+    else if (t->target && connect_it(t, client, problem) == 0 && shake_hands(t, options->session, problem) == 0) {
+        *ret_terminal = t;
+        return 0;
+    }
+    berm_terminal_close(t);
+    return -1;
+}
+
+/* --- what comes --- */
+
+/* {"type":"ready"}, {"type":"error","message"}, {"type":"exit","code"}. 1 with an item. */
+static int take_text(struct berm_terminal *t, struct berm_item *ret, struct berm_problem *problem)
+{
+    _cleanup_(arena_free) struct arena arena;
+    const struct json *document;
+    const char *type = NULL;
+    int64_t code = -1;
+
+    arena_init(&arena, 16 * TEXT_MAX);
+    if (json_parse(&arena, buf_str(&t->text), JSON_MAX_DEPTH, &document, NULL) < 0 ||
+        json_field_cstring(document, "type", &type, NULL) < 0 || !type)
+        return problem_set(problem, BERM_PROBLEM_TRANSPORT, 0, "the terminal's messages are malformed");
+    if (strcmp(type, "exit") == 0) {
+        if (json_field_int(document, "code", INT32_MIN, INT32_MAX, &code, NULL) < 0)
+            return problem_set(problem, BERM_PROBLEM_TRANSPORT, 0, "the exit code is no number");
+        t->exited = true;
+        *ret = (struct berm_item){ .kind = BERM_ITEM_EXIT, .exit_code = (int)code };
+        return 1;
+    }
+    if (buf_append(&t->text, "", 1) < 0)
+        return problem_memory(problem);
+    *ret = (struct berm_item){ .kind = BERM_ITEM_EVENT,
+                               .name = strcmp(type, "ready") == 0 ? "ready" : "error",
+                               .data = buf_head(&t->text),
+                               .size = t->text.len - 1 };
+    return 1;
+}
+
+static int take_control(struct berm_terminal *t, const struct ws_event *event, struct berm_item *ret,
+                        struct berm_problem *problem)
+{
+    if (event->opcode == WS_OP_PING)
+        return queue_frame(t, WS_OP_PONG, event->payload.p, event->payload.n, problem);
+    if (event->opcode != WS_OP_CLOSE)
+        return 0;
+    t->over = true;
+    if (t->exited) {
+        *ret = (struct berm_item){ .kind = BERM_ITEM_END };
+        return 1;
+    }
+    event->payload.n > 2 ? problem_set(problem, BERM_PROBLEM_TRANSPORT, 0, "the terminal was closed: %.*s",
+                                       (int)event->payload.n - 2, event->payload.p + 2)
+                         : problem_set(problem, BERM_PROBLEM_TRANSPORT, 0, "the terminal was closed");
+    return -1;
+}
+
+static int take_event(struct berm_terminal *t, const struct ws_event *event, struct berm_item *ret,
+                      struct berm_problem *problem)
+{
+    if (event->kind == WS_CONTROL)
+        return take_control(t, event, ret, problem);
+    if (event->kind != WS_PIECE)
+        return 0;
+    if (event->opcode == WS_OP_BINARY) {
+        *ret = (struct berm_item){ .kind = BERM_ITEM_STDOUT, .data = event->payload.p, .size = event->payload.n };
+        return event->payload.n > 0;
+    }
+    if (buf_append_str(&t->text, event->payload) < 0)
+        return problem_set(problem, BERM_PROBLEM_TRANSPORT, 0, "a message of the terminal's is too large");
+    return event->end ? take_text(t, ret, problem) : 0;
+}
+
+/* 1 with an item, 0 when more bytes are needed. */
+static int parse(struct berm_terminal *t, struct berm_item *ret, struct berm_problem *problem)
+{
+    int rc = 0;
+
+    while (rc == 0 && t->in.len > 0) {
+        struct ws_event event;
+        ssize_t n = ws_parse(&t->parser, buf_head(&t->in), t->in.len, &event);
+
+        if (n < 0)
+            return problem_set(problem, BERM_PROBLEM_TRANSPORT, 0, "the terminal's frames are malformed");
+        if (n == 0)
+            return 0;
+        rc = take_event(t, &event, ret, problem);
+        if (rc > 0)
+            t->given = (size_t)n; /* the item may point there: consumed by the next call */
+        else
+            buf_consume(&t->in, (size_t)n);
+    }
+    return rc;
+}
+
+int berm_terminal_next(struct berm_terminal *t, int timeout_ms, struct berm_item *ret, struct berm_problem *problem)
+{
+    struct timespec began;
+    int rc, left;
+
+    clock_gettime(CLOCK_MONOTONIC, &began);
+    *ret = (struct berm_item){ 0 };
+    buf_consume(&t->in, t->given);
+    if (t->given > 0)
+        buf_clear(&t->text);
+    t->given = 0;
+    for (;;) {
+        if (t->over && t->exited) {
+            ret->kind = BERM_ITEM_END;
+            return 1;
+        }
+        rc = parse(t, ret, problem);
+        if (rc == 0)
+            rc = flush(t, problem);
+        if (rc == 0)
+            rc = receive(t, problem);
+        else if (rc > 0)
+            return 1;
+        if (rc < 0)
+            return -1;
+        if (rc > 0)
+            continue;
+        left = time_left_ms(timeout_ms, &began);
+        if (left == 0)
+            return 0;
+        if (wait_for(t, left, problem) < 0)
+            return -1;
+    }
+}
+
+/* --- what goes --- */
+
+int berm_terminal_fd(const struct berm_terminal *t)
+{
+    return t->transfer.lane->epoll_fd;
+}
+
+int berm_terminal_write(struct berm_terminal *t, const void *bytes, size_t size, struct berm_problem *problem)
+{
+    return size > 0 ? queue_frame(t, WS_OP_BINARY, bytes, size, problem) : 0;
+}
+
+int berm_terminal_resize(struct berm_terminal *t, uint16_t cols, uint16_t rows, struct berm_problem *problem)
+{
+    char text[80];
+    int n = snprintf(text, sizeof(text), "{\"type\":\"resize\",\"cols\":%u,\"rows\":%u}", cols, rows);
+
+    return queue_frame(t, WS_OP_TEXT, text, (size_t)n, problem);
+}
+
+void berm_terminal_close(struct berm_terminal *t)
+{
+    if (!t)
+        return;
+    transfer_done(&t->transfer);
+    buf_free(&t->in);
+    buf_free(&t->out);
+    buf_free(&t->text);
+    free(t->target);
+    free(t);
+}
