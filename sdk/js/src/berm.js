@@ -1,0 +1,74 @@
+/* A daemon: what is not about one sandbox. */
+import { Connection } from './http.js';
+import { getSandbox } from './sandbox.js';
+
+export class Berm extends Connection {
+  /* A sandbox of this daemon; see getSandbox(). */
+  sandbox(id, options) {
+    return getSandbox(this, id, options);
+  }
+
+  /* A fresh id; nothing is made. */
+  async newId() {
+    return (await this.json('createId')).id;
+  }
+
+  /* One page: {sandboxes, cursor}. `labels`: all must match; null asks for the name alone. */
+  listSandboxes({ labels = {}, state, limit, cursor } = {}) {
+    const query = new URLSearchParams();
+    for (const [name, value] of Object.entries(labels)) query.append('label', value === null ? name : `${name}=${value}`);
+    for (const [name, value] of Object.entries({ state, limit, cursor })) if (value !== undefined) query.set(name, value);
+    return this.json('listSandboxes', {}, { query });
+  }
+
+  /* All of them, page after page. */
+  async *sandboxes(options) {
+    let cursor;
+    do {
+      const page = await this.listSandboxes({ ...options, cursor });
+      yield* page.sandboxes;
+      cursor = page.cursor ?? undefined;
+    } while (cursor);
+  }
+
+  async health() {
+    return this.json('health');
+  }
+
+  host() {
+    return this.json('host');
+  }
+
+  async images() {
+    return (await this.json('listImages')).images;
+  }
+
+  async keys() {
+    return (await this.json('listKeys')).keys;
+  }
+
+  createKey({ label } = {}) {
+    return this.json('createKey', {}, { json: { label } });
+  }
+
+  async deleteKey(id) {
+    await this.request('deleteKey', { key: id });
+  }
+
+  poolStats() {
+    return this.json('poolStats');
+  }
+
+  async primePool() {
+    await this.json('primePool');
+  }
+
+  async shutdownPrewarmed() {
+    await this.json('shutdownPool');
+  }
+
+  /* Prometheus text. */
+  async metrics() {
+    return (await this.request('metrics')).text();
+  }
+}

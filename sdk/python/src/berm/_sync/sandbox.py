@@ -1,0 +1,277 @@
+# Made by sdk/python/generate from _async/sandbox.py.
+"""A sandbox, and what of it no session has: settings, life, network, ports, tunnels. And the daemon it belongs to."""
+
+from __future__ import annotations
+
+import ssl
+import time
+from typing import Any, Iterator, Dict, List, Mapping, Optional, Sequence, Union
+
+from .._errors import NotSupportedError, SandboxError
+from .._ids import DEFAULT_SESSION, NO_SESSION, check_name, check_port, sandbox_id
+from .._types import ExposedPort, TunnelInfo, build
+from .http import ByteStream, Transport
+from .io import Body
+from .session import Session, Env, present
+
+
+class Sandbox(Session):
+    """Made by get_sandbox(); used as a context manager it destroys the sandbox at its end."""
+
+    def __init__(self, transport: Transport, name: str, settings: Mapping[str, Any], default_session: bool) -> None:
+        check_name(name)
+        super().__init__(transport, None, sandbox_id(name), DEFAULT_SESSION if default_session else NO_SESSION)
+        self.name = name
+        self._settings = present(settings)
+        self._configured = not self._settings
+        self._placement: Optional[str] = None
+
+    @property
+    def id(self) -> str:
+        """Under which the daemon knows it."""
+        return self._sandbox_id
+
+    def __enter__(self) -> "Sandbox":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.destroy()
+
+    def _ready(self) -> None:
+        if not self._configured:
+            self._put(self._settings)
+            self._configured = True
+
+    def _put(self, settings: Mapping[str, Any], **options: Any) -> Dict[str, Any]:
+        return self._transport.json("configure", {"id": self._sandbox_id}, json_body=settings, **options)
+
+    def _look(self, route: str, **options: Any) -> Any:
+        """A request that may be about a sandbox that is not there: it never makes one."""
+        return self._transport.json(route, {"id": self._sandbox_id}, **options)
+
+    # Settings and life
+
+    def configure(self, *, image: Optional[str] = None, limits: Optional[Mapping[str, int]] = None, env: Env = None,
+                        labels: Optional[Mapping[str, str]] = None, sleep_after: Union[str, int, None] = None,
+                        keep_alive: Optional[bool] = None, network: Optional[str] = None, egress: Optional[Mapping[str, Any]] = None,
+                        idempotency_key: Optional[str] = None) -> Dict[str, Any]:
+        """Makes the sandbox now, or changes settings; the daemon's description of it."""
+        self._ready()
+        settings = {"image": image, "limits": limits, "env": env, "labels": labels, "sleepAfter": sleep_after, "keepAlive": keep_alive,
+                    "network": network, "egress": egress}
+        return self._put(present(settings), idempotency_key=idempotency_key)
+
+    def describe(self, usage: bool = False) -> Dict[str, Any]:
+        """The daemon's description. SandboxNotFoundError if there is none."""
+        return self._look("describe", query={"usage": usage or None})
+
+    def stats(self) -> Optional[Dict[str, int]]:
+        """What it uses, None while it does not run."""
+        return (self.describe(usage=True))["usage"]
+
+    def events(self) -> List[Dict[str, Any]]:
+        """The last events of its life, oldest first."""
+        return (self._look("events"))["events"]
+
+    def is_running(self) -> bool:
+        return (self._look("running"))["running"]
+
+    def start(self) -> None:
+        self.configure()
+
+    def set_sleep_after(self, sleep_after: Union[str, int]) -> None:
+        self.configure(sleep_after=sleep_after)
+
+    def set_keep_alive(self, keep_alive: bool) -> None:
+        self.configure(keep_alive=keep_alive)
+
+    def set_labels(self, labels: Mapping[str, str]) -> None:
+        self.configure(labels=labels)
+
+    def get_state(self) -> str:
+        """running (starting), healthy, stopped, stopped_with_code."""
+        try:
+            sandbox = self.describe()
+        except SandboxError as error:
+            if error.code != "sandbox_not_found":
+                raise
+            return "stopped"
+        if sandbox["state"] in ("creating", "running"):
+            return "running" if sandbox["state"] == "creating" else "healthy"
+        return "stopped_with_code" if sandbox["endReason"] == "exited" and sandbox["exitStatus"] is not None else "stopped"
+
+    def destroy(self) -> None:
+        self._look("destroy")
+        self._configured = not self._settings
+        self._contexts.clear()
+
+    # Variables and sessions
+
+    def set_env_vars(self, variables: Mapping[str, Optional[str]]) -> None:
+        """For all that starts from now on, and in the shell of the default session; None unsets."""
+        self._put({"env": variables})
+        if self._session != NO_SESSION:
+            super().set_env_vars(variables)
+
+    def create_session(self, session_id: Optional[str] = None, *, env: Env = None, cwd: Optional[str] = None,
+                             command_timeout: Optional[float] = None) -> Session:
+        session = session_id or f"session-{time.time_ns() // 1000000}"
+        if session == NO_SESSION:
+            raise ValueError(f"Session ID '{NO_SESSION}' is reserved for internal use")
+        body = {"id": session, "env": env and present(env), "cwd": cwd, "commandTimeoutMs": command_timeout and round(command_timeout * 1000)}
+        self._placement = (self._json("create_session", present(body))).get("containerPlacementId")
+        return self.get_session(session)
+
+    def get_session(self, session_id: str) -> Session:
+        """No request: a session is made by its first use."""
+        return Session(self._transport, self, self._sandbox_id, session_id)
+
+    def delete_session(self, session_id: str) -> None:
+        if session_id == DEFAULT_SESSION:
+            raise ValueError(f"Cannot delete default session '{session_id}'. Use destroy() to terminate the sandbox.")
+        self._json("delete_session", {"sessionId": session_id})
+
+    def list_sessions(self) -> List[str]:
+        return (self._json("list_sessions"))["data"]
+
+    # The workspace as an archive
+
+    def persist(self, excludes: Sequence[str] = ()) -> ByteStream:
+        """/workspace as a tar stream; `excludes` are patterns of GNU tar."""
+        self._ready()
+        query = {"excludes": ",".join(excludes) or None}
+        return ByteStream(self._transport.request("persist", {"id": self._sandbox_id}, query=query))
+
+    def hydrate(self, archive: Body) -> None:
+        self._json("hydrate", body=archive, headers={"Content-Type": "application/x-tar"})
+
+    # Ports and tunnels
+
+    def expose_port(self, port: int, *, name: Optional[str] = None, token: Optional[str] = None, expires_in: Optional[int] = None) -> ExposedPort:
+        check_port(port)
+        return build(ExposedPort, self._json("expose_port", present({"port": port, "name": name, "token": token, "expiresIn": expires_in})))
+
+    def unexpose_port(self, port: int) -> None:
+        check_port(port)
+        self._transport.json("unexpose_port", {"id": self._sandbox_id, "port": port})
+
+    def get_exposed_ports(self) -> List[ExposedPort]:
+        ports = [build(ExposedPort, entry) for entry in (self._look("list_ports"))["ports"]]
+        return sorted(ports, key=lambda entry: entry.port)
+
+    def is_port_exposed(self, port: int) -> bool:
+        return any(entry.port == port for entry in self.get_exposed_ports())
+
+    def open_tunnel(self, port: int, *, name: Optional[str] = None) -> TunnelInfo:
+        """tunnels.get of the JavaScript SDK."""
+        check_port(port)
+        return build(TunnelInfo, self._json("open_tunnel", None if name is None else {"name": name}, {"port": port}))
+
+    def list_tunnels(self) -> List[TunnelInfo]:
+        return [build(TunnelInfo, entry) for entry in (self._look("list_tunnels"))["tunnels"]]
+
+    def close_tunnel(self, port: int) -> None:
+        check_port(port)
+        self._json("close_tunnel", values={"port": port})
+
+    # The network policy
+
+    def get_egress(self) -> Dict[str, Any]:
+        return self._json("get_egress")
+
+    def set_egress(self, policy: Mapping[str, Any]) -> Dict[str, Any]:
+        """Makes the sandbox if there is none, with this policy from its beginning."""
+        self.configure(egress=policy)
+        return self.get_egress()
+
+    def reset_egress(self) -> Dict[str, Any]:
+        return self._json("reset_egress")
+
+    # What a Worker's bucket is needed for
+
+    def create_backup(self, *_: object, **__: object) -> None:
+        raise NotSupportedError("create_backup", "the SDK keeps backups in a bucket of the Worker; persist() gives the workspace as an archive")
+
+    def restore_backup(self, *_: object, **__: object) -> None:
+        raise NotSupportedError("restore_backup", "the SDK keeps backups in a bucket of the Worker; hydrate() takes an archive")
+
+
+class Berm:
+    """A daemon. `url` and `api_key`: BERM_URL and BERM_API_KEY otherwise. As a context manager it closes its connections."""
+
+    def __init__(self, url: Optional[str] = None, api_key: Optional[str] = None, ssl_context: Optional[ssl.SSLContext] = None) -> None:
+        self._transport = Transport(url, api_key, ssl_context)
+
+    def __enter__(self) -> "Berm":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._transport.close()
+
+    @property
+    def url(self) -> str:
+        return self._transport.url
+
+    def sandbox(self, name: str, *, image: Optional[str] = None, limits: Optional[Mapping[str, int]] = None, env: Env = None,
+                labels: Optional[Mapping[str, str]] = None, sleep_after: Union[str, int, None] = None, keep_alive: Optional[bool] = None,
+                network: Optional[str] = None, egress: Optional[Mapping[str, Any]] = None, enable_default_session: bool = True,
+                normalize_id: bool = False) -> Sandbox:
+        """A handle; makes no request by itself. The options are sent before the sandbox's first use."""
+        settings = {"image": image, "limits": limits, "env": env, "labels": labels, "sleepAfter": sleep_after, "keepAlive": keep_alive,
+                    "network": network, "egress": egress}
+        return Sandbox(self._transport, name.lower() if normalize_id else name, settings, enable_default_session)
+
+    def new_id(self) -> str:
+        """A fresh id; nothing is made."""
+        return (self._transport.json("create_id", {}))["id"]
+
+    def sandboxes(self, *, labels: Optional[Mapping[str, Optional[str]]] = None, state: Optional[str] = None) -> Iterator[Dict[str, Any]]:
+        """Descriptions, page after page. All labels must match; None asks for the name alone."""
+        wanted = [name if value is None else f"{name}={value}" for name, value in (labels or {}).items()]
+        cursor: Optional[str] = None
+        while True:
+            page = self._transport.json("list_sandboxes", {}, query={"label": wanted, "state": state, "cursor": cursor})
+            for sandbox in page["sandboxes"]:
+                yield sandbox
+            cursor = page["cursor"]
+            if cursor is None:
+                return
+
+    def health(self) -> Dict[str, Any]:
+        return self._transport.json("health", {})
+
+    def host(self) -> Dict[str, Any]:
+        return self._transport.json("host", {})
+
+    def images(self) -> List[Dict[str, Any]]:
+        return (self._transport.json("list_images", {}))["images"]
+
+    def keys(self) -> List[Dict[str, Any]]:
+        return (self._transport.json("list_keys", {}))["keys"]
+
+    def create_key(self, label: Optional[str] = None) -> Dict[str, Any]:
+        return self._transport.json("create_key", {}, json_body=present({"label": label}))
+
+    def delete_key(self, key_id: str) -> None:
+        self._transport.json("delete_key", {"key": key_id})
+
+    def pool_stats(self) -> Dict[str, Any]:
+        return self._transport.json("pool_stats", {})
+
+    def prime_pool(self) -> None:
+        self._transport.json("prime_pool", {})
+
+    def shutdown_prewarmed(self) -> None:
+        self._transport.json("shutdown_pool", {})
+
+    def metrics(self) -> str:
+        """Prometheus text."""
+        return ((self._transport.request("metrics", {})).read_all()).decode()
+
+
+def get_sandbox(name: str, *, url: Optional[str] = None, api_key: Optional[str] = None, **options: Any) -> Sandbox:
+    """A handle of a sandbox of the daemon at `url`; the options are those of Berm.sandbox()."""
+    return Berm(url, api_key).sandbox(name, **options)

@@ -1,0 +1,174 @@
+/* The list by plain requests, as docs/api.md tells them. */
+import { connect } from './websocket.mjs';
+
+const described = ({ state, labels, limits }) => ({ state, labels, pids: limits.pids });
+
+export function http(url) {
+  const failure = async (response) => {
+    const body = await response.json();
+    return Object.assign(new Error(body.message ?? body.error), { code: body.code });
+  };
+  const send = async (method, path, body, headers = {}) => {
+    const json = body !== undefined && typeof body === 'object' && !Buffer.isBuffer(body);
+    const response = await fetch(url + path, { method, headers, body: json ? JSON.stringify(body) : body });
+    if (!response.ok) throw await failure(response);
+    return response;
+  };
+  const call = async (...request) => {
+    const text = await (await send(...request)).text();
+    return text ? JSON.parse(text) : {};
+  };
+  const at = (id, rest = '') => `/v1/sandbox/${id}${rest}`;
+  const agent = (id, method, route, body) => call(method, at(id, `/container/api/${route}`), body);
+  const without = '__DISABLE_SESSION__';
+
+  /* The documents of an event stream; the caller's leaving the loop closes it. */
+  async function* events(id, method, route, body) {
+    let rest = '';
+    for await (const piece of (await send(method, at(id, `/container/api/${route}`), body)).body) {
+      rest += Buffer.from(piece).toString('utf8'); /* all that the list sends is ASCII */
+      const blocks = rest.split('\n\n');
+      rest = blocks.pop();
+      for (const block of blocks) if (block.startsWith('data: ')) yield JSON.parse(block.slice(6));
+    }
+  }
+
+  async function find(stream, wanted) {
+    for await (const event of stream) {
+      const found = wanted(event);
+      if (found) return found;
+    }
+    throw new Error('the stream ended');
+  }
+
+  const ops = {
+    async exec(id, { command, session = without, cwd, env, timeoutMs }) {
+      const { exitCode, stdout, stderr } = await agent(id, 'POST', 'execute', { command, sessionId: session, cwd, env, timeoutMs });
+      return { exitCode, stdout, stderr };
+    },
+    async execArgv(id, { argv, stdin }) {
+      const document = JSON.stringify({ argv });
+      const type = stdin === undefined ? 'application/json' : 'application/x-berm-exec';
+      const response = await send('POST', at(id, '/exec'), stdin === undefined ? document : `${document}\n${stdin}`, { 'content-type': type });
+      const output = { stdout: '', stderr: '' };
+      for (const [, event, data] of (await response.text()).matchAll(/^event: (.*)\ndata: (.*)\n$/gm)) {
+        if (event in output) output[event] += Buffer.from(data, 'base64');
+        else return { exitCode: JSON.parse(data).exit_code, ...output };
+      }
+      throw new Error('no end');
+    },
+    async execStream(id, { command }) {
+      let stdout = '';
+      return find(events(id, 'POST', 'execute/stream', { command }), (event) => {
+        if (event.type === 'stdout') stdout += event.data;
+        return event.type === 'complete' && { stdout, exitCode: event.exitCode };
+      });
+    },
+    createSession: async (id, args) => ({ id: (await agent(id, 'POST', 'session/create', args)).data.id }),
+    deleteSession: async (id, args) => (await agent(id, 'POST', 'session/delete', { sessionId: args.id }), {}),
+
+    startProcess: async (id, { command, id: processId, stdin }) => ({ id: (await agent(id, 'POST', 'process/start', { command, processId, stdin })).processId }),
+    async getProcess(id, args) {
+      try {
+        const { status, exitCode } = (await agent(id, 'GET', `process/${args.id}`)).process;
+        return { status, exitCode };
+      } catch (error) {
+        if (error.code === 'PROCESS_NOT_FOUND') return null;
+        throw error;
+      }
+    },
+    listProcesses: async (id) => (await agent(id, 'GET', 'process/list')).processes.map((entry) => entry.id),
+    async processLogs(id, args) {
+      const { stdout, stderr } = await agent(id, 'GET', `process/${args.id}/logs`);
+      return { stdout, stderr };
+    },
+    async waitForLog(id, args) {
+      let seen = '';
+      return find(events(id, 'GET', `process/${args.id}/stream`), (event) => {
+        if (event.type === 'stdout') seen += event.data;
+        const line = seen.split('\n').find((entry) => entry.includes(args.text));
+        return line && { line };
+      });
+    },
+    waitForExit: (id, args) => find(events(id, 'GET', `process/${args.id}/stream`), ({ type, exitCode }) => type === 'exit' && { exitCode }),
+    waitForPort: (id, { id: processId, port, mode }) => find(events(id, 'POST', 'port-watch', { port, mode, processId }), ({ type }) => {
+      if (type === 'process_exited') throw Object.assign(new Error(type), { code: 'PROCESS_EXITED_BEFORE_READY' });
+      return type === 'ready' && {};
+    }),
+    writeStdin: async (id, { id: process, data, close }) => (await agent(id, 'POST', `process/${process}/stdin`, { data, close }), {}),
+    killProcess: async (id, args) => (await agent(id, 'DELETE', `process/${args.id}`), {}),
+    killAllProcesses: async (id) => ({ count: (await agent(id, 'DELETE', 'process/kill-all')).cleanedCount }),
+
+    writeFile: async (id, { path, text, base64 }) => (await call('PUT', at(id, `/file${path}`), base64 === undefined ? text : Buffer.from(base64, 'base64')), {}),
+    async readFile(id, { path }) {
+      const { content, size } = await agent(id, 'POST', 'read', { path, encoding: 'base64' });
+      return { base64: content, size };
+    },
+    mkdir: async (id, args) => (await agent(id, 'POST', 'mkdir', args), {}),
+    deleteFile: async (id, args) => (await agent(id, 'POST', 'delete', args), {}),
+    renameFile: async (id, { from, to }) => (await agent(id, 'POST', 'rename', { oldPath: from, newPath: to }), {}),
+    moveFile: async (id, { from, to }) => (await agent(id, 'POST', 'move', { sourcePath: from, destinationPath: to }), {}),
+    exists: async (id, args) => ({ exists: (await agent(id, 'POST', 'exists', args)).exists }),
+    async listFiles(id, { path }) {
+      return (await agent(id, 'POST', 'list-files', { path })).files.map(({ name, type }) => ({ name, type })).sort((a, b) => (a.name < b.name ? -1 : 1));
+    },
+    async watchOne(id, { path, create }) {
+      const stream = events(id, 'POST', 'watch', { path });
+      await stream.next(); /* it is in place */
+      await agent(id, 'POST', 'execute', { command: `touch ${create}` });
+      return find(stream, (event) => event.type === 'event' && { type: event.eventType, path: event.path });
+    },
+    async checkChanges(id, args) {
+      const { status, version } = await agent(id, 'POST', 'watch/check', args);
+      return { status, version };
+    },
+    async gitCheckout(id, { url: repoUrl, target }) {
+      const { branch, targetDir } = await agent(id, 'POST', 'git/checkout', { repoUrl, targetDir: target });
+      return { branch, target: targetDir };
+    },
+
+    async createContext(id, args) {
+      const { contextId, language } = await agent(id, 'POST', 'contexts', args);
+      return { id: contextId, language };
+    },
+    async runCode(id, { code, context }) {
+      const run = { stdout: '', results: [], error: null };
+      for await (const event of events(id, 'POST', 'execute/code', { code, context_id: context })) {
+        const { type, metadata, ...forms } = event;
+        if (type === 'stdout') run.stdout += event.text;
+        else if (type === 'result') run.results.push(forms);
+        else if (type === 'error') run.error = event.ename;
+      }
+      return run;
+    },
+    listContexts: async (id) => (await agent(id, 'GET', 'contexts')).contexts.map(({ id: context, language }) => ({ id: context, language })),
+    deleteContext: async (id, args) => (await agent(id, 'DELETE', `contexts/${args.id}`), {}),
+    terminal: (id, { cols, rows, input }) => connect(`${url.replace('http', 'ws')}${at(id, `/pty?cols=${cols}&rows=${rows}`)}`, input),
+
+    async exposePort(id, args) {
+      const { port, name, url: where } = await call('POST', at(id, '/ports'), args);
+      return { port, name, url: where };
+    },
+    listPorts: async (id) => (await call('GET', at(id, '/ports'))).ports.map(({ port, name, url: where }) => ({ port, name, url: where })),
+    unexposePort: (id, { port }) => call('DELETE', at(id, `/ports/${port}`)),
+    async openTunnel(id, args) {
+      const { port, url: where } = await call('POST', at(id, `/tunnel/${args.port}`));
+      return { port, url: where };
+    },
+    listTunnels: async (id) => (await call('GET', at(id, '/tunnels'))).tunnels.map(({ port, url: where }) => ({ port, url: where })),
+    closeTunnel: (id, { port }) => call('DELETE', at(id, `/tunnel/${port}`)),
+
+    setEgress: async (id, { policy }) => (await call('PUT', at(id, '/egress'), policy)).policy,
+    getEgress: async (id) => (await call('GET', at(id, '/egress'))).policy,
+    resetEgress: async (id) => (await call('DELETE', at(id, '/egress'))).policy,
+    configure: async (id, settings) => described(await call('PUT', at(id), settings)),
+    describe: async (id) => described(await call('GET', at(id))),
+    listByLabel: async (_, { label, value }) => (await call('GET', `/v1/sandboxes?${new URLSearchParams({ label: `${label}=${value}` })}`)).sandboxes.map((s) => s.id),
+    persist: async (id) => ({ base64: Buffer.from(await (await send('POST', at(id, '/persist'))).arrayBuffer()).toString('base64') }),
+    hydrate: async (id, { base64 }) => (await call('POST', at(id, '/hydrate'), Buffer.from(base64, 'base64')), {}),
+    isRunning: (id) => call('GET', at(id, '/running')),
+    events: async (id) => (await call('GET', at(id, '/events'))).events.map(({ event }) => event),
+    destroy: (id) => call('DELETE', at(id)),
+  };
+  return { name: 'HTTP', ops, absent: {}, close: async () => {} };
+}
