@@ -1,4 +1,8 @@
-/* watch_check.c - POST /api/watch/check: has anything changed since a version? */
+/*
+ * watch_check.c - POST /api/watch/check: has anything changed since a version?
+ *
+ * What the kernel has told by now counts, read or not: a client that writes a file and then asks must hear of it.
+ */
 #include "agent.h"
 #include "routes.h"
 #include "watch_request.h"
@@ -11,10 +15,18 @@ struct watch_check {
     struct str since_id;
     uint64_t since_count;
     bool created;
+    struct notify_client reading; /* joined while events that had happened before are still unread */
+    uint64_t until;
 };
+
+static struct notify *notify_of(struct watch_check *check)
+{
+    return &check->rq->agent->watches.notify;
+}
 
 static void finish(struct watch_check *check)
 {
+    notify_leave(notify_of(check), &check->reading);
     watch_leave(&check->user);
     request_unhold(check->rq);
     free(check);
@@ -120,6 +132,33 @@ static void on_ready(struct watch_user *user)
     finish(check);
 }
 
+static void on_progress(struct notify_client *client)
+{
+    struct watch_check *check = container_of(client, struct watch_check, reading);
+
+    if (notify_position(notify_of(check)) >= check->until)
+        on_ready(&check->user);
+}
+
+static void on_overflow(struct notify_client *client)
+{
+    (void)client; /* the watch has heard of it, too */
+}
+
+/* 0, or -1 with errno. */
+static int answer_when_read(struct watch_check *check)
+{
+    struct notify *notify = notify_of(check);
+
+    check->until = notify_end(notify);
+    if (notify_position(notify) >= check->until) {
+        on_ready(&check->user);
+        return 0;
+    }
+    check->reading = (struct notify_client){ .on_overflow = on_overflow, .on_progress = on_progress };
+    return notify_join(notify, &check->reading);
+}
+
 static void on_event(struct watch_user *user, enum watch_kind kind, struct str path, bool directory)
 {
     (void)user, (void)kind, (void)path, (void)directory;
@@ -162,6 +201,8 @@ void handle_watch_check(struct request *rq)
         finish(check);
         return;
     }
-    if (watch_is_ready(check->user.watch))
-        on_ready(&check->user);
+    if (watch_is_ready(check->user.watch) && answer_when_read(check) < 0) {
+        watch_request_failed(rq, spec.path, strerror(errno));
+        finish(check);
+    }
 }

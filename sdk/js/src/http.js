@@ -1,5 +1,5 @@
 /* The connection to a daemon: requests by the name of their route, answers as JSON, text or a stream of bytes. */
-import { errorOf, transportError } from './errors.js';
+import { errorOf, transportError } from './error-codes.js';
 import { pathOf, routes } from './routes.js';
 
 const environment = (name) => globalThis.process?.env?.[name];

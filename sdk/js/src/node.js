@@ -101,10 +101,13 @@ export class NodeSocket extends EventTarget {
     super();
     this.#socket = socket;
     socket.setNoDelay(true);
-    socket.on('data', (piece) => this.#receive(piece));
     socket.on('error', () => {});
     socket.on('close', () => this.#end(1006, ''));
-    if (head.length) queueMicrotask(() => this.#receive(head));
+    /* Nothing is delivered before whoever awaits connect() has been able to listen. */
+    setImmediate(() => {
+      this.#receive(head);
+      socket.on('data', (piece) => this.#receive(piece));
+    });
   }
 
   send(data) {

@@ -1,5 +1,5 @@
 /* A process in the background, and waiting for what it does. */
-import { errorFrom } from './errors.js';
+import { errorFrom } from './error-codes.js';
 import { parseSSEStream } from './sse.js';
 
 export class Process {
