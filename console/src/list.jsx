@@ -7,7 +7,7 @@ import { useEffect, useLayoutEffect, useMemo, useRef, useState } from 'preact/ho
 import * as api from './api.js';
 import * as format from './format.js';
 import { Button, Confirm, Dialog, Empty, Icon, Labels, Plot, Problem, State, useAction, usePoll } from './ui.jsx';
-import { Usage } from './usage.js';
+import { usageOf } from './usage.js';
 
 const LIST_MS = 5000;
 const USAGE_MS = 3000;
@@ -107,23 +107,19 @@ function useWindow(count) {
   return [box, range];
 }
 
-/* What the running ones of `shown` use: a Map of id to Usage, sampled while they are seen. */
+/* Asks what the running ones of `shown` use, while they are seen. */
 function useUsages(shown) {
-  const usages = useRef(new Map());
   const ids = shown.filter((sandbox) => sandbox.state === 'running').map((sandbox) => sandbox.id);
   usePoll(async (signal) => {
     await Promise.all(ids.map(async (id) => {
       try {
-        const answer = await api.getSandbox(id, signal);
-        if (!usages.current.has(id)) usages.current.set(id, new Usage());
-        usages.current.get(id).add(answer);
+        usageOf(id).add(await api.getSandbox(id, signal));
       } catch (error) {
         if (error.name !== 'AbortError' && error.status !== 404) throw error;
       }
     }));
     return {};
   }, USAGE_MS, [ids.join()]);
-  return usages.current;
 }
 
 /* --- rows --- */
@@ -170,7 +166,7 @@ export function List() {
   }, [all, search, state]);
   const [box, range] = useWindow(rows.length);
   const shown = rows.slice(range.from, range.to);
-  const usages = useUsages(shown);
+  useUsages(shown);
 
   useEffect(() => {
     const focus = (event) => {
@@ -208,7 +204,7 @@ export function List() {
           <div class="extent" role="presentation" style={{ height: `${rows.length * range.height}px` }}>
             {shown.map((sandbox, i) => (
               <Row key={sandbox.id} sandbox={sandbox} index={range.from + i} top={(range.from + i) * range.height}
-                usage={sandbox.state === 'running' ? usages.get(sandbox.id) : null} onDestroy={(id) => setDialog({ destroy: id })} />
+                usage={sandbox.state === 'running' ? usageOf(sandbox.id) : null} onDestroy={(id) => setDialog({ destroy: id })} />
             ))}
           </div>
         </div>

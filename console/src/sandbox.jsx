@@ -1,5 +1,5 @@
 /* One sandbox: what it uses, and what can be done in it. */
-import { useEffect, useRef, useState } from 'preact/hooks';
+import { useEffect, useState } from 'preact/hooks';
 
 import * as api from './api.js';
 import { Details } from './details.jsx';
@@ -11,7 +11,7 @@ import { Ports } from './ports.jsx';
 import { Processes } from './processes.jsx';
 import { TerminalPanel } from './terminal.jsx';
 import { Button, Confirm, Labels, Plot, Problem, State, Tabs, useAction, usePoll } from './ui.jsx';
-import { Usage } from './usage.js';
+import { usageOf } from './usage.js';
 
 const USAGE_MS = 2000;
 
@@ -65,12 +65,11 @@ function Start({ sandbox, onStarted }) {
 }
 
 export function Sandbox({ id, tab }) {
-  const usage = useRef(new Usage());
   const [asks, setAsks] = useState(false);
   const [opened, setOpened] = useState([tab]);
   const [sandbox, error, again] = usePoll(async (signal) => {
     const answer = await api.getSandbox(id, signal);
-    usage.current.add(answer);
+    usageOf(id).add(answer);
     return answer;
   }, USAGE_MS, [id]);
 
@@ -98,7 +97,7 @@ export function Sandbox({ id, tab }) {
         <Button kind="danger" icon="trash" onClick={() => setAsks(true)}>Destroy</Button>
       </div>
       <Problem error={error} />
-      <Stats sandbox={sandbox} usage={usage.current} />
+      <Stats sandbox={sandbox} usage={usageOf(id)} />
       <Tabs tabs={TABS} current={tab} label="Parts of the sandbox" onSelect={(name) => { location.replace(`#/s/${id}/${name}`); }} />
       {TABS.map(([name, , Panel, needsRun]) => (opened.includes(name) || name === tab) && (
         <section key={name} id={`panel-${name}`} role="tabpanel" aria-labelledby={`tab-${name}`} class={`panel ${name}`} hidden={name !== tab}>

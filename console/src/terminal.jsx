@@ -90,7 +90,7 @@ export function TerminalPanel({ id, shown }) {
   return (
     <>
       {lost && <p class="note" role="status">{status} <Button icon="refresh" onClick={() => { setStatus(''); setAttempt(attempt + 1); }}>Connect again</Button></p>}
-      <div class="screen card" ref={box} data-status={status === 'ready' ? 'ready' : 'not-ready'} />
+      <div class="screen card" data-status={status === 'ready' ? 'ready' : 'not-ready'}><div ref={box} /></div>
     </>
   );
 }

@@ -1,7 +1,7 @@
 /* What a sandbox uses, as series of the last samples: CPU and network are rates, made of counters. */
 const KEPT = 60;
 
-export class Usage {
+class Usage {
   constructor() {
     this.last = null;
     this.samples = [];
@@ -41,4 +41,17 @@ export class Usage {
   series(name) {
     return this.samples.map((sample) => sample[name]);
   }
+}
+
+/* Of each sandbox that was looked at, so that its plots go on from page to page. */
+const usages = new Map();
+const USAGES_MAX = 2000;
+
+export function usageOf(id) {
+  let usage = usages.get(id);
+  if (!usage) {
+    if (usages.size >= USAGES_MAX) usages.delete(usages.keys().next().value);
+    usages.set(id, (usage = new Usage()));
+  }
+  return usage;
 }

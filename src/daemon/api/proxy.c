@@ -105,7 +105,8 @@ static const struct http_call_callbacks call_callbacks = {
 
 bool proxy_pass_bytes(struct request *request, const struct h1_head *head)
 {
-    static const struct http_field fields[] = { { "Content-Type", "application/octet-stream" } };
+    static const struct http_field fields[] = { { "Content-Type", "application/octet-stream" },
+                                                { "X-Content-Type-Options", "nosniff" } };
 
     if (head->status != 200)
         return false;

@@ -5,12 +5,29 @@
 
 /*
  * The page runs its own files and nothing else, and is shown in nobody's frame. Whatever a sandbox says is put into
- * it as text; HTML of a notebook goes into a frame without scripts, which inherits this policy.
+ * it as text; HTML of a notebook goes into a frame without scripts, which inherits this policy. The rest of this
+ * origin is no source of scripts: below /v1 there are files that sandboxes wrote.
  */
 #define CONTENT_POLICY                                                                                             \
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; "    \
+    "default-src 'none'; script-src %1$s; style-src %1$s; img-src 'self' data: blob:; connect-src 'self'; "        \
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; "            \
     "trusted-types berm"
+
+/* "host:port/console/", where the host is one that a policy can name: an IPv6 address is not. NULL without memory.
+ */
+static const char *files_source(struct request *request)
+{
+    struct str host = request->head->host;
+
+    for (size_t i = 0; i < host.n; i++) {
+        char c = host.p[i];
+        bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+
+        if (!plain && c != '.' && c != '-' && c != ':')
+            return "'self'";
+    }
+    return host.n ? arena_printf(&request->arena, "%.*s/console/", (int)host.n, host.p) : "'self'";
+}
 
 /* One element of Accept-Encoding: "gzip", "*" or "gzip;q=0.5", but not "gzip;q=0". */
 static bool element_takes_gzip(struct str element)
@@ -57,11 +74,13 @@ static void send(struct request *request, const struct console_asset *asset)
     bool gzip = takes_gzip(request->head);
     const char *etag = gzip ? asset->etag_gzip : asset->etag;
     struct str body = gzip ? asset->gzip : asset->plain;
+    const char *source = files_source(request);
+    const char *policy = source ? arena_printf(&request->arena, CONTENT_POLICY, source) : NULL;
     const struct http_field fields[] = {
         { "ETag", etag },
         { "Cache-Control", asset->name[0] ? "public, max-age=31536000, immutable" : "no-cache" },
         { "Vary", "Accept-Encoding" },
-        { "Content-Security-Policy", CONTENT_POLICY },
+        { "Content-Security-Policy", policy },
         { "X-Content-Type-Options", "nosniff" },
         { "Referrer-Policy", "no-referrer" },
         { "Cross-Origin-Opener-Policy", "same-origin" },
@@ -69,6 +88,10 @@ static void send(struct request *request, const struct console_asset *asset)
         { "Content-Encoding", "gzip" }, /* the last: left out when it is not */
     };
 
+    if (!policy) {
+        request_fail_with(request, BERM_E_SYSTEM, "out of memory");
+        return;
+    }
     if (is_known(request->head, etag)) {
         request_begin(request, 304, fields, 3, 0);
     } else {

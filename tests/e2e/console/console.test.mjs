@@ -215,12 +215,13 @@ pd.DataFrame({"name": ["one", "two"], "value": [1, 2]})`);
     await page.setViewportSize({ width: 1280, height: 800 });
   });
 
-  test('the page of a busy sandbox takes less than 5 % of a core', async () => {
+  test('the page of a busy sandbox takes less than 5 % of a core', async (t) => {
     await api.exec('hello', 'nohup sh -c "while :; do :; done" >/dev/null 2>&1 &');
     await page.locator('.stat').first().filter({ hasNotText: /^CPU0\.\d %/ }).waitFor();
     const from = { cpu: cpuSeconds(browser.profile), time: performance.now() };
     await page.waitForTimeout(6000); /* what is measured is a length of time */
     const share = (cpuSeconds(browser.profile) - from.cpu) / ((performance.now() - from.time) / 1000);
+    t.diagnostic(`${(100 * share).toFixed(1)} % of a core`);
     assert.ok(share < 0.05, `${(100 * share).toFixed(1)} % of a core`);
     await look('15-busy');
   });
@@ -268,7 +269,7 @@ describe('a thousand sandboxes', { skip }, () => {
     await daemon.stop();
   });
 
-  test('are listed within 100 ms', async () => {
+  test('are listed within 100 ms', async (t) => {
     const { page } = browser;
     await page.goto(`http://localhost:${daemon.port}/#/s/original/details`);
     await page.getByRole('heading', { name: 'Settings' }).waitFor();
@@ -289,6 +290,7 @@ describe('a thousand sandboxes', { skip }, () => {
       await page.goBack();
       await page.getByRole('heading', { name: 'Settings' }).waitFor();
     }
+    t.diagnostic(`${times.map((time) => time.toFixed(0))} ms`);
     const most = process.env.BERM_SANITIZED ? 1000 : 100; /* sanitizers make the daemon's answer slow */
     assert.ok(Math.min(...times) <= most, `${times.map((time) => time.toFixed(0))} ms`);
   });

@@ -60,8 +60,10 @@ describe('the files of the console', { skip }, () => {
       return [part.slice(0, at), part.slice(at + 1)];
     }));
     assert.equal(policy['default-src'], "'none'");
-    assert.equal(policy['script-src'], "'self'");
-    assert.equal(policy['style-src'], "'self'");
+    assert.equal(policy['script-src'], `127.0.0.1:${daemon.port}/console/`);
+    assert.equal(policy['style-src'], policy['script-src']);
+    const numeric = await api.get('/', { headers: { host: '[::1]:8787' } }); /* which no policy can name */
+    assert.match(numeric.headers['content-security-policy'], /script-src 'self'; /);
     assert.equal(policy['frame-ancestors'], "'none'");
     assert.equal(policy['base-uri'], "'none'");
     assert.equal(policy['form-action'], "'none'");
