@@ -33,9 +33,10 @@ struct agent {
     struct http_server *server;
     int control_listener; /* the inherited socket or what stands in for it, or -EBADF */
 
-    struct env env;      /* of everything started from now on */
-    char *workdir;       /* where commands start that name no directory */
-    size_t output_limit; /* bytes that one command's collected output may take */
+    struct env env;         /* of everything started from now on */
+    char *workdir;          /* where commands start that name no directory */
+    size_t output_limit;    /* bytes that one command's collected output may take */
+    uint64_t keep_alive_ms; /* of silence, after which an event stream gets a comment */
 
     struct child_table children;
     struct session_table sessions;

@@ -2,9 +2,8 @@
 
 #include "agent.h"
 
-#define KEEP_ALIVE_MS 15000
-#define EVENT_MAX     ((size_t)1024 * 1024 * 1024)
-#define WRITER_KEEP   ((size_t)4096)
+#define EVENT_MAX   ((size_t)1024 * 1024 * 1024)
+#define WRITER_KEEP ((size_t)4096)
 
 static void on_request_drain(struct request *rq)
 {
@@ -39,10 +38,10 @@ static void on_keep_alive(struct loop_timer *timer)
     struct event_stream *stream = container_of(timer, struct event_stream, keep_alive);
 
     if (!stream->spoke && !stream->blocked)
-        put(stream, STR(": keep-alive\n\n"));
+        put(stream, STR(KEEP_ALIVE_COMMENT));
     stream->spoke = false;
     /* Without memory for the timer there is no more of this; the stream itself goes on. */
-    (void)loop_timer_start(stream->rq->agent->loop, timer, KEEP_ALIVE_MS);
+    (void)loop_timer_start(stream->rq->agent->loop, timer, stream->rq->agent->keep_alive_ms);
 }
 
 void event_stream_begin(struct event_stream *stream, struct request *rq)
@@ -60,7 +59,7 @@ void event_stream_begin(struct event_stream *stream, struct request *rq)
         return;
     http_respond_begin(rq->ex, 200, fields, ARRAY_SIZE(fields), HTTP_CHUNKED);
     http_watch_disconnect(rq->ex);
-    (void)loop_timer_start(rq->agent->loop, &stream->keep_alive, KEEP_ALIVE_MS);
+    (void)loop_timer_start(rq->agent->loop, &stream->keep_alive, rq->agent->keep_alive_ms);
 }
 
 /* At the end of the turn: events in a row do not take and give back their memory each. */

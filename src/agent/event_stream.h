@@ -4,14 +4,16 @@
  *
  * Theory of operation. The stream holds its request. Whoever feeds it stops when `blocked` is set (the client does
  * not read) and goes on when on_drain comes; events sent all the same are queued, so that a terminal event is never
- * lost. A stream that has been silent for 15 s gets a comment line, which every parser of such streams skips. When
- * the client goes away on_gone comes, once; what was sent after that is dropped. Nothing of this ends what the
- * stream tells about.
+ * lost. A stream that has been silent for a while (15 s) gets a comment line, which every parser of such streams
+ * skips. When the client goes away on_gone comes, once; what was sent after that is dropped. Nothing of this ends
+ * what the stream tells about.
  */
 #pragma once
 
 #include "base/loop.h"
 #include "request.h"
+
+#define KEEP_ALIVE_COMMENT ": keep-alive\n\n"
 
 /* Where events are written, one at a time for all streams of the agent. Large ones give their memory back. */
 struct event_writer {

@@ -24,8 +24,23 @@ static void send_head(struct exec_stream *e)
 
     e->begun = true;
     loop_timer_stop(e->rq->agent->loop, &e->begin_timer);
-    if (e->rq->ex)
-        http_respond_begin(e->rq->ex, 200, fields, ARRAY_SIZE(fields), HTTP_CHUNKED);
+    if (!e->rq->ex)
+        return;
+    http_respond_begin(e->rq->ex, 200, fields, ARRAY_SIZE(fields), HTTP_CHUNKED);
+    (void)loop_timer_start(e->rq->agent->loop, &e->keep_alive, e->rq->agent->keep_alive_ms);
+}
+
+static void on_keep_alive(struct loop_timer *timer)
+{
+    struct exec_stream *e = container_of(timer, struct exec_stream, keep_alive);
+    struct str comment = STR(KEEP_ALIVE_COMMENT);
+
+    if (!e->rq->ex)
+        return;
+    if (!e->spoke && !e->blocked && !http_respond_write(e->rq->ex, comment.p, comment.n))
+        e->blocked = true;
+    e->spoke = false;
+    (void)loop_timer_start(e->rq->agent->loop, timer, e->rq->agent->keep_alive_ms);
 }
 
 static void on_begin_timer(struct loop_timer *timer)
@@ -42,6 +57,7 @@ static void send_event(struct exec_stream *e, const char *name, const void *p, s
         return;
     if (!e->begun)
         send_head(e);
+    e->spoke = true;
     buf_init(&event, SIZE_MAX / 4);
     rc = base64 ? sse_append_base64(&event, name, p, n) : sse_append(&event, name, (struct str){ p, n });
     if (rc < 0)
@@ -102,6 +118,7 @@ void exec_stream_free(struct exec_stream *e)
     rq->on_gone = NULL;
     loop_timer_stop(rq->agent->loop, &e->timer);
     loop_timer_stop(rq->agent->loop, &e->begin_timer);
+    loop_timer_stop(rq->agent->loop, &e->keep_alive);
     pid_list_free(&e->children_before);
     buf_free(&e->document);
     env_free(&e->env);
@@ -425,6 +442,7 @@ void handle_exec_stream(struct request *rq)
     buf_init(&e->document, BODY_MAX);
     loop_timer_init(&e->timer, NULL);
     loop_timer_init(&e->begin_timer, on_begin_timer);
+    loop_timer_init(&e->keep_alive, on_keep_alive);
     rq->data = e;
     rq->on_piece = on_piece;
     rq->on_body_end = on_body_end;

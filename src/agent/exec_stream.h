@@ -4,7 +4,8 @@
  *
  * Body: a JSON document; or, with Content-Type application/x-berm-exec, that document on one line and then stdin,
  * which may still be coming while the output streams. Back-pressure goes both ways: a client that does not read
- * stops the reading of the command's pipes, a command that does not read stops the reading of the body.
+ * stops the reading of the command's pipes, a command that does not read stops the reading of the body. A command
+ * that is silent for a while (15 s) has comment lines in its stream.
  *
  * Without a session the command is a process of its own (exec_stream.c); with one it runs in the session's shell
  * (exec_stream_session.c) as /api/execute would run it, except that the time limit is enforced there too.
@@ -23,6 +24,8 @@ struct exec_stream {
     struct sink sink;
     bool begun; /* the head of the answer is on its way */
     struct loop_timer begin_timer;
+    struct loop_timer keep_alive;
+    bool spoke;            /* since the last look of the keep-alive */
     bool blocked;          /* the client does not take more at the moment */
     bool stderr_open_line; /* the last byte of stderr was no newline */
 

@@ -1,11 +1,12 @@
 /*
  * main.c - the agent's start and end.
  *
- *   berm-agent [--sandbox] [--control-port N] [--listen-port N] [CMD ARGS...]
+ *   berm-agent [--sandbox] [--control-port N] [--listen-port N] [--keep-alive-ms N] [CMD ARGS...]
  *
  * In a Berm sandbox (--sandbox) descriptor 3 is a listening unix socket, over which bermd speaks; it carries the
  * internal routes too; where a container runtime cannot hand a descriptor on, TCP port N of the loopback stands in
- * for it. In any case the agent serves TCP port 3000, to the sandbox itself and whoever can reach it.
+ * for it. In any case the agent serves TCP port 3000, to the sandbox itself and whoever can reach it. An event
+ * stream that has been silent for N ms (15,000) gets a comment.
  *
  * As pid 1 the agent is protected by the kernel from signals of its own namespace that it does not handle, SIGKILL
  * included. SIGTERM and SIGINT it handles: from outside (si_pid 0) they end the sandbox, from inside they are
@@ -27,7 +28,8 @@
 #include <sys/syscall.h>
 #include <sys/sysinfo.h>
 
-#define OUTPUT_LIMIT ((size_t)512 * 1024 * 1024)
+#define OUTPUT_LIMIT  ((size_t)512 * 1024 * 1024)
+#define KEEP_ALIVE_MS 15000
 
 extern char **environ;
 
@@ -35,14 +37,15 @@ struct options {
     bool sandbox;
     uint64_t control_port; /* 0: the inherited socket */
     uint64_t port;
+    uint64_t keep_alive_ms;
     char **command; /* NULL-terminated; the first may be NULL */
 };
 
 static int usage(const char *problem)
 {
     fprintf(stderr,
-            "berm-agent: %s\nusage: berm-agent [--sandbox] [--control-port N] [--listen-port N] [COMMAND "
-            "ARGUMENTS...]\n",
+            "berm-agent: %s\nusage: berm-agent [--sandbox] [--control-port N] [--listen-port N] "
+            "[--keep-alive-ms N] [COMMAND ARGUMENTS...]\n",
             problem);
     return -1;
 }
@@ -54,7 +57,7 @@ static bool parse_port(const char *text, uint64_t *ret)
 
 static int parse_options(char **argv, struct options *options)
 {
-    *options = (struct options){ .port = AGENT_PORT };
+    *options = (struct options){ .port = AGENT_PORT, .keep_alive_ms = KEEP_ALIVE_MS };
     for (argv++; *argv && strncmp(*argv, "--", 2) == 0; argv++) {
         if (strcmp(*argv, "--sandbox") == 0) {
             options->sandbox = true;
@@ -66,6 +69,10 @@ static int parse_options(char **argv, struct options *options)
             argv++;
             if (!parse_port(*argv, &options->control_port))
                 return usage("--control-port needs a port number");
+        } else if (strcmp(*argv, "--keep-alive-ms") == 0) {
+            argv++;
+            if (!*argv || str_to_u64(str_from(*argv), &options->keep_alive_ms) < 0 || options->keep_alive_ms == 0)
+                return usage("--keep-alive-ms needs a number of milliseconds");
         } else if (strcmp(*argv, "--") == 0) {
             argv++;
             break;
@@ -287,6 +294,7 @@ int main(int argc, char **argv)
         log_error("start_failed", "error", err.message);
         return 1;
     }
+    agent.keep_alive_ms = options.keep_alive_ms;
     interpreter_warm(&agent.interpreter);
     agent.command = options.command;
     if (ca_trust_begin(&agent, supervisor_start) < 0)

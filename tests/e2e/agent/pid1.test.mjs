@@ -120,7 +120,7 @@ for (const [command, code] of [[['sh', '-c', 'sleep 0.5; exit 7'], 7], [['sh', '
 }
 
 test('wrong options are told on stderr with status 2', () => {
-  for (const args of [['--nope'], ['--listen-port'], ['--listen-port', 'x'], ['--listen-port', '70000']]) {
+  for (const args of [['--nope'], ['--listen-port'], ['--listen-port', 'x'], ['--listen-port', '70000'], ['--keep-alive-ms'], ['--keep-alive-ms', '0']]) {
     const run = spawnSync(binary, args, { encoding: 'utf8' });
     assert.equal(run.status, 2);
     assert.match(run.stderr, /^berm-agent: .*\nusage:/);
