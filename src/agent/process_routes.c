@@ -7,6 +7,7 @@
 #include "process_request.h"
 #include "routes.h"
 #include "signal_name.h"
+#include "terminal.h"
 
 #include <signal.h>
 
@@ -167,6 +168,26 @@ static void put_list(const struct process_list *list, struct listing *listing)
             put_listed(process, listing);
 }
 
+/* Terminals have no ids and no logs, so they are not among the processes; clients that do not know the member see
+ * nothing of them. */
+static void put_terminals(const struct session_table *sessions, struct json_writer *w)
+{
+    bool any = false;
+
+    for (const struct session *session = sessions->first; session; session = session->next) {
+        if (!session->terminal)
+            continue;
+        if (!any) {
+            json_key(w, "terminals");
+            json_array_begin(w);
+        }
+        any = true;
+        terminal_put_record(session, w);
+    }
+    if (any)
+        json_array_end(w);
+}
+
 void handle_process_list(struct request *rq)
 {
     struct process_table *table = &rq->agent->processes;
@@ -184,6 +205,7 @@ void handle_process_list(struct request *rq)
     process_shelf_each(rq->agent, put_listed, &listing);
     put_list(&table->ended, &listing);
     json_array_end(&reply.w);
+    put_terminals(&rq->agent->sessions, &reply.w);
     reply_send(rq, &reply);
 }
 

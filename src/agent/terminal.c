@@ -1,6 +1,7 @@
 #include "terminal.h"
 
 #include "agent.h"
+#include "base/sys.h"
 #include "process_tree.h"
 #include "signal_name.h"
 
@@ -25,6 +26,7 @@ struct terminal {
     bool hung_up;
     bool temporary;
     int wait_status;
+    int64_t start_ms; /* of the wall clock */
     struct byte_log log;
     struct buf input; /* that the program has no room for yet */
     struct terminal_viewer *viewers;
@@ -391,8 +393,23 @@ struct terminal *terminal_start(struct session *session, const struct terminal_s
         return NULL;
     }
     t->session = session;
+    t->start_ms = clock_realtime_ms();
     t->temporary = spec->temporary;
     session->terminal = t;
     update_events(t);
     return t;
+}
+
+void terminal_put_record(const struct session *session, struct json_writer *w)
+{
+    const struct terminal *t = session->terminal;
+    char stamp[25];
+
+    format_timestamp(t->start_ms, stamp);
+    json_object_begin(w);
+    json_pair_cstring(w, "sessionId", session->id);
+    if (t->child)
+        json_pair_int(w, "pid", t->child->pid);
+    json_pair_cstring(w, "startTime", stamp);
+    json_object_end(w);
 }

@@ -62,6 +62,10 @@ struct terminal *terminal_start(struct session *session, const struct terminal_s
 /* Ends the program and all that belongs to the terminal; viewers are told. The session has no terminal any more. */
 void terminal_kill(struct terminal *terminal);
 
+/* {sessionId, pid, startTime} of the session's terminal, which must have one. */
+struct json_writer;
+void terminal_put_record(const struct session *session, struct json_writer *w);
+
 /* The viewer gets the replay and "ready", and everything from then on. */
 void terminal_attach(struct terminal *terminal, struct terminal_viewer *viewer);
 void terminal_detach(struct terminal_viewer *viewer); /* idempotent */

@@ -20,6 +20,18 @@ test('keys run commands and output comes back', async () => {
   terminal.close();
 });
 
+test('terminals are told with the processes, to those who know of them', async () => {
+  const list = async () => (await agent.get('/api/process/list')).json;
+  const session = fresh();
+  const terminal = await ready(session);
+  const told = (await list()).terminals.find((t) => t.sessionId === session);
+  assert.equal(await terminal.run('echo $$'), String(told.pid));
+  assert.match(told.startTime, /^\d{4}-.*Z$/);
+  terminal.keys('exit\r');
+  await terminal.until('the end', () => terminal.messages.some((m) => m.type === 'exit'));
+  assert.equal(((await list()).terminals ?? []).some((t) => t.sessionId === session), false);
+});
+
 test('without a session there is no terminal', async () => {
   for (const query of ['', '?sessionId=', '?cols=80']) {
     const reply = await agent.get(`/ws/pty${query}`, { headers: { Connection: 'Upgrade', Upgrade: 'websocket',
