@@ -92,9 +92,20 @@ function testFiles(directory) {
     .sort();
 }
 
-async function nodeSuite(name) {
+/* Test files run two at a time where a suite says so, but those that measure time against time: they are `*.alone.test.mjs`. */
+async function nodeSuite(name, concurrency = 1) {
   const directory = path.join(root, 'tests', name);
   const files = fs.existsSync(directory) ? testFiles(directory) : [];
+  const alone = files.filter((file) => file.endsWith('.alone.test.mjs'));
+  const total = { passed: 0, failed: 0, skipped: 0 };
+  for (const [some, atOnce] of [[files.filter((file) => !alone.includes(file)), concurrency], [alone, 1]]) {
+    const counts = await nodeFiles(some, atOnce);
+    for (const key of Object.keys(total)) total[key] += counts[key];
+  }
+  return total;
+}
+
+async function nodeFiles(files, concurrency) {
   if (files.length === 0) return { passed: 0, failed: 0, skipped: 0 };
   const work = fs.mkdtempSync(path.join(os.tmpdir(), 'berm-tests-'));
   const tap = path.join(work, 'tap');
@@ -102,7 +113,7 @@ async function nodeSuite(name) {
     i % 2 ? `--test-reporter-destination=${value}` : `--test-reporter=${value}`);
   /* The leak checker traces its own process, which the daemon and the agent forbid; unit tests look for leaks. */
   const env = process.env.BERM_SANITIZED ? { ASAN_OPTIONS: 'detect_leaks=0' } : {};
-  const status = await run(process.execPath, ['--test', '--test-concurrency=1', ...reporters, ...files], { env });
+  const status = await run(process.execPath, ['--test', `--test-concurrency=${concurrency}`, ...reporters, ...files], { env });
   const text = fs.existsSync(tap) ? fs.readFileSync(tap, 'utf8') : '';
   fs.rmSync(work, { recursive: true });
   const sum = (word) => Number((text.match(new RegExp(`^# ${word} (\\d+)$`, 'm')) ?? [])[1] ?? 0);
@@ -114,7 +125,7 @@ async function nodeSuite(name) {
 const suites = {
   unit,
   differential: () => nodeSuite('differential'),
-  e2e: () => nodeSuite('e2e'),
+  e2e: () => nodeSuite('e2e', 2),
   attack: () => nodeSuite('attack'),
   fault: () => nodeSuite('fault'),
 };
