@@ -4,7 +4,7 @@
  * where `…` stands for anything. A block that cannot run in a test says why: ```sh needs=systemd
  */
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import fs from 'node:fs';
 import os from 'node:os';
@@ -109,6 +109,11 @@ test('every metric that the documentation and the dashboard name is one of the d
       named++;
     }
   assert.ok(named > 20);
+});
+
+test('the reference is what the OpenAPI document says', () => {
+  const written = execFileSync(process.execPath, [path.join(root, 'scripts/reference.mjs')], { encoding: 'utf8' });
+  assert.equal(fs.readFileSync(path.join(root, 'docs/reference.md'), 'utf8'), written, 'scripts/node scripts/reference.mjs >docs/reference.md');
 });
 
 test('every link inside the documentation leads to a file', () => {
