@@ -55,6 +55,7 @@ struct agent {
     bool keep_log;           /* its output goes to `log`, and not to ours */
     struct command_log log;
     struct child *supervised; /* that command, while it runs */
+    struct exec_terminal *exec_terminals;
     struct ca_trust ca_trust;
     struct shutdown shutdown;
     int exit_code; /* of the agent, once the loop has been stopped */

@@ -89,8 +89,9 @@ static bool fill_spec(struct request *rq, const struct bash_spec *bash, struct c
     *spec = (struct child_spec)CHILD_SPEC_INIT;
     spec->envp = env_merge(&rq->arena, &rq->agent->env, bash->env);
     spec->cwd = command_directory(rq, bash->cwd);
-    spec->fds[0] = bash->stdin_fd;
-    spec->fds[1] = spec->fds[2] = CHILD_PIPE;
+    spec->fds[0] = bash->pty ? bash->pty->slave : bash->stdin_fd;
+    spec->fds[1] = spec->fds[2] = bash->pty ? bash->pty->slave : CHILD_PIPE;
+    spec->terminal = bash->pty != NULL;
     spec->limits = bash->limits;
     return spec->envp && spec->cwd;
 }

@@ -5,6 +5,7 @@
 
 #include "child.h"
 #include "limit.h"
+#include "pty.h"
 #include "request.h"
 
 /*
@@ -27,6 +28,7 @@ struct bash_spec {
     const char *cwd;             /* NULL: the default directory; a relative one starts there */
     int stdin_fd;                /* a descriptor, CHILD_NULL or CHILD_PIPE */
     const struct limits *limits; /* NULL: none */
+    const struct pty *pty;       /* all three streams instead; NULL: none */
 };
 
 /* stdout and stderr go to the sink. NULL with *err. */

@@ -116,6 +116,7 @@ void exec_stream_free(struct exec_stream *e)
     rq->on_body_end = NULL;
     rq->on_drain = NULL;
     rq->on_gone = NULL;
+    exec_terminal_free(e->terminal);
     loop_timer_stop(rq->agent->loop, &e->timer);
     loop_timer_stop(rq->agent->loop, &e->begin_timer);
     loop_timer_stop(rq->agent->loop, &e->keep_alive);
@@ -174,7 +175,9 @@ void exec_stream_finish(struct exec_stream *e, int exit_code, const struct usage
 static void resume_output(struct exec_stream *e)
 {
     e->blocked = false;
-    if (e->child)
+    if (e->terminal)
+        exec_terminal_resume(e->terminal);
+    else if (e->child)
         child_resume_output(e->child);
     else
         shell_resume_output(&e->job);
@@ -197,6 +200,8 @@ static void on_gone(struct request *rq, bool complete)
         return;
     }
     resume_output(e);
+    if (e->terminal && !e->keep_on_disconnect)
+        exec_terminal_hang_up(e->terminal);
     if (e->child && !e->keep_on_disconnect)
         child_stop(e->child);
     else if (e->child && !e->body_ended)
@@ -215,16 +220,49 @@ static void on_child_end(struct child *child, void *data)
     exec_stream_finish(e, child_exit_code(child), child_usage(child));
 }
 
-static void on_stdin_drain(struct child *child, void *data)
+static void on_input_drain(void *data)
 {
     struct exec_stream *e = data;
 
-    (void)child;
     if (e->rq->ex)
         http_body_resume(e->rq->ex);
 }
 
+static void on_stdin_drain(struct child *child, void *data)
+{
+    (void)child;
+    on_input_drain(data);
+}
+
 static const struct child_events child_events = { .on_end = on_child_end, .on_stdin_drain = on_stdin_drain };
+
+static void on_terminal_output(void *data, struct str bytes)
+{
+    struct exec_stream *e = data;
+
+    send_event(e, stream_names[STREAM_STDOUT], bytes.p, bytes.n, true);
+    if (e->blocked)
+        exec_terminal_pause(e->terminal);
+}
+
+static void on_terminal_end(struct child *child, void *data)
+{
+    ((struct exec_stream *)data)->terminal = NULL;
+    on_child_end(child, data);
+}
+
+static const struct exec_terminal_events terminal_events = { .on_output = on_terminal_output,
+                                                             .on_input_drain = on_input_drain,
+                                                             .on_end = on_terminal_end };
+
+/* As Docker has it: a program on a terminal is told which, unless somebody has said so. */
+static int make_terminal(struct exec_stream *e)
+{
+    if (!env_get(&e->env, "TERM") && env_set(&e->env, STR("TERM"), STR("xterm")) < 0)
+        return -1;
+    e->terminal = exec_terminal_new(e->rq->agent, e->terminal_id, e->terminal_size, &terminal_events, e);
+    return e->terminal ? 0 : -1;
+}
 
 static char **make_argv(struct exec_stream *e)
 {
@@ -263,12 +301,15 @@ out:
 static struct child *spawn(struct exec_stream *e, struct child_error *err)
 {
     struct bash_spec bash = { .env = &e->env, .cwd = e->cwd, .stdin_fd = e->with_stdin ? CHILD_PIPE : CHILD_NULL };
+    const struct child_events *events = e->terminal ? &exec_terminal_child_events : &child_events;
+    void *data = e->terminal ? (void *)e->terminal : e;
     char **argv = e->argv ? make_argv(e) : NULL;
     struct child *child;
 
     bash.limits = e->limited ? &e->limits : NULL;
+    bash.pty = e->terminal ? &e->terminal->pty : NULL;
     if (argv) {
-        child = command_spawn_argv(e->rq, argv, &bash, &e->sink, &child_events, e, err);
+        child = command_spawn_argv(e->rq, argv, &bash, &e->sink, events, data, err);
         if (child || err->where != CHILD_FAIL_EXEC || err->errnum == ENOMEM)
             return child;
         /* A shell's own command (which may take arguments that no program can), or nothing that can be executed:
@@ -277,7 +318,7 @@ static struct child *spawn(struct exec_stream *e, struct child_error *err)
     bash.text = exec_stream_text(e);
     if (!bash.text.p)
         return NULL;
-    return command_spawn(e->rq, &bash, &e->sink, &child_events, e, err);
+    return command_spawn(e->rq, &bash, &e->sink, events, data, err);
 }
 
 /* False: it could not be started and `e` is gone. */
@@ -285,7 +326,10 @@ static bool start_child(struct exec_stream *e)
 {
     struct child_error err = { CHILD_FAIL_RESOURCES, ENOMEM };
 
-    e->child = spawn(e, &err);
+    if (e->terminal_id && make_terminal(e) < 0)
+        err.errnum = errno;
+    else
+        e->child = spawn(e, &err);
     if (!e->child) {
         exec_stream_fail(e, command_spawn_failure(e->rq, &err, e->cwd));
         return false;
@@ -330,9 +374,25 @@ static int decode_what(struct exec_stream *e, const struct json *body, struct be
     return 0;
 }
 
+static int decode_terminal(struct exec_stream *e, const struct json *tty, struct berm_error *err)
+{
+    int64_t cols = 80, rows = 24;
+
+    if (!tty)
+        return 0;
+    if (request_field_text(tty, "id", &e->terminal_id, err) < 0 ||
+        json_field_int(tty, "cols", 1, UINT16_MAX, &cols, err) < 0 ||
+        json_field_int(tty, "rows", 1, UINT16_MAX, &rows, err) < 0)
+        return -1;
+    if (!e->terminal_id || strlen(e->terminal_id) > EXEC_TERMINAL_ID_MAX)
+        return berm_fail_field(err, "tty", "needs an id of at most %d bytes", EXEC_TERMINAL_ID_MAX);
+    e->terminal_size = (struct terminal_size){ (uint16_t)cols, (uint16_t)rows };
+    return 0;
+}
+
 static int decode(struct exec_stream *e, struct str text, struct berm_error *err)
 {
-    const struct json *body, *variables = NULL;
+    const struct json *body, *variables = NULL, *tty = NULL;
 
     if (json_parse(&e->rq->arena, text, JSON_MAX_DEPTH, &body, err) < 0)
         return -1;
@@ -342,6 +402,7 @@ static int decode(struct exec_stream *e, struct str text, struct berm_error *err
         request_field_text(body, "sessionId", &e->session_id, err) < 0 ||
         request_field_ms(body, "timeoutMs", &e->timeout_ms, err) < 0 ||
         json_field_bool(body, "keepOnDisconnect", &e->keep_on_disconnect, err) < 0 ||
+        json_field_object(body, "tty", &tty, err) < 0 || decode_terminal(e, tty, err) < 0 ||
         json_field_object(body, "env", &variables, err) < 0 || env_from_json(&e->env, variables, err) < 0 ||
         command_limits(body, e->session_id, &e->limits, &e->limited, err) < 0)
         return -1;
@@ -349,8 +410,9 @@ static int decode(struct exec_stream *e, struct str text, struct berm_error *err
         e->session_id = NULL;
     if (e->session_id && is_blank(str_from(e->session_id)))
         return berm_fail_field(err, "sessionId", "must not be blank");
-    if (e->session_id && e->with_stdin)
-        return berm_fail_field(err, "sessionId", "and stdin exclude each other: a session's commands have none");
+    if (e->session_id && (e->with_stdin || e->terminal_id))
+        return berm_fail_field(err, "sessionId", "and %s exclude each other: a session's commands have none",
+                               e->with_stdin ? "stdin" : "tty");
     return 0;
 }
 
@@ -375,7 +437,10 @@ static bool start(struct exec_stream *e, struct str text)
 
 static void feed_stdin(struct exec_stream *e, struct str piece)
 {
-    if (piece.n > 0 && e->child && !child_write(e->child, piece.p, piece.n) && e->rq->ex)
+    bool room = piece.n == 0 || !e->child ||
+                (e->terminal ? exec_terminal_write(e->terminal, piece) : child_write(e->child, piece.p, piece.n));
+
+    if (!room && e->rq->ex)
         http_body_pause(e->rq->ex);
 }
 

@@ -7,6 +7,8 @@
  * stops the reading of the command's pipes, a command that does not read stops the reading of the body. A command
  * that is silent for a while (15 s) has comment lines in its stream.
  *
+ * With "tty": {"id", "cols", "rows"} it has a terminal (exec_terminal.h): all that it writes is stdout.
+ *
  * Without a session the command is a process of its own (exec_stream.c); with one it runs in the session's shell
  * (exec_stream_session.c) as /api/execute would run it, except that the time limit is enforced there too.
  */
@@ -14,6 +16,7 @@
 
 #include "child.h"
 #include "env.h"
+#include "exec_terminal.h"
 #include "limit.h"
 #include "procfs.h"
 #include "request.h"
@@ -44,7 +47,10 @@ struct exec_stream {
     bool limited; /* by `limits`: without a session */
     struct limits limits;
 
-    struct child *child; /* without a session */
+    struct child *child;            /* without a session */
+    struct exec_terminal *terminal; /* of the child, or NULL */
+    const char *terminal_id;        /* NULL: none is asked for */
+    struct terminal_size terminal_size;
 
     struct session_op op; /* in a session */
     struct shell_job job;

@@ -65,6 +65,7 @@ static const struct route routes[] = {
     { "GET", "/berm/v1/logs", ROUTE_INTERNAL, handle_logs },
     { "POST", "/berm/v1/signal", ROUTE_JSON | ROUTE_INTERNAL, handle_signal },
     { "POST", "/berm/v1/exec", ROUTE_STREAM | ROUTE_INTERNAL, handle_exec_stream },
+    { "POST", "/berm/v1/exec/resize", ROUTE_JSON | ROUTE_INTERNAL, handle_exec_resize },
     { "GET", "/berm/v1/file", ROUTE_INTERNAL, handle_raw_read },
     { "PUT", "/berm/v1/file", ROUTE_STREAM | ROUTE_INTERNAL, handle_raw_write },
     { "GET", "/berm/v1/archive", ROUTE_INTERNAL, handle_archive_read },

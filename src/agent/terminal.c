@@ -5,11 +5,8 @@
 #include "process_tree.h"
 #include "signal_name.h"
 
-#include <fcntl.h>
 #include <stdio.h>
-#include <sys/ioctl.h>
 #include <sys/wait.h>
-#include <termios.h>
 
 #define READ_MAX   ((size_t)4096)
 #define PIECE      ((size_t)32 * 1024)
@@ -20,8 +17,7 @@ struct terminal {
     struct agent *agent;
     struct session *session; /* NULL once it has another terminal, or none */
     struct child *child;     /* NULL once it has ended */
-    int master;
-    int slave; /* held open, so that a program that closes its own does not hang the terminal up */
+    struct pty pty;
     struct loop_io io;
     bool hung_up;
     bool temporary;
@@ -49,8 +45,7 @@ static void free_terminal(struct loop_deferred *deferred)
 static void close_terminal(struct terminal *t)
 {
     loop_io_remove(t->agent->loop, &t->io);
-    close_fd(&t->master);
-    close_fd(&t->slave);
+    pty_close(&t->pty);
 }
 
 static void free_if_over(struct terminal *t)
@@ -118,7 +113,7 @@ static size_t gather(struct terminal *t)
     size_t got = 0;
 
     while (got + READ_MAX <= SCRATCH_SIZE) {
-        ssize_t n = RETRY_EINTR(read(t->master, scratch + got, SCRATCH_SIZE - got));
+        ssize_t n = RETRY_EINTR(read(t->pty.master, scratch + got, SCRATCH_SIZE - got));
         if (n <= 0) {
             t->hung_up = n == 0 || errno != EAGAIN; /* EIO */
             break;
@@ -149,14 +144,14 @@ static void update_events(struct terminal *t)
     uint32_t events = (wants_output(t) ? EPOLLIN : 0) | (t->input.len > 0 && !t->hung_up ? EPOLLOUT : 0);
     int rc = 0;
 
-    if (t->master < 0)
+    if (t->pty.master < 0)
         return;
     if (events == 0)
         loop_io_remove(t->agent->loop, &t->io);
     else if (loop_io_active(&t->io))
         rc = loop_io_modify(t->agent->loop, &t->io, events);
     else
-        rc = loop_io_add(t->agent->loop, &t->io, t->master, events, on_io);
+        rc = loop_io_add(t->agent->loop, &t->io, t->pty.master, events, on_io);
     if (rc < 0)
         terminal_kill(t);
 }
@@ -176,7 +171,7 @@ static void resume_viewers(struct terminal *t)
 static void flush_input(struct terminal *t)
 {
     while (t->input.len > 0) {
-        ssize_t n = RETRY_EINTR(write(t->master, buf_head(&t->input), t->input.len));
+        ssize_t n = RETRY_EINTR(write(t->pty.master, buf_head(&t->input), t->input.len));
         if (n < 0 && errno == EAGAIN)
             break;
         buf_consume(&t->input, n < 0 ? t->input.len : (size_t)n); /* EIO: nobody reads any more */
@@ -203,9 +198,7 @@ void terminal_input(struct terminal *t, struct terminal_viewer *viewer, struct s
 
 void terminal_resize(struct terminal *t, struct terminal_size size)
 {
-    const struct winsize ws = { .ws_col = size.cols, .ws_row = size.rows };
-
-    ioctl(t->master, TIOCSWINSZ, &ws);
+    pty_resize(&t->pty, size);
 }
 
 static void on_io(struct loop_io *io, uint32_t events)
@@ -341,18 +334,6 @@ void terminal_kill(struct terminal *t)
         kill_tree(t);
 }
 
-static int open_pair(struct terminal *t, struct terminal_size size, struct berm_error *err)
-{
-    const struct winsize ws = { .ws_col = size.cols, .ws_row = size.rows };
-    int unlock = 0;
-
-    t->master = open("/dev/ptmx", O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
-    if (t->master < 0 || ioctl(t->master, TIOCSPTLCK, &unlock) < 0 || ioctl(t->master, TIOCSWINSZ, &ws) < 0)
-        return berm_fail(err, BERM_E_SYSTEM, errno, "Cannot make a terminal");
-    t->slave = ioctl(t->master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
-    return t->slave < 0 ? berm_fail(err, BERM_E_SYSTEM, errno, "Cannot open the terminal") : 0;
-}
-
 static int start_program(struct terminal *t, const struct terminal_spec *spec, struct berm_error *err)
 {
     static const struct child_events events = { .on_end = on_end };
@@ -366,7 +347,7 @@ static int start_program(struct terminal *t, const struct terminal_spec *spec, s
     child.cwd_fd = spec->cwd_fd;
     child.terminal = true;
     for (int i = 0; i < 3; i++)
-        child.fds[i] = t->slave;
+        child.fds[i] = t->pty.slave;
     t->child = child_spawn(t->agent, &child, NULL, &events, t, &failure);
     return t->child
                ? 0
@@ -383,11 +364,12 @@ struct terminal *terminal_start(struct session *session, const struct terminal_s
         return NULL;
     }
     t->agent = session->agent;
-    t->master = t->slave = -EBADF;
+    t->pty = (struct pty)PTY_NONE;
     t->free_later.callback = free_terminal;
     byte_log_init(&t->log, &t->agent->processes.store, TERMINAL_LOG);
     buf_init(&t->input, INPUT_MAX);
-    if (open_pair(t, spec->size, err) < 0 || start_program(t, spec, err) < 0) {
+    if (pty_open(&t->pty, spec->size) < 0 ? berm_fail(err, BERM_E_SYSTEM, errno, "Cannot make a terminal") < 0
+                                          : start_program(t, spec, err) < 0) {
         close_terminal(t);
         free_terminal(&t->free_later);
         return NULL;

@@ -21,6 +21,7 @@
 #include "base/error.h"
 #include "base/loop.h"
 #include "net/ws.h"
+#include "pty.h"
 
 #define TERMINAL_REPLAY ((size_t)256 * 1024)
 #define TERMINAL_LOG    ((size_t)16 * 1024 * 1024)
@@ -28,10 +29,6 @@
 struct agent;
 struct session;
 struct terminal;
-
-struct terminal_size {
-    uint16_t cols, rows;
-};
 
 struct terminal_spec {
     const char *shell;

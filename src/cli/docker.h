@@ -99,6 +99,12 @@ struct docker_command_options {
 int docker_run_command(struct docker_cli *docker, const char *container, char *const *argv,
                        const struct docker_command_options *options);
 
+/* --- a container's files as an image (docker_keep.c) --- */
+
+/* They become `name` of the local store, which needs root. -1: told, or *err. */
+int docker_keep_files(struct docker_cli *docker, const char *container, const char *name, bool quiet,
+                      struct berm_error *err);
+
 /* --- the commands --- */
 
 struct docker_command {
@@ -126,5 +132,8 @@ int docker_cmd_start(struct docker_cli *docker, int argc, char **argv);
 int docker_cmd_kill(struct docker_cli *docker, int argc, char **argv);
 int docker_cmd_inspect(struct docker_cli *docker, int argc, char **argv);
 int docker_cmd_logs(struct docker_cli *docker, int argc, char **argv);
+int docker_cmd_stats(struct docker_cli *docker, int argc, char **argv);
+int docker_cmd_commit(struct docker_cli *docker, int argc, char **argv);
+int docker_cmd_attach(struct docker_cli *docker, int argc, char **argv);
 int docker_cmd_exec(struct docker_cli *docker, int argc, char **argv);
 int docker_cmd_run(struct docker_cli *docker, int argc, char **argv);

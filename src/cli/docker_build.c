@@ -10,11 +10,9 @@
 #include "cli/docker_build.h"
 
 #include "base/sys.h"
-#include "image/image.h"
 
 #include <fcntl.h>
 #include <stdarg.h>
-#include <unistd.h>
 
 #define CACHE_REPOSITORY "berm.build"
 
@@ -350,66 +348,6 @@ static int work_through(struct build *build, struct stage *stage, const struct j
     return 0;
 }
 
-/* --- files become an image --- */
-
-static int write_piece(void *data, struct str piece)
-{
-    return write_all(*(int *)data, piece.p, piece.n);
-}
-
-static int export_files(struct build *build, const char *container, const char *path)
-{
-    _cleanup_close_ int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-    _cleanup_docker_call_ struct docker_call call =
-        DOCKER_CALL("GET", docker_path(build->docker, "/containers/%s/export", container));
-
-    if (fd < 0)
-        return build_fail(build, 0, "%s: %s", path, strerror(errno));
-    call.sink = write_piece;
-    call.sink_data = &fd;
-    return docker_do(build->docker, &call);
-}
-
-static const char *images_directory(struct build *build)
-{
-    _cleanup_docker_call_ struct docker_call call = DOCKER_CALL("GET", "/info");
-    const struct json *info;
-    const char *directory = NULL;
-
-    if (docker_do(build->docker, &call) == 0 && (info = docker_json(build->docker, &call)))
-        json_field_cstring(info, "DockerRootDir", &directory, NULL);
-    return directory;
-}
-
-static int keep_files(struct build *build, const char *container, const char *name)
-{
-    const char *images = images_directory(build);
-    struct image_import_report report;
-    struct image image;
-    char path[] = "/var/tmp/berm-build-XXXXXX";
-    int fd, rc;
-
-    if (!images)
-        return -1;
-    if (geteuid() != 0)
-        return build_fail(
-            build, 0,
-            "RUN, COPY and ADD make files of the image store %s, which needs root: run the build as root "
-            "once, its result is kept",
-            images);
-    fd = mkstemp(path);
-    if (fd < 0)
-        return build_fail(build, 0, "a temporary file: %s", strerror(errno));
-    close(fd);
-    if (!build->quiet)
-        fprintf(stderr, "[image] writing %s\n", name);
-    rc = export_files(build, container, path);
-    if (rc == 0)
-        rc = image_import(images, name, path, NULL, &image, &report, &build->err);
-    unlink(path);
-    return rc;
-}
-
 static int make_stage(struct build *build, struct stage *stage, const struct json *base, const char *tag, bool last)
 {
     const char *berm_image = arena_printf(build->arena, "build-%.24s", strrchr(tag, ':') + 1), *container;
@@ -426,7 +364,7 @@ static int make_stage(struct build *build, struct stage *stage, const struct jso
     }
     stage->container = container;
     if (start_container(build, container) < 0 || work_through(build, stage, base) < 0 ||
-        keep_files(build, container, berm_image) < 0)
+        docker_keep_files(build->docker, container, berm_image, build->quiet, &build->err) < 0)
         return -1;
     return commit(build, stage, container, berm_image, tag, last);
 }

@@ -1,19 +1,6 @@
-/*
- * docker_exec.c - exec and run: a command in a container with our standard streams.
- *
- * The connection of POST /exec/ID/start is taken over (Upgrade: tcp): our stdin goes out on it as it is, what comes
- * back is in frames of a stream number and a length.
- */
+/* docker_exec.c - exec, run, attach and logs: a command in a container with our standard streams. */
 #include "cli/docker.h"
-
-#include <poll.h>
-#include <sys/socket.h>
-#include <sys/un.h>
-
-#define HEAD_MAX  8192
-#define CHUNK     65536
-#define FRAME     8
-#define FRAME_MAX ((uint32_t)16 << 20)
+#include "cli/docker_stream.h"
 
 struct run_args {
     struct cli_list env, ports;
@@ -47,147 +34,6 @@ static const struct docker_flag run_flags[] = {
     DOCKER_FLAGS_END
 };
 /* clang-format on */
-
-/* --- the stream --- */
-
-static int connect_socket(struct docker_cli *docker)
-{
-    struct sockaddr_un address = { .sun_family = AF_UNIX };
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-    if (fd < 0 || str_copy(str_from(docker->socket), address.sun_path, sizeof(address.sun_path)) < 0 ||
-        connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0) {
-        docker_fail(docker, "cannot connect to unix://%s: %s", docker->socket, strerror(errno));
-        close_fd(&fd);
-    }
-    return fd;
-}
-
-static int write_out(int fd, struct str bytes)
-{
-    while (bytes.n > 0) {
-        ssize_t n = RETRY_EINTR(write(fd, bytes.p, bytes.n));
-
-        if (n < 0)
-            return -1;
-        bytes = (struct str){ bytes.p + n, bytes.n - (size_t)n };
-    }
-    return 0;
-}
-
-/* Reads up to the end of the head; what came behind it stays in `in`. The status, or -1. */
-static int read_head(int fd, struct buf *in)
-{
-    const char *end;
-
-    for (;;) {
-        char *room = buf_reserve(in, CHUNK);
-        ssize_t n = room ? RETRY_EINTR(read(fd, room, CHUNK)) : -1;
-
-        if (n <= 0)
-            return -1;
-        buf_commit(in, (size_t)n);
-        end = memmem(buf_head(in), in->len, "\r\n\r\n", 4);
-        if (end)
-            break;
-        if (in->len > HEAD_MAX)
-            return -1;
-    }
-    if (in->len < 12 || memcmp(buf_head(in), "HTTP/1.1 ", 9) != 0)
-        return -1;
-    int status = (buf_head(in)[9] - '0') * 100 + (buf_head(in)[10] - '0') * 10 + (buf_head(in)[11] - '0');
-    buf_consume(in, (size_t)(end - buf_head(in)) + 4);
-    return status;
-}
-
-/* Whole frames and parts of them to our stdout and stderr. `left`: of the frame that is being written. */
-static int write_frames(struct buf *in, uint32_t *left, int *stream, int to_stdout)
-{
-    for (;;) {
-        const unsigned char *p = (const unsigned char *)buf_head(in);
-        size_t n;
-
-        if (*left == 0) {
-            if (in->len < FRAME)
-                return 0;
-            *stream = p[0] == 2 ? STDERR_FILENO : to_stdout;
-            *left = (uint32_t)p[4] << 24 | (uint32_t)p[5] << 16 | (uint32_t)p[6] << 8 | p[7];
-            if (p[0] > 2 || *left > FRAME_MAX)
-                return -1;
-            buf_consume(in, FRAME);
-            continue;
-        }
-        n = MIN(in->len, (size_t)*left);
-        if (n == 0)
-            return 0;
-        if (write_out(*stream, (struct str){ buf_head(in), n }) < 0)
-            return -1;
-        buf_consume(in, n);
-        *left -= (uint32_t)n;
-    }
-}
-
-/* Until the other side ends. Our stdin is copied as it comes; its end is passed on. */
-static int copy_streams(int fd, struct buf *in, bool with_stdin, int to_stdout)
-{
-    struct pollfd polls[2] = { { .fd = fd, .events = POLLIN },
-                               { .fd = with_stdin ? STDIN_FILENO : -1, .events = POLLIN } };
-    uint32_t left = 0;
-    int stream = STDOUT_FILENO;
-    char bytes[CHUNK];
-
-    if (!with_stdin)
-        shutdown(fd, SHUT_WR);
-    for (;;) {
-        ssize_t n;
-
-        if (write_frames(in, &left, &stream, to_stdout) < 0)
-            return -1;
-        if (poll(polls, ARRAY_SIZE(polls), -1) < 0)
-            return errno == EINTR ? 0 : -1;
-        if (polls[1].revents) {
-            n = RETRY_EINTR(read(STDIN_FILENO, bytes, sizeof(bytes)));
-            if (n > 0 && write_out(fd, (struct str){ bytes, (size_t)n }) == 0)
-                continue;
-            shutdown(fd, SHUT_WR);
-            polls[1].fd = -1;
-        }
-        if (polls[0].revents) {
-            char *room = buf_reserve(in, CHUNK);
-
-            n = room ? RETRY_EINTR(read(fd, room, CHUNK)) : -1;
-            if (n <= 0)
-                return n < 0 ? -1 : 0;
-            buf_commit(in, (size_t)n);
-        }
-    }
-}
-
-static int run_stream(struct docker_cli *docker, const char *id, const struct docker_command_options *options)
-{
-    _cleanup_close_ int fd = connect_socket(docker);
-    char head[512];
-    struct buf in;
-    int n, status, rc;
-
-    if (fd < 0)
-        return -1;
-    n = snprintf(head, sizeof(head),
-                 "POST /exec/%s/start HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n"
-                 "Content-Type: application/json\r\nContent-Length: 2\r\n\r\n{}",
-                 id);
-    buf_init(&in, (size_t)FRAME_MAX + CHUNK);
-    status = write_out(fd, (struct str){ head, (size_t)n }) == 0 ? read_head(fd, &in) : -1;
-    if (status != 101) {
-        docker_fail(docker, "Error response from daemon: the command was not started (%d) %.*s", status,
-                    (int)in.len, in.len ? buf_head(&in) : "");
-        rc = -1;
-    } else {
-        rc = copy_streams(fd, &in, options->with_stdin, options->to_stderr ? STDERR_FILENO : STDOUT_FILENO);
-    }
-    buf_free(&in);
-    return rc;
-}
 
 /* --- exec --- */
 
@@ -232,6 +78,18 @@ static const char *post_for_id(struct docker_cli *docker, const char *path, stru
     if (docker_do(docker, &call) == 0 && (answer = docker_json(docker, &call)))
         json_field_cstring(answer, "Id", &id, NULL);
     return id;
+}
+
+static int run_stream(struct docker_cli *docker, const char *id, const struct docker_command_options *options)
+{
+    const struct docker_stream stream = { .path = docker_path(docker, "/exec/%s/start", id),
+                                          .body = "{}",
+                                          .resize =
+                                              options->tty ? docker_path(docker, "/exec/%s/resize", id) : NULL,
+                                          .with_stdin = options->with_stdin,
+                                          .to_stdout = options->to_stderr ? STDERR_FILENO : STDOUT_FILENO };
+
+    return docker_stream_run(docker, &stream);
 }
 
 /* The command's exit status, or -1: told. */
@@ -392,20 +250,30 @@ int docker_cmd_run(struct docker_cli *docker, int argc, char **argv)
     return status < 0 ? STATUS_COMMAND_FAILED : status;
 }
 
-/* --- logs --- */
+/* --- attach --- */
 
-struct log_output {
-    struct buf in;
-    uint32_t left;
-    int stream;
-};
+int docker_cmd_attach(struct docker_cli *docker, int argc, char **argv)
+{
+    static const struct docker_flag flags[] = { { 0, "no-stdin", FLAG_IGNORED, 0 },
+                                                { 0, "sig-proxy", FLAG_IGNORED_TEXT, 0 },
+                                                DOCKER_FLAGS_END };
+    struct docker_stream stream = { .body = "", .to_stdout = STDOUT_FILENO };
+    struct cli_operands operands;
+
+    if (docker_flags(docker, flags, NULL, false, argc, argv, &operands) < 0)
+        return STATUS_FAILED;
+    if (operands.count != 1)
+        return docker_fail(docker, "attach needs a container");
+    stream.path = docker_path(docker, "/containers/%s/attach?stream=1&stdout=1&stderr=1",
+                              docker_encode(docker, operands.items[0]));
+    return docker_stream_run(docker, &stream) < 0 ? STATUS_FAILED : STATUS_OK;
+}
+
+/* --- logs --- */
 
 static int write_log(void *data, struct str piece)
 {
-    struct log_output *log = data;
-
-    return buf_append_str(&log->in, piece) == 0 ? write_frames(&log->in, &log->left, &log->stream, STDOUT_FILENO)
-                                                : -1;
+    return docker_frames_write(data, piece);
 }
 
 int docker_cmd_logs(struct docker_cli *docker, int argc, char **argv)
@@ -417,19 +285,19 @@ int docker_cmd_logs(struct docker_cli *docker, int argc, char **argv)
                                                 DOCKER_FLAGS_END };
     _cleanup_docker_call_ struct docker_call call = DOCKER_CALL("GET", NULL);
     struct cli_operands operands;
-    struct log_output log = { .stream = STDOUT_FILENO };
+    struct docker_frames frames = { .to_stdout = STDOUT_FILENO };
     int rc;
 
     if (docker_flags(docker, flags, &args, false, argc, argv, &operands) < 0)
         return STATUS_FAILED;
     if (operands.count != 1)
         return docker_fail(docker, "logs needs a container");
-    buf_init(&log.in, (size_t)FRAME_MAX + DOCKER_ANSWER_MAX);
+    docker_frames_init(&frames);
     call.path = docker_path(docker, "/containers/%s/logs?stdout=1&stderr=1&follow=%d",
                             docker_encode(docker, operands.items[0]), args.follow);
     call.sink = write_log;
-    call.sink_data = &log;
+    call.sink_data = &frames;
     rc = docker_do(docker, &call);
-    buf_free(&log.in);
+    docker_frames_free(&frames);
     return rc < 0 ? STATUS_FAILED : STATUS_OK;
 }

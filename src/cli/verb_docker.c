@@ -28,6 +28,9 @@ static const struct docker_command commands[] = {
     { "kill", docker_cmd_kill },
     { "inspect", docker_cmd_inspect },
     { "logs", docker_cmd_logs },
+    { "stats", docker_cmd_stats },
+    { "commit", docker_cmd_commit },
+    { "attach", docker_cmd_attach },
     { "exec", docker_cmd_exec },
     { "run", docker_cmd_run },
 };
@@ -316,7 +319,8 @@ const struct verb verb_docker = {
     .name = "docker",
     .operands = "COMMAND [ARG ...]",
     .summary = "Docker's commands, over the daemon's Docker socket: for wrangler and for people used to them",
-    .details = "info, version, build, image inspect/ls/rm, images, rmi, tag, pull, ps, run, exec, logs, start, "
+    .details = "info, version, build, image inspect/ls/rm, images, rmi, tag, pull, ps, run, exec, attach, logs, "
+               "stats, commit, start, "
                "stop, kill, rm, "
                "inspect, context ls. Called as berm-docker it is WRANGLER_DOCKER_BIN. The socket: $DOCKER_HOST, or "
                "unix://" DOCKER_SOCKET_DEFAULT ".",

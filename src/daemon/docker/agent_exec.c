@@ -173,6 +173,16 @@ static void on_end(struct http_call *call, const struct berm_error *err, void *d
     free_exec(exec);
 }
 
+static void write_terminal(struct json_writer *w, const struct agent_exec_spec *spec)
+{
+    json_key(w, "tty");
+    json_object_begin(w);
+    json_pair_cstring(w, "id", spec->terminal);
+    json_pair_int(w, "cols", spec->cols);
+    json_pair_int(w, "rows", spec->rows);
+    json_object_end(w);
+}
+
 static int write_document(const struct agent_exec_spec *spec, struct buf *out)
 {
     const struct json *argv = NULL, *env = NULL;
@@ -193,6 +203,8 @@ static int write_document(const struct agent_exec_spec *spec, struct buf *out)
         }
         if (spec->cwd)
             json_pair_cstring(&w, "cwd", spec->cwd);
+        if (spec->terminal)
+            write_terminal(&w, spec);
         json_object_end(&w);
         rc = json_writer_finish(&w) == 0 && (!spec->with_stdin || buf_append(out, "\n", 1) == 0) ? 0 : -1;
     }

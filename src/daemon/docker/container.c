@@ -208,6 +208,7 @@ void container_ended(struct container *container, int status)
     container->finished_ms = clock_realtime_ms();
     docker_event(container->docker, "container", "die", container->id, container->name, container->image);
     tell(&container->exit_waits, status);
+    container_log_end(container->log);
     container->goes = goes;
     if (goes)
         loop_defer(container->docker->daemon->loop, &container->docker->remove_ended);

@@ -9,7 +9,7 @@
 #include "daemon/docker/ports.h"
 #include "daemon/docker/side.h"
 
-#define WARNINGS_MAX 16
+#define WARNINGS_MAX 32
 
 struct create {
     const struct json *body, *host;
@@ -73,8 +73,9 @@ static bool is_text(const struct json *host, const char *key, const char *text)
 /* 403, or 0. */
 static int refuse_walls(struct request *request, const struct json *host)
 {
-    static const char *const never[] = { "Privileged",  "Binds",        "Devices",           "DeviceRequests",
-                                         "VolumesFrom", "CgroupParent", "DeviceCgroupRules", "Sysctls" };
+    static const char *const never[] = { "Privileged",  "Binds",  "Devices",      "DeviceRequests",
+                                         "VolumesFrom", "Mounts", "CgroupParent", "DeviceCgroupRules",
+                                         "Sysctls" };
     static const char *const host_modes[] = { "NetworkMode", "IpcMode", "UTSMode", "UsernsMode", "CgroupnsMode" };
 
     for (size_t i = 0; i < ARRAY_SIZE(never); i++)
@@ -93,6 +94,7 @@ static int refuse_walls(struct request *request, const struct json *host)
 
 static void warn_of_ignored(struct create *create)
 {
+    const struct json *restart;
     static const struct {
         const char *key, *text;
     } ignored[] = {
@@ -105,11 +107,28 @@ static void warn_of_ignored(struct create *create)
         { "Ulimits", "HostConfig.Ulimits is ignored" },
         { "ShmSize", "HostConfig.ShmSize is ignored" },
         { "Tmpfs", "HostConfig.Tmpfs is ignored" },
+        { "AutoRemove", "HostConfig.AutoRemove is ignored: remove the container yourself" },
+        { "CapDrop", "HostConfig.CapDrop is ignored: every sandbox has the same capabilities" },
+        { "ReadonlyRootfs", "HostConfig.ReadonlyRootfs is ignored: the root file system can be written" },
+        { "CpuQuota", "HostConfig.CpuQuota is ignored: use NanoCpus" },
+        { "CpuShares", "HostConfig.CpuShares is ignored: use NanoCpus" },
+        { "CpusetCpus", "HostConfig.CpusetCpus is ignored" },
+        { "MemorySwap", "HostConfig.MemorySwap is ignored: a sandbox has no swap of its own" },
+        { "StorageOpt", "HostConfig.StorageOpt is ignored" },
+        { "Links", "HostConfig.Links is ignored" },
+        { "GroupAdd", "HostConfig.GroupAdd is ignored" },
     };
 
     for (size_t i = 0; i < ARRAY_SIZE(ignored); i++)
         if (asked(create->host, ignored[i].key))
             warn(create, ignored[i].text);
+    restart = json_get(json_get(create->host, "RestartPolicy"), "Name");
+    if (restart && restart->type == JSON_STRING && restart->string.n > 0 && !str_is(restart->string, "no"))
+        warn(create, "HostConfig.RestartPolicy is ignored: an ended container stays so");
+    if (asked(create->body, "Volumes"))
+        warn(create, "Volumes are ignored: what is there lies in the container");
+    if (asked(create->body, "Tty") || asked(create->body, "OpenStdin"))
+        warn(create, "Tty and OpenStdin are ignored: a container's own command has neither, commands of exec do");
 }
 
 static int take_number(const struct json *host, const char *key, uint64_t min, uint64_t max, uint64_t *ret,

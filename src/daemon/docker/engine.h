@@ -123,6 +123,8 @@ void container_ended(struct container *container, int status);
 void container_remove_ended(struct loop_deferred *deferred);
 /* Sandboxes of the registry that were made as containers become containers again. */
 int container_load_all(struct docker *docker);
+/* A moment in an object; 0 as Docker tells "never" (inspect.c). */
+void docker_pair_time(struct json_writer *w, const char *key, int64_t ms);
 /* The labels that a sandbox of this container gets. NULL without memory. */
 char *container_labels(const struct container *container);
 /* After something in them has changed. A container without a sandbox gets them with it. */
@@ -215,6 +217,9 @@ void docker_wait(struct request *request);
 void docker_remove(struct request *request);
 
 void docker_logs(struct request *request);
+void docker_attach(struct request *request);
+void docker_resize(struct request *request);
+void docker_stats(struct request *request);
 
 void docker_archive_get(struct request *request);
 void docker_archive_put(struct request *request);

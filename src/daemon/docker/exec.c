@@ -6,16 +6,15 @@
  * a big-endian length. Without an upgrade the same frames are the body of an ordinary answer, without input.
  */
 #include "base/sys.h"
+#include "daemon/docker/agent_call.h"
 #include "daemon/docker/agent_exec.h"
+#include "daemon/docker/hijack.h"
 #include "daemon/docker/image_config.h"
 
 #include <arpa/inet.h>
-#include <sys/socket.h>
 
-#define EXECS_MAX     4096 /* those that have ended make room, oldest first */
-#define OUTPUT_HIGH   ((size_t)256 * 1024)
-#define INPUT_AT_ONCE 65536
-#define FRAME_HEAD    8
+#define EXECS_MAX  4096 /* those that have ended make room, oldest first */
+#define FRAME_HEAD 8
 
 struct exec {
     struct docker *docker;
@@ -24,6 +23,7 @@ struct exec {
     char container_id[DOCKER_ID_HEX + 1];
     char *argv, *env, *cwd;
     bool attach_stdin, tty;
+    uint16_t cols, rows; /* of the terminal */
     bool started, running;
     int exit_code; /* -1: none yet */
 
@@ -32,28 +32,16 @@ struct exec {
     struct request *request; /* that holds the start open, without an upgrade */
     bool detached;
 
-    struct loop_io io; /* of an upgraded connection; fd -EBADF: none */
-    struct buf out;
-    bool input_over, output_over, input_blocked;
+    struct hijack *stream; /* the connection, once it was upgraded */
 };
 
 /* --- the objects --- */
-
-static void close_stream(struct exec *exec)
-{
-    int fd = exec->io.fd;
-
-    loop_io_remove(exec->docker->daemon->loop, &exec->io);
-    close_fd(&fd);
-    exec->io.fd = -EBADF;
-    buf_free(&exec->out);
-}
 
 static void free_exec(struct exec *exec)
 {
     container_boot_cancel(&exec->boot);
     agent_exec_cancel(exec->run);
-    close_stream(exec);
+    hijack_abort(exec->stream);
     list_remove(&exec->node);
     exec->docker->exec_count--;
     if (exec->request) {
@@ -80,7 +68,7 @@ static bool make_room(struct docker *docker)
         struct exec *exec = container_of(node, struct exec, node);
 
         node = node->next;
-        if (!exec->running && !exec->request && exec->io.fd < 0)
+        if (!exec->running && !exec->request && !exec->stream)
             free_exec(exec);
     }
     return docker->exec_count < EXECS_MAX;
@@ -103,10 +91,38 @@ static struct exec *find(struct request *request)
 
 /* --- create --- */
 
+/* 0 is what a client sends that does not know; the size stays then. */
+static int set_size(struct exec *exec, int64_t rows, int64_t cols)
+{
+    if (rows < 0 || rows > UINT16_MAX || cols < 0 || cols > UINT16_MAX)
+        return -1;
+    if (rows > 0 && cols > 0) {
+        exec->rows = (uint16_t)rows;
+        exec->cols = (uint16_t)cols;
+    }
+    return 0;
+}
+
 static bool is_root(const char *user)
 {
     return !user || !user[0] || !strcmp(user, "root") || !strcmp(user, "0") || !strcmp(user, "0:0") ||
            !strcmp(user, "root:root");
+}
+
+/* [height, width], or nothing. -1: answered. */
+static int take_console_size(struct request *request, struct exec *exec, const struct json *body)
+{
+    const struct json *size = json_get(body, "ConsoleSize");
+    const struct json *items = size && size->type == JSON_ARRAY ? size->array.items : NULL;
+
+    if (!size || size->type == JSON_NULL)
+        return 0;
+    if (!items || size->array.count != 2 || items[0].type != JSON_INT || items[1].type != JSON_INT ||
+        set_size(exec, items[0].integer, items[1].integer) < 0) {
+        docker_fail(request, 400, "ConsoleSize must be [height, width], each from 0 to 65535");
+        return -1;
+    }
+    return 0;
 }
 
 static int check_create(struct request *request, const struct json *body, struct exec *exec)
@@ -130,10 +146,8 @@ static int check_create(struct request *request, const struct json *body, struct
         docker_fail(request, 403, "Privileged is refused: sandboxes get nothing of the host");
     else if (!is_root(user))
         docker_fail(request, 501, "berm runs commands as the container's root: use su in the command");
-    else if (exec->tty)
-        docker_fail(request, 501, "berm's Docker API has no terminals: use `berm exec` or the SDK's terminal");
     else
-        return 0;
+        return take_console_size(request, exec, body);
     return -1;
 }
 
@@ -165,8 +179,8 @@ static struct exec *new_exec(struct docker *docker, const struct container *cont
         return NULL;
     exec->docker = docker;
     exec->exit_code = -1;
-    exec->io.fd = -EBADF;
-    buf_init(&exec->out, SIZE_MAX / 4); /* bounded by the pausing of the agent */
+    exec->cols = 80;
+    exec->rows = 24;
     random_bytes(random, sizeof(random));
     hex_encode(random, sizeof(random), exec->id);
     memcpy(exec->container_id, container->id, sizeof(exec->container_id));
@@ -217,65 +231,21 @@ void docker_exec_create(struct request *request)
 
 /* --- output --- */
 
-static void flush_stream(struct exec *exec)
-{
-    while (exec->out.len > 0) {
-        ssize_t n = send(exec->io.fd, buf_head(&exec->out), exec->out.len, MSG_NOSIGNAL | MSG_DONTWAIT);
-
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0 && errno != EAGAIN) { /* the client is gone, and so is what it ran, as Docker has it */
-            agent_exec_cancel(exec->run);
-            exec->run = NULL;
-            exec->running = false;
-            close_stream(exec);
-            return;
-        }
-        if (n < 0)
-            break;
-        buf_consume(&exec->out, (size_t)n);
-    }
-    buf_release_if_empty(&exec->out);
-    if (exec->run && exec->out.len < OUTPUT_HIGH / 4)
-        agent_exec_resume(exec->run);
-    if (exec->output_over && exec->out.len == 0)
-        close_stream(exec);
-}
-
-static void watch_stream(struct exec *exec)
-{
-    uint32_t events =
-        (exec->out.len > 0 ? EPOLLOUT : 0) | (!exec->input_over && !exec->input_blocked && exec->run ? EPOLLIN : 0);
-    struct loop *loop = exec->docker->daemon->loop;
-
-    if (exec->io.fd < 0)
-        return;
-    if (events == 0)
-        loop_io_remove(loop, &exec->io);
-    else if (loop_io_active(&exec->io))
-        loop_io_modify(loop, &exec->io, events);
-    else if (loop_io_add(loop, &exec->io, exec->io.fd, events, exec->io.callback) < 0)
-        close_stream(exec);
-}
-
 static void on_output(void *data, int stream, struct str bytes)
 {
     struct exec *exec = data;
-    unsigned char head[FRAME_HEAD] = { (unsigned char)stream };
+    char head[FRAME_HEAD] = { (char)stream };
+    struct str frame = { head, exec->tty ? 0 : sizeof(head) }; /* a terminal's bytes are as they are */
     uint32_t length = htonl((uint32_t)bytes.n);
     bool wants_more = true;
 
     memcpy(head + 4, &length, sizeof(length));
     if (exec->request) {
-        request_write(exec->request, (struct str){ (char *)head, sizeof(head) });
+        request_write(exec->request, frame);
         wants_more = request_write(exec->request, bytes);
-    } else if (exec->io.fd >= 0) {
-        if (buf_append(&exec->out, head, sizeof(head)) < 0 || buf_append_str(&exec->out, bytes) < 0) {
-            close_stream(exec);
-            return;
-        }
-        wants_more = exec->out.len < OUTPUT_HIGH;
-        watch_stream(exec);
+    } else if (exec->stream) {
+        hijack_write(exec->stream, frame);
+        wants_more = hijack_write(exec->stream, bytes);
     }
     if (!wants_more)
         agent_exec_pause(exec->run);
@@ -289,51 +259,58 @@ static void on_end(void *data, int exit_code, const struct berm_error *err)
     exec->run = NULL;
     exec->running = false;
     exec->exit_code = err->code == BERM_OK ? exit_code : 126;
-    exec->output_over = true;
     if (request) {
         exec->request = NULL;
         request->state = NULL;
         request_end(request);
-    } else if (exec->io.fd >= 0) {
-        flush_stream(exec);
-        watch_stream(exec);
+    } else if (exec->stream) {
+        hijack_end(exec->stream);
     }
 }
 
-/* --- input --- */
+/* --- the upgraded connection --- */
 
 static void on_input_drain(void *data)
 {
     struct exec *exec = data;
 
-    exec->input_blocked = false;
-    watch_stream(exec);
+    if (exec->stream)
+        hijack_read(exec->stream, true);
 }
 
-static void read_input(struct exec *exec)
+static void on_input(void *data, struct str bytes)
 {
-    char bytes[INPUT_AT_ONCE];
-    ssize_t n = recv(exec->io.fd, bytes, sizeof(bytes), MSG_DONTWAIT);
+    struct exec *exec = data;
 
-    if (n < 0 && (errno == EAGAIN || errno == EINTR))
-        return;
-    if (n > 0) {
-        exec->input_blocked = !agent_exec_write(exec->run, (struct str){ bytes, (size_t)n });
-        return;
-    }
-    exec->input_over = true;
-    agent_exec_end_input(exec->run);
+    if (exec->run && exec->attach_stdin && !agent_exec_write(exec->run, bytes) && exec->stream)
+        hijack_read(exec->stream, false);
 }
 
-static void on_stream(struct loop_io *io, uint32_t events)
+static void on_input_end(void *data)
 {
-    struct exec *exec = container_of(io, struct exec, io);
+    struct exec *exec = data;
 
-    if (events & EPOLLIN && exec->run)
-        read_input(exec);
-    if (exec->io.fd >= 0 && events & (EPOLLOUT | EPOLLERR | EPOLLHUP))
-        flush_stream(exec);
-    watch_stream(exec);
+    if (exec->run)
+        agent_exec_end_input(exec->run);
+}
+
+static void on_stream_drain(void *data)
+{
+    struct exec *exec = data;
+
+    if (exec->run)
+        agent_exec_resume(exec->run);
+}
+
+/* A client that is gone takes what it ran along, as Docker has it. */
+static void on_stream_close(void *data)
+{
+    struct exec *exec = data;
+
+    exec->stream = NULL;
+    agent_exec_cancel(exec->run);
+    exec->run = NULL;
+    exec->running = false;
 }
 
 /* --- start --- */
@@ -362,29 +339,25 @@ static void on_request_drained(struct request *request)
         agent_exec_resume(exec->run);
 }
 
-/* The connection becomes the command's. -1: it was not to be had. */
-static int take_connection(struct exec *exec, struct request *request)
+static const char *stream_type(const struct exec *exec)
 {
-    static const struct http_field fields[] = { { "Content-Type", "application/vnd.docker.raw-stream" },
-                                                { "Upgrade", "tcp" } };
-    struct buf rest;
-    int fd;
+    return exec->tty ? "application/vnd.docker.raw-stream" : "application/vnd.docker.multiplexed-stream";
+}
 
-    buf_init(&rest, OUTPUT_HIGH);
-    request->status = 101;
+/* The connection becomes the command's. */
+static void take_connection(struct exec *exec, struct request *request, bool with_stdin)
+{
+    static const struct hijack_events events = {
+        .on_input = on_input, .on_input_end = on_input_end, .on_drain = on_stream_drain, .on_close = on_stream_close
+    };
+
     exec->request = NULL;
     request->state = NULL;
-    fd = http_upgrade(request->exchange, fields, ARRAY_SIZE(fields), &rest);
-    if (fd < 0) {
-        buf_free(&rest);
-        return -1;
-    }
-    exec->io = (struct loop_io){ .fd = fd, .callback = on_stream };
-    if (rest.len > 0)
-        agent_exec_write(exec->run, buf_str(&rest));
-    buf_free(&rest);
-    watch_stream(exec);
-    return 0;
+    exec->stream = hijack_start(request, stream_type(exec), &events, exec);
+    if (exec->stream)
+        hijack_read(exec->stream, with_stdin);
+    else
+        on_stream_close(exec);
 }
 
 static void on_booted(struct boot_wait *wait, struct agent_link *link, const struct berm_error *err)
@@ -392,14 +365,17 @@ static void on_booted(struct boot_wait *wait, struct agent_link *link, const str
     static const struct agent_exec_callbacks callbacks = { .on_output = on_output,
                                                            .on_drain = on_input_drain,
                                                            .on_end = on_end };
-    static const struct http_field stream_type[] = { { "Content-Type",
-                                                       "application/vnd.docker.multiplexed-stream" } };
     struct exec *exec = container_of(wait, struct exec, boot);
+    const struct http_field fields[] = { { "Content-Type", stream_type(exec) } };
     struct request *request = exec->request;
     bool upgrade = !exec->detached && request->head->upgrade.n > 0;
-    struct agent_exec_spec spec = {
-        .argv = exec->argv, .env = exec->env, .cwd = exec->cwd, .with_stdin = exec->attach_stdin && upgrade
-    };
+    struct agent_exec_spec spec = { .argv = exec->argv,
+                                    .env = exec->env,
+                                    .cwd = exec->cwd,
+                                    .with_stdin = exec->attach_stdin && upgrade,
+                                    .terminal = exec->tty ? exec->id : NULL,
+                                    .cols = exec->cols,
+                                    .rows = exec->rows };
     struct berm_error failure;
 
     if (link)
@@ -409,15 +385,14 @@ static void on_booted(struct boot_wait *wait, struct agent_link *link, const str
         return;
     }
     exec->started = exec->running = true;
-    exec->input_over = !spec.with_stdin;
     if (upgrade) {
-        take_connection(exec, request);
+        take_connection(exec, request, spec.with_stdin);
     } else if (exec->detached) {
         exec->request = NULL;
         request->state = NULL;
         request_respond_empty(request, 200);
     } else {
-        request_begin(request, 200, stream_type, 1, HTTP_CHUNKED);
+        request_begin(request, 200, fields, 1, HTTP_CHUNKED);
     }
 }
 
@@ -434,6 +409,8 @@ static void on_start_body(struct request *request)
         docker_fail_error(request, &err);
         return;
     }
+    if (take_console_size(request, exec, body) < 0)
+        return;
     container = container_find(docker_of(request), str_from(exec->container_id));
     if (exec->started || exec->request) {
         docker_fail(request, 409, "Error: Exec command %s has already run", exec->id);
@@ -483,10 +460,65 @@ void docker_exec_inspect(struct request *request)
     request_respond_json(request, 200, w);
 }
 
+/* --- resize --- */
+
+static void cancel_resize(struct request *request)
+{
+    agent_call_cancel(request->state);
+}
+
+static void on_resized(const struct berm_error *err, void *data)
+{
+    struct request *request = data;
+
+    request->cleanup = NULL;
+    if (err->code == BERM_OK)
+        request_respond_empty(request, 200);
+    else
+        docker_fail_error(request, err);
+}
+
+static int take_dimension(struct request *request, const char *name, uint64_t *ret)
+{
+    const char *text = NULL;
+
+    if (request_query(request, name, &text) < 0)
+        return -1;
+    if (text && str_to_u64(str_from(text), ret) == 0 && *ret >= 1 && *ret <= UINT16_MAX)
+        return 0;
+    docker_fail(request, 400, "%s must be a number from 1 to 65535", name);
+    return -1;
+}
+
 void docker_exec_resize(struct request *request)
 {
     struct exec *exec = find(request);
+    struct container *container;
+    struct berm_error err;
+    uint64_t rows, cols;
+    char body[DOCKER_ID_HEX + 64];
 
-    if (exec)
+    if (!exec || take_dimension(request, "h", &rows) < 0 || take_dimension(request, "w", &cols) < 0)
+        return;
+    container = container_find(docker_of(request), str_from(exec->container_id));
+    if (!exec->tty) {
         docker_fail(request, 409, "exec %s has no terminal", exec->id);
+        return;
+    }
+    if ((exec->started && !exec->running) || !container || !container->sandbox) {
+        docker_fail(request, 409, "exec %s has ended", exec->id);
+        return;
+    }
+    set_size(exec, (int64_t)rows, (int64_t)cols);
+    if (!exec->running) {
+        request_respond_empty(request, 200);
+        return;
+    }
+    snprintf(body, sizeof(body), "{\"id\":\"%s\",\"cols\":%u,\"rows\":%u}", exec->id, exec->cols, exec->rows);
+    request->state = agent_call_start(container->sandbox->link, "POST", "/berm/v1/exec/resize", str_from(body),
+                                      NULL, on_resized, request, &err);
+    if (request->state)
+        request->cleanup = cancel_resize;
+    else
+        docker_fail_error(request, &err);
 }

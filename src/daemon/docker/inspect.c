@@ -6,7 +6,7 @@
 
 #define NEVER "0001-01-01T00:00:00Z"
 
-static void pair_time(struct json_writer *w, const char *key, int64_t ms)
+void docker_pair_time(struct json_writer *w, const char *key, int64_t ms)
 {
     char text[25];
 
@@ -29,8 +29,8 @@ static void write_state(struct json_writer *w, const struct container *container
     json_pair_int(w, "Pid", 0); /* of no use to anybody outside of berm-spawn */
     json_pair_int(w, "ExitCode", container->exit_code);
     json_pair_cstring(w, "Error", "");
-    pair_time(w, "StartedAt", container->started_ms);
-    pair_time(w, "FinishedAt", container->finished_ms);
+    docker_pair_time(w, "StartedAt", container->started_ms);
+    docker_pair_time(w, "FinishedAt", container->finished_ms);
     json_object_end(w);
 }
 
@@ -135,7 +135,7 @@ void docker_inspect(struct request *request)
     json_object_begin(w);
     json_pair_cstring(w, "Id", container->id);
     json_pair_cstring(w, "Name", arena_printf(&request->arena, "/%s", container->name));
-    pair_time(w, "Created", container->created_ms);
+    docker_pair_time(w, "Created", container->created_ms);
     json_pair_cstring(w, "Path", "");
     json_pair_cstring(w, "Driver", "berm");
     json_pair_cstring(w, "Platform", "linux");

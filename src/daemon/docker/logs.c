@@ -1,9 +1,12 @@
 /*
- * logs.c - GET /containers/X/logs. While a container's command runs, its agent's log is followed and the newest
- * LOG_BYTES of it are kept here, because the agent takes its own along when it ends. After a restart of the daemon
- * the first who asks begins that anew, with what the agent still has.
+ * logs.c - GET /containers/X/logs and POST /containers/X/attach, which are two ways to read the same. While a
+ * container's command runs, its agent's log is followed and the newest LOG_BYTES of it are kept here, because the
+ * agent takes its own along when it ends. After a restart of the daemon the first who asks begins that anew, with
+ * what the agent still has.
  */
 #include "daemon/docker/logs.h"
+
+#include "daemon/docker/hijack.h"
 
 #include <arpa/inet.h>
 
@@ -26,13 +29,67 @@ struct container_log {
 
 struct follower {
     struct list node;
-    struct request *request;
+    struct request *request;     /* NULL once its connection was upgraded */
+    struct hijack *stream;       /* that connection */
     struct container *container; /* while `boot` is queued */
     struct boot_wait boot;
     unsigned wanted;
     bool follow;
+    bool attach;   /* until the container's end, also if nothing runs yet */
     uint64_t tail; /* lines; UINT64_MAX: all */
 };
+
+/* --- their lives --- */
+
+static void free_follower(struct follower *follower)
+{
+    container_boot_cancel(&follower->boot);
+    if (list_linked(&follower->node)) {
+        list_remove(&follower->node);
+        follower->container->log->follower_count--;
+    }
+    free(follower);
+}
+
+static void clean_up(struct request *request)
+{
+    free_follower(request->state);
+}
+
+static void on_stream_close(void *data)
+{
+    free_follower(data);
+}
+
+static void end_follower(struct follower *follower)
+{
+    if (follower->stream)
+        hijack_end(follower->stream);
+    else
+        request_end(follower->request);
+}
+
+static void cut_off(struct follower *follower)
+{
+    struct hijack *stream = follower->stream;
+
+    if (!stream) {
+        http_exchange_abort(follower->request->exchange);
+        return;
+    }
+    free_follower(follower);
+    hijack_abort(stream);
+}
+
+static bool put(struct follower *follower, struct str bytes)
+{
+    return follower->stream ? hijack_write(follower->stream, bytes) : request_write(follower->request, bytes);
+}
+
+static size_t queued(const struct follower *follower)
+{
+    return follower->stream ? hijack_queued(follower->stream) : http_respond_queued(follower->request->exchange);
+}
 
 static size_t frame_size(const char *frame)
 {
@@ -49,9 +106,8 @@ static void send_frame(struct follower *follower, struct str frame)
     if (!(follower->wanted & 1u << (unsigned char)frame.p[0]))
         return;
     /* One that does not read is cut off: it shall not think that it has seen everything. */
-    if (!request_write(follower->request, frame) &&
-        http_respond_queued(follower->request->exchange) > 2 * LOG_BYTES)
-        http_exchange_abort(follower->request->exchange);
+    if (!put(follower, frame) && queued(follower) > 2 * LOG_BYTES)
+        cut_off(follower);
 }
 
 static size_t count_lines(struct str text)
@@ -80,8 +136,8 @@ static void send_from_line(struct follower *follower, struct str frame, size_t s
     memcpy(head, frame.p, FRAME_HEAD);
     length = htonl((uint32_t)text.n);
     memcpy(head + 4, &length, sizeof(length));
-    request_write(follower->request, (struct str){ head, FRAME_HEAD });
-    request_write(follower->request, text);
+    put(follower, (struct str){ head, FRAME_HEAD });
+    put(follower, text);
 }
 
 static size_t wanted_lines(const struct container_log *log, unsigned wanted)
@@ -117,11 +173,15 @@ static void end_followers(struct container_log *log)
     struct list *node;
 
     while ((node = list_shift(&log->followers))) {
-        struct follower *follower = container_of(node, struct follower, node);
-
         log->follower_count--;
-        request_end(follower->request);
+        end_follower(container_of(node, struct follower, node));
     }
+}
+
+void container_log_end(struct container_log *log)
+{
+    if (log && !log->call) /* else the end of the call ends them, after the last of the output */
+        end_followers(log);
 }
 
 /* --- the agent's log --- */
@@ -131,8 +191,10 @@ static void keep_frame(struct container_log *log, struct str frame)
     while (log->frames.len > 0 && log->frames.len + frame.n > LOG_BYTES)
         buf_consume(&log->frames, frame_size(buf_head(&log->frames)));
     buf_append_str(&log->frames, frame);
-    for (struct list *node = log->followers.next; node != &log->followers; node = node->next)
+    for (struct list *node = log->followers.next, *next; node != &log->followers; node = next) {
+        next = node->next;
         send_frame(container_of(node, struct follower, node), frame);
+    }
 }
 
 /* Whole frames of what has come. -1: it is no log of our agent's. */
@@ -227,40 +289,63 @@ void container_log_free(struct container_log *log)
     free(log);
 }
 
-/* --- the request --- */
+/* --- the requests --- */
 
-static void clean_up(struct request *request)
+static void ignore_input(void *data, struct str bytes)
 {
-    struct follower *follower = request->state;
+    (void)data, (void)bytes;
+}
 
-    container_boot_cancel(&follower->boot);
-    if (!list_linked(&follower->node))
-        return;
-    list_remove(&follower->node);
-    follower->container->log->follower_count--;
+static void ignore(void *data)
+{
+    (void)data;
+}
+
+/* -1: the connection was lost, and the follower with it. */
+static int begin(struct follower *follower)
+{
+    static const struct hijack_events events = {
+        .on_input = ignore_input, .on_input_end = ignore, .on_drain = ignore, .on_close = on_stream_close
+    };
+    static const char type[] = "application/vnd.docker.multiplexed-stream";
+    const struct http_field fields[] = { { "Content-Type", type } };
+    struct request *request = follower->request;
+
+    if (!follower->attach || request->head->upgrade.n == 0) {
+        request_begin(request, 200, fields, ARRAY_SIZE(fields), HTTP_CHUNKED);
+        http_watch_disconnect(request->exchange);
+        return 0;
+    }
+    request->state = NULL;
+    request->cleanup = NULL;
+    follower->request = NULL;
+    follower->stream = hijack_start(request, type, &events, follower);
+    if (follower->stream)
+        return 0;
+    free_follower(follower);
+    return -1;
 }
 
 static void respond(struct follower *follower)
 {
-    static const struct http_field fields[] = { { "Content-Type", "application/vnd.docker.multiplexed-stream" } };
-    struct container_log *log = log_of(follower->container);
-    struct request *request = follower->request;
+    struct container *container = follower->container;
+    struct container_log *log = log_of(container);
 
     if (!log) {
-        docker_fail(request, 500, "out of memory");
+        docker_fail(follower->request, 500, "out of memory");
         return;
     }
     if (log->follower_count >= FOLLOWERS_MAX) {
-        docker_fail(request, 503, "too many readers of this log");
+        docker_fail(follower->request, 503, "too many readers of this log");
         return;
     }
-    request_begin(request, 200, fields, ARRAY_SIZE(fields), HTTP_CHUNKED);
+    if (begin(follower) < 0)
+        return;
     send_kept(log, follower);
-    if (!follower->follow || !log->call) {
-        request_end(request);
+    if (!follower->follow || !(log->call || (follower->attach && container->phase != CONTAINER_EXITED))) {
+        end_follower(follower);
         return;
     }
-    http_watch_disconnect(request->exchange);
     list_append(&log->followers, &follower->node);
     log->follower_count++;
 }
@@ -288,35 +373,59 @@ static int take_tail(struct request *request, uint64_t *ret)
     return -1;
 }
 
-void docker_logs(struct request *request)
+static void serve(struct request *request, const struct follower *wanted)
 {
     struct container *container = docker_container(request);
     struct follower *follower;
 
     if (!container)
         return;
-    follower = arena_calloc(&request->arena, 1, sizeof(*follower));
+    follower = malloc(sizeof(*follower));
     if (!follower) {
         docker_fail(request, 500, "out of memory");
         return;
     }
+    *follower = *wanted;
     follower->request = request;
     follower->container = container;
+    follower->boot.done = on_booted;
     follower->wanted = (docker_query_flag(request, "stdout") ? WANT_STDOUT : 0) |
                        (docker_query_flag(request, "stderr") ? WANT_STDERR : 0);
-    follower->follow = docker_query_flag(request, "follow");
-    if (take_tail(request, &follower->tail) < 0)
-        return;
-    if (!follower->wanted) {
-        docker_fail(request, 400, "Bad parameters: you must choose at least one stream");
-        return;
-    }
     request->state = follower;
     request->cleanup = clean_up;
-    follower->boot.done = on_booted;
-    if (container->phase == CONTAINER_RUNNING && !container->side && strcmp(container->argv, "[]") != 0 &&
-        !container->log)
+    if (!follower->wanted)
+        docker_fail(request, 400, "Bad parameters: you must choose at least one stream");
+    else if (container->phase == CONTAINER_RUNNING && !container->side && strcmp(container->argv, "[]") != 0 &&
+             !container->log)
         container_boot(container, &follower->boot); /* adopted */
     else
         respond(follower);
+}
+
+void docker_logs(struct request *request)
+{
+    struct follower wanted = { .follow = docker_query_flag(request, "follow") };
+
+    if (take_tail(request, &wanted.tail) == 0)
+        serve(request, &wanted);
+}
+
+void docker_attach(struct request *request)
+{
+    struct follower wanted = { .attach = true, .follow = docker_query_flag(request, "stream") };
+
+    wanted.tail = docker_query_flag(request, "logs") ? UINT64_MAX : 0;
+    if (docker_query_flag(request, "stdin"))
+        docker_fail(request, 501, "a container's own command has no standard input here: use exec");
+    else
+        serve(request, &wanted);
+}
+
+/* POST /containers/X/resize */
+void docker_resize(struct request *request)
+{
+    const struct container *container = docker_container(request);
+
+    if (container)
+        docker_fail(request, 409, "the command of container %s has no terminal: use exec", container->name);
 }

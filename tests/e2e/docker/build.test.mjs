@@ -18,7 +18,7 @@ describe('berm docker', { skip: whyNoDaemon() }, () => {
   let socket;
   let directory;
   let count = 0;
-  const named = () => fs.readdirSync(path.join(imagesDir, 'names')).filter((name) => name.startsWith('build-'));
+  const named = () => fs.readdirSync(path.join(imagesDir, 'names')).filter((name) => /^(build|commit)-/.test(name));
   const before_ = new Set(whyNoDaemon() ? [] : named());
 
   before(async () => {
@@ -117,6 +117,12 @@ describe('berm docker', { skip: whyNoDaemon() }, () => {
     const again = await docker(['build', '-t', 'files:2', '--target', '1', directory]);
     assert.match(again.stderr, /\[made\] CACHED\n\[build\] CACHED/);
 
+    const kept = (await ok(['run', '-d', 'files:1'])).trim();
+    await ok(['exec', kept, 'sh', '-c', 'echo new >/new']);
+    await ok(['commit', kept, 'kept:1']);
+    await ok(['rm', '-f', kept]);
+    assert.equal(await ok(['run', '--rm', 'kept:1', 'sh', '-c', 'cat /new; pwd']), 'new\n/got\n');
+
     for (const [target, message] of [['up', /'\.\.'/], ['noise', /archive/]]) {
       const result = await docker(['build', '-t', 'lies:1', '--target', target, directory]);
       assert.equal(result.status, 1, target);
@@ -130,6 +136,36 @@ describe('berm docker', { skip: whyNoDaemon() }, () => {
     assert.equal(changed.status, 1);
     assert.match(changed.stderr, /returned 1/);
     assert.doesNotMatch(changed.stderr, /CACHED/);
+  });
+
+  /* In a terminal, which script(1) makes and `stty` has given a size; `type` goes to it when `when` has been said. */
+  async function inTerminal(args, when, type) {
+    const command = ['stty rows 33 cols 99;', path.join(build, 'berm-docker'), ...args].join(' ');
+    const child = spawn('script', ['-qec', command, '/dev/null'], { env: { ...process.env, DOCKER_HOST: `unix://${socket}`, TERM: 'dumb' } });
+    let output = '';
+    child.stdout.on('data', (piece) => {
+      output += piece;
+      if (type && when.test(output)) {
+        child.stdin.write(type);
+        type = undefined;
+      }
+    });
+    const [status] = await once(child, 'close');
+    return { status, output };
+  }
+
+  test('people: exec -it and run -it in a terminal, attach, stats', async () => {
+    const shell = await inTerminal(['run', '--rm', '-it', image, 'sh'], /[#$] /, 'stty size; echo $((6 * 7)); exit 5\r');
+    assert.equal(shell.status, 5, shell.output);
+    assert.match(shell.output, /33 99\r\n42\r\n/);
+    const id = (await ok(['run', '-d', '--name', 'talker', image, 'sh', '-c', 'echo begun; until [ -e /tmp/go ]; do sleep 0.02; done; echo over'])).trim();
+    const attached = ok(['attach', 'talker']);
+    const keys = await inTerminal(['exec', '-it', 'talker', 'sh', '-c', "'tty; cat; exit 3'"], /pts/, 'typed\r\x04');
+    assert.deepEqual([keys.status, /\/dev\/pts\/\d+\r\n[^]*typed\r\ntyped\r\n/.test(keys.output)], [3, true], keys.output);
+    assert.match(await ok(['stats', '--no-stream']), /^NAME +CPU % +MEM USAGE \/ LIMIT +PIDS\ntalker +\d+\.\d\d% +[^/]+ \/ [^/]+ +\d+\n$/);
+    await ok(['exec', 'talker', 'touch', '/tmp/go']);
+    assert.match(await attached, /over\n$/);
+    await ok(['rm', '-f', id]);
   });
 
   test('what goes wrong is told with its line, and nothing is left', async () => {

@@ -39,7 +39,7 @@ describe('the Docker Engine API', { skip: whyNoDaemon() }, () => {
   });
 
   test('a call that does not exist is answered 501 in the layout of Docker', async () => {
-    for (const [method, target] of [['POST', '/swarm/init'], ['GET', '/v1.43/plugins'], ['POST', '/containers/x/checkpoint']]) {
+    for (const [method, target] of [['POST', '/swarm/init'], ['GET', '/v1.43/plugins'], ['POST', '/containers/x/checkpoint'], ['POST', '/volumes/create'], ['DELETE', '/volumes/x']]) {
       const answer = await docker.call(method, target);
       assert.equal(answer.status, 501, target);
       assert.deepEqual(Object.keys(answer.json), ['message']);
@@ -163,13 +163,23 @@ describe('the Docker Engine API', { skip: whyNoDaemon() }, () => {
 
   test('nothing of the host is granted', async () => {
     const refused = { Privileged: true, Binds: ['/:/host'], NetworkMode: 'host', IpcMode: 'host', UTSMode: 'host', UsernsMode: 'host',
-      Devices: [{ PathOnHost: '/dev/sda' }], VolumesFrom: ['x'], CgroupParent: '/' };
+      Devices: [{ PathOnHost: '/dev/sda' }], VolumesFrom: ['x'], CgroupParent: '/',
+      Mounts: [{ Type: 'volume', Source: 'v', Target: '/v' }], DeviceRequests: [{}], Sysctls: { 'net.ipv4.ip_forward': '1' } };
     for (const [key, value] of Object.entries(refused)) {
       const answer = await docker.post(`/containers/create?name=${name}`, { Image: 'cloudflare/sandbox:1', HostConfig: { [key]: value } });
       assert.equal(answer.status, 403, key);
       assert.match(answer.json.message, new RegExp(key));
     }
     assert.equal((await docker.get(`/containers/${name}/json`)).status, 404);
+  });
+
+  test('what is ignored is said', async () => {
+    const HostConfig = { PidMode: 'host', CapAdd: ['SYS_ADMIN'], CapDrop: ['ALL'], ReadonlyRootfs: true, AutoRemove: true, SecurityOpt: ['seccomp=unconfined'], RestartPolicy: { Name: 'always' }, CpuQuota: 5 };
+    const made = await docker.post(`/containers/create?name=${name}`, { Image: 'cloudflare/sandbox:1', Tty: true, Volumes: { '/v': {} }, HostConfig });
+    assert.equal(made.status, 201);
+    for (const key of [...Object.keys(HostConfig), 'Tty', 'Volumes']) assert.ok(made.json.Warnings.some((warning) => warning.includes(key)), key);
+    const none = await docker.post(`/containers/create?name=${name}x`, { Image: 'cloudflare/sandbox:1', HostConfig: { RestartPolicy: { Name: 'no' }, AutoRemove: false, CapDrop: null } });
+    assert.deepEqual(none.json.Warnings, []);
   });
 
   test('bad requests are told apart and leave nothing behind', async () => {

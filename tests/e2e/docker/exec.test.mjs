@@ -1,6 +1,7 @@
 /* Commands and archives through the Docker Engine API. */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import fs from 'node:fs';
 import net from 'node:net';
@@ -28,10 +29,12 @@ describe('the Docker Engine API: exec and archive', { skip: whyNoDaemon() }, () 
 
   const create = async (Cmd, more = {}) => docker.post('/containers/app/exec', { AttachStdout: true, AttachStderr: true, Cmd, ...more });
 
-  /* Starts with an upgrade as workerd does: {socket, output}, the latter a promise of {1: Buffer, 2: Buffer}. */
-  async function upgraded(id) {
-    const socket = net.connect(docker.socketPath);
-    socket.write(`POST /exec/${id}/start HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: tcp\r\nContent-Type: application/json\r\nContent-Length: 28\r\n\r\n{"Detach":false,"Tty":false}`);
+  /* An upgrade as workerd makes it: {socket, bytes}, the latter what has come by now. */
+  const opened = (id) => upgrade(`/exec/${id}/start`, '{"Detach":false,"Tty":false}');
+
+  async function upgrade(target, body) {
+    const socket = net.connect({ path: docker.socketPath, allowHalfOpen: true });
+    socket.write(`POST ${target} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: tcp\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body}`);
     let bytes = Buffer.alloc(0);
     while (!bytes.includes('\r\n\r\n')) {
       const [piece] = await once(socket, 'data');
@@ -41,8 +44,13 @@ describe('the Docker Engine API: exec and archive', { skip: whyNoDaemon() }, () 
     assert.match(bytes.toString('latin1', 0, end), /^HTTP\/1\.1 101 [\s\S]*upgrade: tcp/i);
     const pieces = [bytes.subarray(end)];
     socket.on('data', (piece) => pieces.push(piece));
-    const output = once(socket, 'end').then(() => frames(Buffer.concat(pieces)));
-    return { socket, output };
+    return { socket, bytes: () => Buffer.concat(pieces) };
+  }
+
+  /* Its frames: {socket, output}, the latter a promise of {1: Buffer, 2: Buffer}. */
+  async function upgraded(id) {
+    const { socket, bytes } = await opened(id);
+    return { socket, output: once(socket, 'end').then(() => frames(bytes())) };
   }
 
   function frames(bytes) {
@@ -54,6 +62,8 @@ describe('the Docker Engine API: exec and archive', { skip: whyNoDaemon() }, () 
     }
     return { 1: Buffer.concat(streams[1]), 2: Buffer.concat(streams[2]) };
   }
+
+  const sleeps = async () => (await run(port, 'grep -qsx sleep /proc/[0-9]*/comm')).exitCode === 0;
 
   test('a command without an upgrade streams frames and leaves its code', async () => {
     const { Id } = (await create(['sh', '-c', 'echo out $FROM_CONTAINER $MORE; echo err >&2; exit 3'], { Env: ['MORE=2'] })).json;
@@ -84,6 +94,42 @@ describe('the Docker Engine API: exec and archive', { skip: whyNoDaemon() }, () 
     await until('it runs', async () => (await run(port, 'cat /tmp/pid')).stdout !== '');
     socket.destroy();
     await until('it is gone', async () => (await run(port, 'kill -0 $(cat /tmp/pid)')).exitCode !== 0);
+  });
+
+  test('a terminal: raw bytes, its size, keys, a resize, the code at its end', async () => {
+    const { Id } = (await create(['sh'], { AttachStdin: true, Tty: true, ConsoleSize: [30, 100] })).json;
+    assert.equal((await docker.post(`/exec/${Id}/resize?h=31&w=101`)).status, 200);
+    const { socket, bytes } = await opened(Id);
+    const says = (pattern) => until(`it says ${pattern}`, () => pattern.test(bytes().toString()));
+    socket.write('tty; stty size; echo $TERM-$FROM_CONTAINER\n');
+    await says(/\/dev\/pts\/\d+\r\n31 101\r\nxterm-1\r\n/);
+    assert.equal((await docker.post(`/exec/${Id}/resize?h=40&w=120`)).status, 200);
+    socket.write('stty size; sleep 1000\n');
+    await says(/40 120\r\n/);
+    await until('it sleeps', async () => sleeps());
+    socket.write('\x03');
+    socket.write('echo after $?\n');
+    await says(/after 130\r\n/);
+    for (const query of ['h=0&w=1', 'h=1', 'h=1&w=65536', 'h=x&w=1']) assert.equal((await docker.post(`/exec/${Id}/resize?${query}`)).status, 400, query);
+    socket.write('exit 7\n');
+    await once(socket, 'end');
+    assert.deepEqual([(await docker.get(`/exec/${Id}/json`)).json.ExitCode, (await docker.post(`/exec/${Id}/resize?h=1&w=1`)).status], [7, 409]);
+    const plain = (await create(['true'])).json.Id;
+    assert.equal((await docker.post(`/exec/${plain}/resize?h=40&w=120`)).status, 409);
+    assert.equal((await create(['sh'], { Tty: true, ConsoleSize: [30] })).status, 400);
+  });
+
+  test('a terminal passes much both ways, waits for a reader, and is hung up with its client', async () => {
+    const { Id } = (await create(['sh', '-c', 'stty raw -echo; echo ready; head -c 3000000 | md5sum; head -c 5000000 /dev/zero; exec sleep 1000'], { AttachStdin: true, Tty: true })).json;
+    const { socket, bytes } = await opened(Id);
+    await until('it is ready', () => /ready/.test(bytes().toString()));
+    const input = Buffer.alloc(3000000, 'terminal ');
+    socket.write(input);
+    await until('all has come', () => bytes().length >= 5000000);
+    assert.ok(bytes().toString('latin1', 0, 100).includes(createHash('md5').update(input).digest('hex')));
+    await until('it sleeps', async () => sleeps());
+    socket.destroy();
+    await until('it is gone', async () => !(await sleeps()));
   });
 
   test('what is not granted or not there is told', async () => {
@@ -117,6 +163,54 @@ describe('the Docker Engine API: exec and archive', { skip: whyNoDaemon() }, () 
     assert.equal(frames((await whole).bytes)[1].toString(), 'out 1\nout 2\nout 3\nlast\n');
     assert.equal((await log('stdout=1&tail=1'))[1].toString(), 'last\n');
     await docker.delete('/containers/talker');
+  });
+
+  test('attach: what a command writes, with and without an upgrade, also before its start; no input, no terminal', async () => {
+    const script = 'echo first; echo wrong >&2; until [ -e /tmp/go ]; do sleep 0.01; done; echo last';
+    await docker.post('/containers/create?name=early', { Image: 'cloudflare/sandbox:1', Cmd: ['sh', '-c', script] });
+    assert.equal((await docker.post('/containers/early/attach?stream=1&stdin=1&stdout=1')).status, 501);
+    assert.equal((await docker.post('/containers/early/attach?stream=1')).status, 400);
+    assert.equal((await docker.post('/containers/early/resize?h=1&w=1')).status, 409);
+    assert.equal((await docker.post('/containers/none/attach?stdout=1')).status, 404);
+    const { socket, bytes } = await upgrade('/containers/early/attach?stream=1&stdout=1&stderr=1', '');
+    socket.end(); /* a client without input */
+    const ended = once(socket, 'end');
+    await docker.post('/containers/early/start');
+    await until('it has begun', () => /wrong/.test(bytes().toString()));
+    const kept = await docker.post('/containers/early/attach?logs=1&stdout=1');
+    assert.equal(frames(kept.bytes)[1].toString(), 'first\n');
+    const gone = await upgrade('/containers/early/attach?stream=1&stdout=1', '');
+    gone.socket.destroy();
+    await docker.post('/exec/' + (await docker.post('/containers/early/exec', { Cmd: ['touch', '/tmp/go'] })).json.Id + '/start', {});
+    await ended;
+    const streams = frames(bytes());
+    assert.deepEqual([streams[1].toString(), streams[2].toString()], ['first\nlast\n', 'wrong\n']);
+    await docker.delete('/containers/early?force=1');
+  });
+
+  test('stats: at once, after a second, every second, and the end with the container', async () => {
+    await docker.post('/containers/create?name=busy', { Image: 'cloudflare/sandbox:1', HostConfig: { Memory: 200 << 20 } });
+    assert.equal((await docker.get('/containers/busy/stats?stream=0')).status, 409);
+    await docker.post('/containers/busy/start');
+    const once_ = (await docker.get('/containers/busy/stats?stream=false&one-shot=true')).json;
+    assert.deepEqual([once_.name, once_.memory_stats.limit, once_.precpu_stats.cpu_usage.total_usage], ['/busy', 200 << 20, 0]);
+    assert.ok(once_.memory_stats.usage > 0 && once_.pids_stats.current >= 1 && once_.cpu_stats.cpu_usage.total_usage > 0);
+    const loop = (await docker.post('/containers/busy/exec', { Cmd: ['sh', '-c', 'while :; do :; done'] })).json.Id;
+    await docker.post(`/exec/${loop}/start`, { Detach: true });
+    const { cpu_stats: cpu, precpu_stats: before } = (await docker.get('/containers/busy/stats?stream=0')).json;
+    assert.ok(cpu.cpu_usage.total_usage - before.cpu_usage.total_usage > 1e7 && cpu.system_cpu_usage > before.system_cpu_usage);
+    const request = docker.open('GET', '/containers/busy/stats');
+    request.end();
+    const [response] = await once(request, 'response');
+    let lines = '';
+    response.on('data', (piece) => (lines += piece));
+    await until('there are two', () => lines.split('\n').length > 2);
+    const ended = once(response, 'end');
+    await docker.post('/containers/busy/kill');
+    await ended;
+    const [first, second] = lines.trim().split('\n').map((line) => JSON.parse(line));
+    assert.equal(second.precpu_stats.cpu_usage.total_usage, first.cpu_stats.cpu_usage.total_usage);
+    await docker.delete('/containers/busy');
   });
 
   test('a tar goes in on a container that was only created, and comes out as it was', async () => {
