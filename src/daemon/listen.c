@@ -1,6 +1,7 @@
 #include "daemon/listen.h"
 
 #include "base/log.h"
+#include "net/h2.h"
 #include "net/tls.h"
 
 #define CHECK_MS 60000
@@ -93,6 +94,7 @@ int listeners_serve(struct listeners *listeners, struct http_server *server, str
 {
     const struct config *config = listeners->config;
 
+    http_server_enable_h2(server);
     for (size_t i = 0; i < listeners->plain_count; i++)
         if (http_server_listen_fd(server, TAKE_FD(listeners->plain[i])) < 0)
             return berm_fail(err, BERM_E_SYSTEM, errno, "serve %s", config->listen.items[i]);

@@ -301,3 +301,41 @@ int outq_send(struct outq *q, int sock, const struct iovec *extra, size_t extra_
         return -1;
     return q->first ? 1 : 0;
 }
+
+static ssize_t read_file_range(struct outq_item *item, char *to, size_t n)
+{
+    ssize_t got = RETRY_EINTR(pread(item->fd, to, MIN(item->count, (uint64_t)n), (off_t)item->offset));
+
+    if (got == 0)
+        errno = EIO;
+    if (got <= 0)
+        return -1;
+    item->offset += (uint64_t)got;
+    item->count -= (uint64_t)got;
+    return got;
+}
+
+ssize_t outq_read(struct outq *q, void *to, size_t n)
+{
+    char *at = to;
+    size_t done = 0;
+
+    while (done < n && q->first) {
+        struct outq_item *item = q->first;
+        bool is_file = item->fd >= 0;
+        ssize_t part =
+            is_file ? read_file_range(item, at + done, n - done) : (ssize_t)MIN(item->end - item->start, n - done);
+
+        if (part < 0)
+            return -1;
+        if (!is_file) {
+            memcpy(at + done, item->data + item->start, (size_t)part);
+            consume(q, (size_t)part);
+        } else if (item->count == 0) {
+            unlink_first(q);
+        }
+        done += (size_t)part;
+    }
+    q->sent += done;
+    return (ssize_t)done;
+}

@@ -35,6 +35,9 @@ int outq_prepend(struct outq *q, const void *p, size_t n);
 /* Takes `fd` over, also when it fails. */
 int outq_append_file(struct outq *q, int fd, uint64_t offset, uint64_t count);
 
+/* Takes up to `n` bytes from the front, of files too: how many, or -1 as below. */
+ssize_t outq_read(struct outq *q, void *to, size_t n);
+
 /*
  * Writes the queue and then `extra` (at most OUTQ_EXTRA parts). 0: all is written. 1: the socket is full, or this
  * was enough for one turn of the loop; the rest of `extra` is queued. -1 with errno: the connection is lost, a file

@@ -51,7 +51,7 @@ void http_collect_body(struct http_exchange *ex, size_t limit)
     ex->collecting = true;
     ex->collect_limit = limit;
     if (!ex->closed && !ex->started && ex->head.framing == H1_CONTENT_LENGTH && ex->head.content_length > limit)
-        http_conn_error(ex->conn, 413);
+        http_exchange_refuse(ex, 413);
 }
 
 /*
@@ -90,13 +90,13 @@ char *http_exchange_body_room(struct http_exchange *ex, size_t *room)
 static void collect(struct http_exchange *ex, struct str piece)
 {
     if (piece.n > ex->collect_limit - ex->collected_len) {
-        http_conn_error(ex->conn, 413);
+        http_exchange_refuse(ex, 413);
         return;
     }
     /* It may have been read right to where it belongs. */
     if (!ex->collected || piece.p != ex->collected + ex->collected_len) {
         if (grow(ex, piece.n) < 0) {
-            http_conn_fail(ex->conn);
+            http_exchange_fail(ex);
             return;
         }
         memcpy(ex->collected + ex->collected_len, piece.p, piece.n);
@@ -110,7 +110,7 @@ void http_exchange_body(struct http_exchange *ex, struct str piece)
     if (ex->ended)
         return;
     if (ex->body_received > ex->conn->server->limits.max_body)
-        http_conn_error(ex->conn, 413);
+        http_exchange_refuse(ex, 413);
     else if (ex->collecting)
         collect(ex, piece);
     else if (ex->callbacks.on_body)

@@ -175,6 +175,8 @@ void http_conn_destroy(struct http_conn *conn)
     conn->driving = true; /* whatever on_close does cannot wake it up any more */
     if (conn->ex)
         http_exchange_close(conn->ex, conn->detached);
+    if (conn->mux)
+        server->mux->free(conn);
     loop_io_remove(server->loop, &conn->io);
     loop_timer_stop(server->loop, &conn->timer);
     if (conn->channel && !conn->broken_off)
@@ -242,6 +244,10 @@ static void update_deadlines(struct http_conn *conn)
         if (fresh || conn->deadline != DEADLINE_LINGER)
             set_read_deadline(conn, DEADLINE_LINGER, LINGER_QUIET_MS);
         conn->read_deadline_ms = MIN(conn->read_deadline_ms, conn->linger_end_ms);
+        break;
+    case CONN_MUX:
+        conn->deadline = DEADLINE_MUX;
+        conn->read_deadline_ms = conn->server->mux->deadline(conn);
         break;
     }
     arm_timer(conn);
@@ -415,6 +421,8 @@ static bool shake_hands(struct http_conn *conn)
     switch (conn->channel->ops->handshake(conn->channel)) {
     case CHANNEL_READY:
         conn->phase = CONN_HEAD;
+        if (conn->server->mux && conn->channel->ops->is_h2(conn->channel))
+            http_conn_start_mux(conn);
         return true;
     case CHANNEL_WANTS_OUTPUT:
         conn->blocked = true;
@@ -462,6 +470,11 @@ static void on_event(struct loop_io *io, uint32_t events)
 static void on_read_deadline(struct http_conn *conn)
 {
     bool partial_head = conn->deadline == DEADLINE_HEAD;
+
+    if (conn->phase == CONN_MUX) {
+        conn->server->mux->on_deadline(conn);
+        return;
+    }
 
     conn->read_deadline_ms = 0;
     conn->deadline = DEADLINE_NONE;

@@ -20,33 +20,30 @@
 
 /* --- the exchange --- */
 
-/* The exchange that the next head is parsed into. One is kept ready, so that a request costs no allocation. */
-static struct http_exchange *spare_exchange(struct http_server *server)
+struct http_exchange *http_exchange_spare(struct http_server *server)
 {
     if (!server->spare)
         server->spare = malloc(sizeof(*server->spare));
     return server->spare;
 }
 
-/* Gives the spare one, with the head in it, to `conn`. The head's `n` bytes are copied, for the input goes away. */
-static struct http_exchange *exchange_take(struct http_conn *conn, size_t n)
+struct http_exchange *http_exchange_take(struct http_conn *conn, struct str bytes)
 {
     struct http_exchange *ex = conn->server->spare;
     char *copy = ex->head_room;
 
     memset(ex, 0, offsetof(struct http_exchange, head));
-    if (n > sizeof(ex->head_room))
-        copy = ex->head_bytes = malloc(n);
+    if (bytes.n > sizeof(ex->head_room))
+        copy = ex->head_bytes = malloc(bytes.n);
     if (!copy)
         return NULL;
-    if (n > 0) {
-        memcpy(copy, conn->input.p, n);
-        h1_head_move(&ex->head, conn->input.p, n, copy);
+    if (bytes.n > 0) {
+        memcpy(copy, bytes.p, bytes.n);
+        h1_head_move(&ex->head, bytes.p, bytes.n, copy);
     }
     conn->server->spare = NULL;
     ex->conn = conn;
     ex->out.channel = conn->channel;
-    conn->ex = ex;
     return ex;
 }
 
@@ -54,7 +51,8 @@ void http_exchange_close(struct http_exchange *ex, bool complete)
 {
     struct http_server *server = ex->conn->server;
 
-    ex->conn->ex = NULL;
+    if (ex->conn->ex == ex)
+        ex->conn->ex = NULL;
     ex->closed = true;
     if (ex->callbacks.on_close)
         ex->callbacks.on_close(ex, complete && !ex->own, ex->data);
@@ -79,10 +77,11 @@ void http_conn_error_because(struct http_conn *conn, int status, const char *rea
         return;
     }
     if (!conn->ex) {
-        struct http_exchange *ex = spare_exchange(conn->server);
+        struct http_exchange *ex = http_exchange_spare(conn->server);
         if (ex)
             memset(&ex->head, 0, sizeof(ex->head));
-        if (!ex || !exchange_take(conn, 0)) {
+        conn->ex = ex ? http_exchange_take(conn, STR("")) : NULL;
+        if (!conn->ex) {
             http_conn_fail(conn);
             return;
         }
@@ -91,8 +90,7 @@ void http_conn_error_because(struct http_conn *conn, int status, const char *rea
     http_exchange_error(conn->ex, status, reason);
 }
 
-/* Our side is shut down; what still comes in is dropped for a while, so that the peer gets to read the response. */
-static void start_linger(struct http_conn *conn)
+void http_conn_linger(struct http_conn *conn)
 {
     if (conn->channel)
         conn->channel->ops->end(conn->channel);
@@ -122,7 +120,7 @@ static void finish_exchange(struct http_conn *conn)
     } else if (conn->keep_alive && !unsure) {
         conn->phase = CONN_HEAD;
     } else if (body_left || conn->input.n > 0) {
-        start_linger(conn);
+        http_conn_linger(conn);
     } else {
         http_conn_fail(conn);
     }
@@ -139,13 +137,15 @@ static void take_input(struct http_conn *conn, size_t n)
 static void begin_request(struct http_conn *conn, size_t n)
 {
     struct http_server *server = conn->server;
-    struct http_exchange *ex = exchange_take(conn, n);
+    struct http_exchange *ex = http_exchange_take(conn, (struct str){ conn->input.p, n });
     const struct h1_head *head;
 
     if (!ex) {
         http_conn_fail(conn);
         return;
     }
+    conn->ex = ex;
+    conn->used = true;
     head = &ex->head;
     take_input(conn, n);
     server->stats.requests_total++;
@@ -179,6 +179,32 @@ static bool may_complete_head(const struct http_conn *conn)
            memchr(in.p + conn->partial, '\n', in.n - conn->partial);
 }
 
+/* How a client begins who knows that this server speaks HTTP/2 (RFC 9113 section 3.4). */
+static const struct str preface = { "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 24 };
+
+static bool is_preface(const struct http_conn *conn)
+{
+    size_t n = MIN(conn->input.n, preface.n);
+
+    return conn->server->mux && !conn->used && memcmp(conn->input.p, preface.p, n) == 0;
+}
+
+static bool start_mux(struct http_conn *conn)
+{
+    if (conn->input.n < preface.n)
+        return false;
+    http_conn_start_mux(conn);
+    return true;
+}
+
+void http_conn_start_mux(struct http_conn *conn)
+{
+    conn->partial = 0;
+    conn->phase = CONN_MUX;
+    if (conn->server->mux->start(conn) < 0)
+        http_conn_fail(conn);
+}
+
 static bool step_head(struct http_conn *conn)
 {
     struct http_exchange *ex;
@@ -186,7 +212,9 @@ static bool step_head(struct http_conn *conn)
 
     if (conn->input.n == 0 || !may_spend(conn))
         return false;
-    ex = spare_exchange(conn->server);
+    if (is_preface(conn))
+        return start_mux(conn);
+    ex = http_exchange_spare(conn->server);
     if (!ex) {
         http_conn_fail(conn);
         return false;
@@ -263,7 +291,7 @@ static bool step_skip(struct http_conn *conn)
         return false;
     took = h1_body_feed(&conn->body, conn->input.p, conn->input.n, &content, &done);
     if (took < 0 || (size_t)took > conn->to_drop) {
-        start_linger(conn);
+        http_conn_linger(conn);
         return true;
     }
     conn->to_drop -= (size_t)took;
@@ -300,6 +328,9 @@ static bool move_on(struct http_conn *conn)
         return step_skip(conn);
     case CONN_LINGER:
         return step_linger(conn);
+    case CONN_MUX:
+        conn->server->mux->drive(conn);
+        return false;
     }
     return false;
 }

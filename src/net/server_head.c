@@ -122,6 +122,8 @@ static void decide_keep_alive(struct http_exchange *ex)
     struct http_conn *conn = ex->conn;
     bool ignored = !ex->collecting && !ex->callbacks.on_body;
 
+    if (ex->stream)
+        return;
     if (ex->framing == RESPONSE_UNTIL_CLOSE || ex->continue_pending || conn->server->draining)
         conn->keep_alive = false;
     if (conn->phase == CONN_BODY && ignored &&
@@ -139,6 +141,8 @@ int http_exchange_begin(struct http_exchange *ex, int status, const struct http_
     ex->length_left = length;
     if (length != HTTP_CHUNKED)
         ex->framing = RESPONSE_LENGTH;
+    else if (ex->stream)
+        ex->framing = RESPONSE_OPEN;
     else
         ex->framing = ex->head.minor_version == 0 ? RESPONSE_UNTIL_CLOSE : RESPONSE_CHUNKED;
     decide_keep_alive(ex);
@@ -150,53 +154,74 @@ int http_exchange_begin(struct http_exchange *ex, int status, const struct http_
         return -1;
     }
     add_framing(ex, &w, status, length);
-    if (!ex->conn->keep_alive)
+    if (ex->stream)
+        ; /* no word about the connection */
+    else if (!ex->conn->keep_alive)
         head_add_field(&w, "Connection", STR("close"));
     else if (ex->head.minor_version == 0)
         head_add_field(&w, "Connection", STR("keep-alive"));
     head_add(&w, STR("\r\n"));
     if (w.failed)
-        http_conn_fail(ex->conn);
+        http_exchange_fail(ex);
     else
-        http_exchange_queue(ex, buf_str(&w.out));
+        http_exchange_head(ex, buf_str(&w.out));
     head_writer_free(&w);
     return 0;
 }
 
-static int send_upgrade_head(struct http_exchange *ex, const struct http_field *fields, size_t count)
+static int write_upgrade_head(struct http_exchange *ex, const struct http_field *fields, size_t count,
+                              struct head_writer *w)
 {
-    struct outq out = { .channel = ex->conn->channel };
-    struct head_writer w;
-    int rc;
+    add_start(ex, w, 101);
+    head_add_field(w, "Connection", STR("Upgrade"));
+    if (add_fields(ex, w, fields, count) < 0)
+        return -1;
+    head_add(w, STR("\r\n"));
+    return w->failed ? -1 : 0;
+}
 
-    head_writer_init(&w);
-    add_start(ex, &w, 101);
-    head_add_field(&w, "Connection", STR("Upgrade"));
-    rc = add_fields(ex, &w, fields, count);
-    head_add(&w, STR("\r\n"));
-    /* The socket's buffer is empty: a head that does not fit in whole means that the connection is lost. */
-    if (w.failed || rc < 0 || outq_append(&out, buf_head(&w.out), w.out.len) < 0 ||
-        outq_send(&out, ex->conn->io.fd, NULL, 0) != 0)
-        rc = -1;
+/* The socket's buffer is empty: a head that does not fit in whole means that the connection is lost. */
+static int send_at_once(struct http_conn *conn, struct str head)
+{
+    struct outq out = { .channel = conn->channel };
+    int rc = -1;
+
+    if (outq_append(&out, head.p, head.n) == 0 && outq_send(&out, conn->io.fd, NULL, 0) == 0)
+        rc = 0;
     outq_clear(&out);
-    head_writer_free(&w);
     return rc;
+}
+
+static int upgrade_connection(struct http_exchange *ex, struct str head, struct buf *ret_rest)
+{
+    struct http_conn *conn = ex->conn;
+    struct str rest = conn->driving ? conn->input : buf_str(&conn->in);
+
+    if (buf_append_str(ret_rest, rest) < 0 || send_at_once(conn, head) < 0) {
+        http_conn_fail(conn);
+        return -1;
+    }
+    return http_conn_detach(conn);
 }
 
 int http_upgrade(struct http_exchange *ex, const struct http_field *fields, size_t field_count,
                  struct buf *ret_rest)
 {
     struct http_conn *conn = ex->conn;
-    struct str rest;
+    struct head_writer w;
+    int fd = -1;
 
-    if (ex->closed || ex->started || conn->failed || conn->phase != CONN_WAIT || ex->head.upgrade.n == 0 ||
-        !outq_empty(&ex->out))
+    if (ex->closed || ex->started || ex->own || conn->failed || ex->head.upgrade.n == 0 || !outq_empty(&ex->out) ||
+        (!ex->stream && conn->phase != CONN_WAIT))
         return -1;
-    rest = conn->driving ? conn->input : buf_str(&conn->in);
     ex->started = true;
-    if (buf_append_str(ret_rest, rest) < 0 || send_upgrade_head(ex, fields, field_count) < 0) {
-        http_conn_fail(conn);
-        return -1;
-    }
-    return http_conn_detach(conn);
+    head_writer_init(&w);
+    if (write_upgrade_head(ex, fields, field_count, &w) < 0)
+        http_exchange_fail(ex);
+    else if (ex->stream)
+        fd = conn->server->mux->upgrade(ex, buf_str(&w.out));
+    else
+        fd = upgrade_connection(ex, buf_str(&w.out), ret_rest);
+    head_writer_free(&w);
+    return fd;
 }

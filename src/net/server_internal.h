@@ -2,6 +2,7 @@
 #pragma once
 
 #include "channel.h"
+#include "mux.h"
 #include "outq.h"
 #include "scratch.h"
 #include "server.h"
@@ -14,9 +15,10 @@
  * head. BODY: an exchange is there and its request body has not ended. WAIT: the body has ended, the response has
  * not. SKIP: the response is over, a short rest of the body is dropped so that the connection can be kept. LINGER:
  * our side is shut down and what still comes is dropped for a while, because closing with unread bytes would reset
- * the connection under the last response.
+ * the connection under the last response. MUX: it carries several exchanges, which a protocol of its own keeps
+ * apart.
  */
-enum conn_phase { CONN_HANDSHAKE, CONN_HEAD, CONN_BODY, CONN_WAIT, CONN_SKIP, CONN_LINGER };
+enum conn_phase { CONN_HANDSHAKE, CONN_HEAD, CONN_BODY, CONN_WAIT, CONN_SKIP, CONN_LINGER, CONN_MUX };
 
 enum conn_deadline {
     DEADLINE_NONE,
@@ -25,7 +27,8 @@ enum conn_deadline {
     DEADLINE_HEAD,
     DEADLINE_BODY,
     DEADLINE_SKIP,
-    DEADLINE_LINGER
+    DEADLINE_LINGER,
+    DEADLINE_MUX
 };
 
 /* In place of a listener's descriptor. */
@@ -52,6 +55,7 @@ struct http_server {
     struct http_limits limits;
     struct h1_limits head_limits;
     struct http_handler handler;
+    const struct http_mux_ops *mux; /* NULL: HTTP/1.1 only */
     struct http_listener *listeners;
     struct loop_timer accept_timer; /* accepting goes on after descriptors ran out */
     struct http_conn *conns;
@@ -73,6 +77,7 @@ struct http_conn {
     struct http_conn *prev, *next;
     struct http_conn *next_ready; /* also links the dead */
     struct http_exchange *ex;
+    void *mux; /* in phase MUX: the protocol's own */
     struct loop_io io;
     struct channel *channel; /* NULL: the socket itself */
     struct loop_timer timer; /* fires at or before the earlier deadline; 0 in the fields below is none */
@@ -93,6 +98,7 @@ struct http_conn {
     uint16_t budget;     /* moves left in this drive */
     bool secure;         /* came by a listener with a channel */
     bool yielded;        /* it was used up: go on in the next turn */
+    bool used;           /* a request has come */
     bool keep_alive;     /* after the response in progress */
     bool driving;        /* inside drive(): callbacks need not wake the connection up */
     bool queued;         /* on the server's ready list */
@@ -106,10 +112,14 @@ struct http_conn {
     bool progress;       /* bytes have been read since the deadline was set */
 };
 
-enum response_framing { RESPONSE_LENGTH, RESPONSE_CHUNKED, RESPONSE_UNTIL_CLOSE };
+/* OPEN: the protocol below knows where it ends. */
+enum response_framing { RESPONSE_LENGTH, RESPONSE_CHUNKED, RESPONSE_UNTIL_CLOSE, RESPONSE_OPEN };
+
+struct h2_stream;
 
 struct http_exchange {
     struct http_conn *conn;
+    struct h2_stream *stream; /* NULL: it has the connection for itself */
     struct http_exchange_callbacks callbacks;
     void *data;
     struct outq out;
@@ -157,6 +167,15 @@ void http_conn_run_ready(struct loop_deferred *deferred);
 void http_conn_drive(struct http_conn *conn, struct str input);
 /* A response of the server's own, after which the connection is closed. */
 void http_conn_error(struct http_conn *conn, int status);
+/* Our side is shut down; what still comes is dropped for a while, so that the peer gets to read what we sent. */
+void http_conn_linger(struct http_conn *conn);
+void http_conn_start_mux(struct http_conn *conn);
+/*
+ * The exchange that a head is to be parsed into; one is kept ready, so that a request costs no allocation. NULL
+ * without memory. http_exchange_take() gives it to `conn`, with a copy of the head's bytes.
+ */
+struct http_exchange *http_exchange_spare(struct http_server *server);
+struct http_exchange *http_exchange_take(struct http_conn *conn, struct str bytes);
 void http_conn_error_because(struct http_conn *conn, int status, const char *reason);
 void http_exchange_close(struct http_exchange *ex, bool complete);
 
@@ -169,7 +188,13 @@ int http_exchange_begin(struct http_exchange *ex, int status, const struct http_
 /* server_respond.c */
 void http_exchange_error(struct http_exchange *ex, int status, const char *reason);
 void http_exchange_queue(struct http_exchange *ex, struct str s);
+/* An answer of the server's own to this exchange; or it fails, if it has been answered. */
+void http_exchange_refuse(struct http_exchange *ex, int status);
+/* It cannot be answered (any more) as it should be. */
+void http_exchange_fail(struct http_exchange *ex);
 void http_exchange_flush(struct http_exchange *ex);
+/* Sends a head, final or interim. */
+void http_exchange_head(struct http_exchange *ex, struct str head);
 void http_exchange_continue(struct http_exchange *ex);
 
 /* server_pump.c */

@@ -48,15 +48,41 @@ void http_exchange_flush(struct http_exchange *ex)
 void http_exchange_queue(struct http_exchange *ex, struct str s)
 {
     if (outq_append(&ex->out, s.p, s.n) < 0)
-        http_conn_fail(ex->conn);
+        http_exchange_fail(ex);
     ex->dirty = true;
     http_conn_wake(ex->conn);
+}
+
+void http_exchange_head(struct http_exchange *ex, struct str head)
+{
+    if (ex->stream)
+        ex->conn->server->mux->head(ex, head);
+    else
+        http_exchange_queue(ex, head);
 }
 
 void http_exchange_continue(struct http_exchange *ex)
 {
     ex->continue_pending = false;
-    http_exchange_queue(ex, STR("HTTP/1.1 100 Continue\r\n\r\n"));
+    http_exchange_head(ex, STR("HTTP/1.1 100 Continue\r\n\r\n"));
+}
+
+void http_exchange_fail(struct http_exchange *ex)
+{
+    if (ex->stream)
+        ex->conn->server->mux->reset(ex);
+    else
+        http_conn_fail(ex->conn);
+}
+
+void http_exchange_refuse(struct http_exchange *ex, int status)
+{
+    if (ex->started) {
+        http_exchange_fail(ex);
+        return;
+    }
+    ex->conn->server->stats.refused_total++;
+    http_exchange_error(ex, status, http_status_text(status));
 }
 
 /* --- the body --- */
@@ -79,7 +105,7 @@ static void write_body(struct http_exchange *ex, const void *p, size_t n)
         parts[0].iov_len = (size_t)snprintf(size, sizeof(size), "%zx\r\n", n);
         parts[2].iov_len = 2;
     }
-    if (n >= DIRECT_WRITE && !ex->conn->blocked) {
+    if (n >= DIRECT_WRITE && !ex->conn->blocked && !ex->stream) {
         write_direct(ex, parts, ARRAY_SIZE(parts));
         return;
     }
@@ -96,7 +122,7 @@ static bool account(struct http_exchange *ex, uint64_t n)
         return true;
     if (n > ex->length_left) {
         /* More than was promised would be read as the next response. */
-        http_conn_fail(ex->conn);
+        http_exchange_fail(ex);
         return false;
     }
     ex->length_left -= n;
@@ -106,7 +132,7 @@ static bool account(struct http_exchange *ex, uint64_t n)
 static void end(struct http_exchange *ex)
 {
     if (!ex->no_body && ex->framing == RESPONSE_LENGTH && ex->length_left > 0)
-        http_conn_fail(ex->conn);
+        http_exchange_fail(ex);
     if (!ex->no_body && ex->framing == RESPONSE_CHUNKED)
         http_exchange_queue(ex, STR("0\r\n\r\n"));
     ex->ended = true;
@@ -127,7 +153,7 @@ void http_exchange_error(struct http_exchange *ex, int status, const char *reaso
     ex->own = true;
     ex->conn->keep_alive = false;
     if (http_exchange_begin(ex, status, &type, type.value ? 1 : 0, body.len) < 0)
-        http_conn_fail(ex->conn);
+        http_exchange_fail(ex);
     if (account(ex, body.len))
         write_body(ex, buf_head(&body), body.len);
     end(ex);
@@ -144,7 +170,7 @@ static bool may_write(const struct http_exchange *ex)
 void http_respond_begin(struct http_exchange *ex, int status, const struct http_field *fields, size_t field_count,
                         uint64_t length)
 {
-    if (ex->started || ex->closed || ex->conn->failed)
+    if (ex->started || ex->own || ex->closed || ex->conn->failed)
         return;
     if (http_exchange_begin(ex, status, fields, field_count, length) < 0)
         http_exchange_error(ex, 500, http_status_text(500));
@@ -174,7 +200,7 @@ void http_respond_file(struct http_exchange *ex, int fd, uint64_t offset, uint64
         http_exchange_queue(ex, str_from(size));
     }
     if (outq_append_file(&ex->out, fd, offset, count) < 0)
-        http_conn_fail(ex->conn);
+        http_exchange_fail(ex);
     if (ex->framing == RESPONSE_CHUNKED)
         http_exchange_queue(ex, STR("\r\n"));
     ex->dirty = true;
@@ -206,7 +232,7 @@ void http_exchange_abort(struct http_exchange *ex)
         setsockopt(ex->conn->io.fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
         ex->conn->broken_off = true;
     }
-    http_conn_fail(ex->conn);
+    http_exchange_fail(ex);
 }
 
 bool http_response_started(const struct http_exchange *ex)

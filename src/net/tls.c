@@ -66,7 +66,7 @@ static int no_pass_phrase(char *out, int size, int writing, void *data)
 static int choose_protocol(SSL *ssl, const unsigned char **out, unsigned char *out_len, const unsigned char *in,
                            unsigned in_len, void *data)
 {
-    static const unsigned char ours[] = "\x08http/1.1";
+    static const unsigned char ours[] = "\x02h2\x08http/1.1";
     unsigned char *chosen;
 
     (void)ssl, (void)data;

@@ -5,6 +5,7 @@
  * take must be repeated with at least the same bytes: the callers keep what was not taken at the front of a queue.
  */
 #include "channel.h"
+#include "h2.h"
 #include "server_internal.h"
 #include "tls_internal.h"
 
@@ -195,6 +196,7 @@ int http_server_listen_tls(struct http_server *server, int listen_fd, struct tls
 {
     if (http_server_listen_fd(server, listen_fd) < 0)
         return -1;
+    http_server_enable_h2(server);
     server->listeners->open_channel = tls_channel_new;
     server->listeners->channel_data = tls;
     return 0;
