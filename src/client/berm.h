@@ -20,8 +20,8 @@
  *
  * - Signals: the library installs no handler and raises no SIGPIPE for its own connections.
  *
- * - Versions: functions and the fields of structs are only added, at the end; a symbol's version says since when it
- * is there.
+ * - Versions: functions are only added, under the version in which they came. What a struct holds can change
+ * until 1.0, and with it the number of the shared library.
  */
 #pragma once
 
