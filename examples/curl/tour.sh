@@ -14,7 +14,7 @@ call -X PUT "$berm/v1/sandbox/$id" -d '{"limits": {"pids": 100}, "labels": {"tou
 
 # A file in, a command over it, the file out.
 printf 'cherry\napple\n' | call -X PUT "$berm/v1/sandbox/$id/file/workspace/fruit.txt" --data-binary @- | jq -c .
-call "$berm/v1/sandbox/$id/container/api/execute" -d '{"command": "sort fruit.txt"}' | jq -r .stdout
+call "$berm/v1/sandbox/$id/execute" -d '{"command": "sort fruit.txt"}' | jq -r .stdout
 call "$berm/v1/sandbox/$id/file/workspace/fruit.txt" | wc -c
 
 # A program with its arguments; the answer is a stream of events.
@@ -22,9 +22,9 @@ call -N "$berm/v1/sandbox/$id/exec" -d '{"argv": ["echo", "it'\''s $HOME"]}' |
     sed -n 's/^data: //p' | { read -r data && base64 -d <<<"$data" && jq -c .; }
 
 # Python that keeps its names between calls.
-context=$(call "$berm/v1/sandbox/$id/container/api/contexts" -d '{"language": "python"}' | jq -r .contextId)
+context=$(call "$berm/v1/sandbox/$id/contexts" -d '{"language": "python"}' | jq -r .contextId)
 for code in 'x = 41' 'x + 1'; do
-    call -N "$berm/v1/sandbox/$id/container/api/execute/code" -d "{\"context_id\": \"$context\", \"code\": \"$code\"}" |
+    call -N "$berm/v1/sandbox/$id/code" -d "{\"context_id\": \"$context\", \"code\": \"$code\"}" |
         sed -n 's/^data: //p' | jq -r 'select(.type == "result").text'
 done
 

@@ -11,7 +11,7 @@ SUBMISSIONS = {
     "right": "print(sum(map(int, input().split())))",
     "wrong": "print(41)",
     "endless": "while True: pass",
-    "greedy": "x = bytearray(1 << 30)",
+    "greedy": "x = b'x' * (1 << 29)",
 }
 
 
@@ -19,7 +19,7 @@ async def judge(berm: AsyncBerm, program: str) -> str:
     limits = {"memoryBytes": 256 << 20, "pids": 32}
     async with berm.sandbox(await berm.new_id(), limits=limits, network="none") as sandbox:
         await sandbox.write_file("/workspace/main.py", program)
-        result = await sandbox.exec_argv(["python3", "main.py"], stdin="19 23\n", timeout=2)
+        result = await sandbox.exec_argv(["python3", "main.py"], stdin="19 23\n", timeout=4)
     if result.exit_code == 124:
         return "too slow"
     if result.exit_code != 0:

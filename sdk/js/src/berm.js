@@ -55,6 +55,19 @@ export class Berm extends Connection {
     await this.request('deleteKey', { key: id });
   }
 
+  /* What policies put into requests as `credentials`; no call shows a value again. */
+  async secrets() {
+    return (await this.json('listSecrets')).secrets;
+  }
+
+  setSecret(name, value) {
+    return this.json('putSecret', { name }, { json: { value } });
+  }
+
+  async deleteSecret(name) {
+    await this.request('deleteSecret', { name });
+  }
+
   poolStats() {
     return this.json('poolStats');
   }
@@ -65,6 +78,11 @@ export class Berm extends Connection {
 
   async shutdownPrewarmed() {
     await this.json('shutdownPool');
+  }
+
+  /* The daemon's description of its API. */
+  openapi() {
+    return this.json('openapi');
   }
 
   /* Prometheus text. */

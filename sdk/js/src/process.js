@@ -5,7 +5,7 @@ import { parseSSEStream } from './sse.js';
 export class Process {
   #session;
 
-  constructor(session, { id, pid, command, status, startTime, endTime, exitCode, sessionId }) {
+  constructor(session, { id, pid, command, status, startTime, endTime, exitCode, sessionId, usage }) {
     this.#session = session;
     this.id = id;
     this.pid = pid;
@@ -15,6 +15,7 @@ export class Process {
     this.endTime = endTime === undefined ? undefined : new Date(endTime);
     this.exitCode = exitCode;
     this.sessionId = sessionId;
+    this.usage = usage; /* Berm's own: the receipt of one that was started with `limits` */
   }
 
   kill(signal) {

@@ -2,7 +2,7 @@
 import { NotSupportedError, SandboxSecurityError } from './errors.js';
 import { Connection, defined } from './http.js';
 import { CodeInterpreter } from './interpreter.js';
-import { ExecutionSession, noSession } from './session.js';
+import { checkVariables, ExecutionSession, noSession } from './session.js';
 
 const reservedNames = ['www', 'api', 'admin', 'root', 'system', 'cloudflare', 'workers'];
 const nativeId = /^[a-z2-7]{1,128}$/;
@@ -183,8 +183,11 @@ export class Sandbox extends ExecutionSession {
 
   /* For all that starts from now on, and in the shell of the default session. */
   async setEnvVars(variables) {
-    const env = Object.fromEntries(Object.entries(variables).map(([name, value]) => [name, value ?? null]));
-    await this.#connection.json('configure', { id: this.#id }, { json: { env } });
+    checkVariables(variables);
+    await this.#ready();
+    const env = { ...this.#settings.env, ...Object.fromEntries(Object.entries(variables).map(([name, value]) => [name, value ?? null])) };
+    await this.describeWith({ env });
+    this.#settings.env = env;
     if (!this.#sessionless) await super.setEnvVars(variables);
   }
 
@@ -202,7 +205,7 @@ export class Sandbox extends ExecutionSession {
   async deleteSession(sessionId) {
     if (sessionId === defaultSession)
       throw new Error(`Cannot delete default session '${sessionId}'. Use sandbox.destroy() to terminate the sandbox.`);
-    return this.call('deleteSession', {}, { json: { sessionId } });
+    return this.call('deleteSession', { session: sessionId });
   }
 
   /* Berm's own: the ids of the sessions there are. */
@@ -255,7 +258,7 @@ export class Sandbox extends ExecutionSession {
     const { pathname, searchParams } = new URL(url, 'http://localhost');
     await this.#ready();
     return this.#connection.request('container', { id: this.#id, rest: decodeURIComponent(pathname.slice(1)) },
-      { method: method ?? 'GET', headers: Object.fromEntries(new Headers(headers)), body, query: Object.fromEntries(searchParams) });
+      { method: method ?? 'GET', headers: Object.fromEntries(new Headers(headers)), body: body ?? undefined, query: Object.fromEntries(searchParams) });
   }
 
   fetch(request) {

@@ -2,7 +2,8 @@
  * Everything that can be done in a session, which is what an ExecutionSession is and what a Sandbox does in its default
  * session. Sessions differ in directory and variables of their shell only; files and processes are the sandbox's.
  */
-import { NotSupportedError, SandboxError } from './errors.js';
+import { errorFrom } from './error-codes.js';
+import { NotSupportedError, SandboxSecurityError } from './errors.js';
 import { bytesOf } from './file-stream.js';
 import { defined } from './http.js';
 import { Process } from './process.js';
@@ -14,6 +15,12 @@ export const noSession = '__DISABLE_SESSION__';
 
 const present = (variables) => variables && Object.fromEntries(Object.entries(variables).filter(([, value]) => value !== undefined && value !== null));
 const quote = (text) => `'${String(text).replaceAll("'", "'\\''")}'`;
+
+/* The names go into a command of the shell's. */
+export function checkVariables(variables) {
+  for (const name of Object.keys(variables))
+    if (!/^[A-Za-z_][A-Za-z0-9_]*$/.test(name)) throw new SandboxSecurityError(`Invalid environment variable name: ${JSON.stringify(name)}`);
+}
 
 function sessionIdOf(sessionId, standard) {
   if (sessionId === undefined) return standard;
@@ -56,10 +63,10 @@ export class ExecutionSession {
     }
   }
 
-  async #execute(command, { timeout, env, cwd, origin, sessionId, signal, idempotencyKey }) {
-    const json = { command, timeoutMs: timeout, env: present(env), cwd, origin };
-    const { success, exitCode, stdout, stderr, timestamp } = await this.#do('exec', json, { sessionId, signal, idempotencyKey });
-    return defined({ success, exitCode, stdout, stderr, timestamp, sessionId: this.#shown(sessionId) });
+  async #execute(command, { timeout, env, cwd, origin, limits, sessionId = limits && noSession, signal, idempotencyKey }) {
+    const json = { command, timeoutMs: timeout, env: present(env), cwd, origin, limits };
+    const { success, exitCode, stdout, stderr, timestamp, usage } = await this.#do('exec', json, { sessionId, signal, idempotencyKey });
+    return defined({ success, exitCode, stdout, stderr, timestamp, usage, sessionId: this.#shown(sessionId) });
   }
 
   async #execStreaming(command, options) {
@@ -70,7 +77,8 @@ export class ExecutionSession {
         options.onOutput(event.type, event.data);
       } else if (event.type === 'complete') {
         const exitCode = event.exitCode ?? 1;
-        return defined({ success: exitCode === 0, exitCode, ...output, timestamp: event.timestamp, sessionId: this.#shown(options.sessionId) });
+        const { timestamp, usage } = event;
+        return defined({ success: exitCode === 0, exitCode, ...output, timestamp, usage, sessionId: this.#shown(options.sessionId ?? (options.limits && noSession)) });
       } else if (event.type === 'error') {
         throw new Error(event.error ?? event.data ?? 'Command execution failed');
       }
@@ -84,9 +92,9 @@ export class ExecutionSession {
     return id === noSession ? undefined : id;
   }
 
-  async execStream(command, { timeout, env, cwd, sessionId, signal } = {}) {
+  async execStream(command, { timeout, env, cwd, limits, sessionId = limits && noSession, signal } = {}) {
     return this.#sandbox.open('execStream', {}, {
-      json: { command, timeoutMs: timeout, env: present(env), cwd, sessionId: sessionIdOf(sessionId, this.#id) }, signal,
+      json: { command, timeoutMs: timeout, env: present(env), cwd, limits, sessionId: sessionIdOf(sessionId, this.#id) }, signal,
     });
   }
 
@@ -94,17 +102,18 @@ export class ExecutionSession {
    * Berm's own: a program with its arguments, bytes in and out: {exitCode, stdout, stderr}, the outputs as Uint8Array. `stdin`:
    * text, bytes or a stream. In no session unless `sessionId` names one, which then has no standard input.
    */
-  async execArgv(argv, { timeout, env, cwd, sessionId, stdin, signal, idempotencyKey } = {}) {
+  async execArgv(argv, options = {}) {
     const pieces = { stdout: [], stderr: [] };
-    for await (const event of this.#argvEvents(argv, { timeout, env, cwd, sessionId, stdin, signal, idempotencyKey })) {
-      if (event.type === 'exit') return { exitCode: event.exitCode, stdout: joined(pieces.stdout), stderr: joined(pieces.stderr) };
+    for await (const event of this.#argvEvents(argv, options)) {
+      const { type, exitCode, usage } = event;
+      if (type === 'exit') return defined({ exitCode, stdout: joined(pieces.stdout), stderr: joined(pieces.stderr), usage });
       pieces[event.type].push(event.bytes);
     }
     throw new Error('Stream ended without completion event');
   }
 
-  async *#argvEvents(argv, { timeout, env, cwd, sessionId, stdin, signal, idempotencyKey }) {
-    const document = JSON.stringify({ argv, timeout_ms: timeout, env: present(env), cwd });
+  async *#argvEvents(argv, { timeout, env, cwd, limits, sessionId, stdin, signal, idempotencyKey }) {
+    const document = JSON.stringify({ argv, timeout_ms: timeout, env: present(env), cwd, limits });
     const stream = await this.#sandbox.open('execArgv', {}, {
       body: stdin === undefined ? document : withStdin(document, stdin),
       headers: { 'content-type': stdin === undefined ? 'application/json' : 'application/x-berm-exec', ...(sessionId ? { 'session-id': sessionId } : {}) },
@@ -112,21 +121,23 @@ export class ExecutionSession {
     });
     for await (const { event, data } of readEvents(stream, signal)) {
       if (event === 'stdout' || event === 'stderr') yield { type: event, bytes: bytesOf(data) };
-      else if (event === 'exit') yield { type: 'exit', exitCode: JSON.parse(data).exit_code };
-      else if (event === 'error') {
+      else if (event === 'exit') {
+        const { exit_code: exitCode, usage } = JSON.parse(data);
+        yield { type: 'exit', exitCode, usage };
+      } else if (event === 'error') {
         const { error, code } = JSON.parse(data);
-        throw new SandboxError({ code, message: error, httpStatus: 502 });
+        throw errorFrom({ code, message: error, httpStatus: 502 });
       }
     }
   }
 
   // Processes
 
-  async startProcess(command, options = {}, sessionId = options.sessionId) {
-    const { timeout, env, cwd, encoding, processId, autoCleanup, stdin, logLimit, onStart, onOutput, onExit, onError } = options;
+  async startProcess(command, options = {}, sessionId = options.sessionId ?? (options.limits && noSession)) {
+    const { timeout, env, cwd, encoding, processId, autoCleanup, stdin, logLimit, limits, onStart, onOutput, onExit, onError } = options;
     let process;
     try {
-      const json = { command, timeoutMs: timeout, env: present(env), cwd, encoding, processId, autoCleanup, stdin, logLimit };
+      const json = { command, timeoutMs: timeout, env: present(env), cwd, encoding, processId, autoCleanup, stdin, logLimit, limits };
       const started = await this.#do('startProcess', json, { sessionId });
       process = new Process(this, { id: started.processId, pid: started.pid, command, status: 'running', startTime: started.timestamp, sessionId: this.#shown(sessionId) });
     } catch (error) {
@@ -145,8 +156,18 @@ export class ExecutionSession {
     }
   }
 
+  /* A sandbox that has not been used yet is not made to say that nothing runs in it. */
+  async #orNothing(route, nothing) {
+    try {
+      return await this.#sandbox.call(route);
+    } catch (error) {
+      if (error.code === 'sandbox_not_found') return nothing;
+      throw error;
+    }
+  }
+
   async listProcesses(sessionId) {
-    const { processes } = await this.#sandbox.call('listProcesses');
+    const { processes } = await this.#orNothing('listProcesses', { processes: [] });
     return processes.map((entry) => new Process(this, { ...entry, sessionId: this.#shown(sessionId) }));
   }
 
@@ -155,7 +176,7 @@ export class ExecutionSession {
       const { process } = await this.#sandbox.call('getProcess', { process: id });
       return new Process(this, { ...process, sessionId: this.#shown(sessionId) });
     } catch (error) {
-      if (error.code === 'PROCESS_NOT_FOUND') return null;
+      if (error.code === 'PROCESS_NOT_FOUND' || error.code === 'sandbox_not_found') return null;
       throw error;
     }
   }
@@ -166,7 +187,7 @@ export class ExecutionSession {
   }
 
   async killAllProcesses() {
-    return (await this.#sandbox.call('killAllProcesses')).cleanedCount;
+    return (await this.#orNothing('killAllProcesses', { cleanedCount: 0 })).cleanedCount;
   }
 
   /* Records go by themselves, the oldest first; like the SDK's, this removes none. */
@@ -194,8 +215,8 @@ export class ExecutionSession {
   }
 
   /* The events of a port that is waited for; what Process.waitForPort() is made of. */
-  watchPort(request, { signal } = {}) {
-    return this.#sandbox.open('waitForPort', {}, { json: request, signal });
+  watchPort({ port, ...request }, { signal } = {}) {
+    return this.#sandbox.open('waitForPort', { port }, { json: request, signal });
   }
 
   // Files
@@ -255,6 +276,11 @@ export class ExecutionSession {
     return this.#do('listFiles', { path, options: { recursive, includeHidden } }, { sessionId });
   }
 
+  /* Berm's own: what listFiles() tells of an entry. */
+  async statFile(path, sessionId) {
+    return (await this.#do('statFile', { path }, { sessionId })).file;
+  }
+
   exists(path, sessionId) {
     return this.#do('exists', { path }, { sessionId });
   }
@@ -279,6 +305,7 @@ export class ExecutionSession {
 
   /* Sets variables in this session's shell; undefined and null unset. */
   async setEnvVars(variables) {
+    checkVariables(variables);
     for (const [name, value] of Object.entries(variables)) {
       const set = value !== undefined && value !== null;
       const { exitCode, stderr } = await this.exec(set ? `export ${name}=${quote(value)}` : `unset ${name}`, { origin: 'internal' });
@@ -351,7 +378,7 @@ const writeScript = `d=$(dirname -- "$1") && mkdir -p -- "$d" && t="$1.$$.part" 
 
 function failedFile(operation, path, exitCode, stderr) {
   const text = new TextDecoder().decode(stderr).trim();
-  return new SandboxError({ code: 'FILESYSTEM_ERROR', message: `${operation} of ${path} failed: ${text}`, httpStatus: 500, operation,
+  return errorFrom({ code: 'FILESYSTEM_ERROR', message: `${operation} of ${path} failed: ${text}`, httpStatus: 500, operation,
     context: { path, operation, exitCode, stderr: text } });
 }
 
@@ -396,7 +423,7 @@ async function afterFirstEvent(stream) {
   for await (const event of parseSSEStream(look)) {
     if (event.type !== 'error') return whole;
     whole.cancel().catch(() => {});
-    throw new SandboxError({ code: 'WATCH_START_ERROR', message: event.error, httpStatus: 500 });
+    throw errorFrom({ code: 'WATCH_START_ERROR', message: event.error, httpStatus: 500 });
   }
   throw new Error('Stream ended unexpectedly');
 }

@@ -18,7 +18,27 @@ export interface BaseExecOptions {
   encoding?: string;
 }
 
+/** Berm's own: what a command may use; `{}` asks for the receipt alone. It runs in no session then. */
+export interface CommandLimits {
+  cpuMs?: number;
+  memory?: number;
+  pids?: number;
+  wallMs?: number;
+  outputBytes?: number;
+  network?: false;
+}
+/** Berm's own: what it has used, and why it ended. */
+export interface Receipt {
+  cpuMs: number | null;
+  maxRss: number | null;
+  ioBytes: number | null;
+  netBytes: number | null;
+  reason: string;
+}
+
 export interface ExecOptions extends BaseExecOptions {
+  /** Berm's own. */
+  limits?: CommandLimits;
   /** With `onOutput`: output as it comes. */
   stream?: boolean;
   onOutput?: (stream: 'stdout' | 'stderr', data: string) => void;
@@ -41,9 +61,13 @@ export interface ExecResult {
   duration: number;
   timestamp: string;
   sessionId?: string;
+  /** Berm's own: with `limits`. */
+  usage?: Receipt;
 }
 
 export interface ArgvOptions extends BaseExecOptions {
+  /** Berm's own. */
+  limits?: CommandLimits;
   /** Names a session, which then has no standard input. */
   sessionId?: string;
   stdin?: string | Uint8Array | ArrayBuffer | ReadableStream<Uint8Array>;
@@ -55,9 +79,12 @@ export interface ArgvResult {
   exitCode: number;
   stdout: Uint8Array;
   stderr: Uint8Array;
+  usage?: Receipt;
 }
 
 export interface StreamOptions extends BaseExecOptions {
+  /** Berm's own. */
+  limits?: CommandLimits;
   sessionId?: string;
   bufferSize?: number;
   signal?: AbortSignal;
@@ -80,6 +107,8 @@ export interface ExecEvent {
 export type ProcessStatus = 'starting' | 'running' | 'completed' | 'failed' | 'killed' | 'error';
 
 export interface ProcessOptions extends BaseExecOptions {
+  /** Berm's own. */
+  limits?: CommandLimits;
   sessionId?: string;
   processId?: string;
   autoCleanup?: boolean;
@@ -116,6 +145,8 @@ export class Process {
   readonly endTime?: Date;
   readonly exitCode?: number;
   readonly sessionId?: string;
+  /** Berm's own: with `limits`. */
+  readonly usage?: Receipt;
   kill(signal?: string): Promise<void>;
   getStatus(): Promise<ProcessStatus>;
   getLogs(): Promise<{ stdout: string; stderr: string }>;
@@ -448,6 +479,8 @@ export class ExecutionSession {
   renameFile(oldPath: string, newPath: string, sessionId?: string): Promise<RenameFileResult>;
   moveFile(sourcePath: string, destinationPath: string, sessionId?: string): Promise<MoveFileResult>;
   listFiles(path: string, options?: ListFilesOptions): Promise<ListFilesResult>;
+  /** Berm's own: what listFiles() tells of an entry. */
+  statFile(path: string, sessionId?: string): Promise<FileInfo>;
   exists(path: string, sessionId?: string): Promise<FileExistsResult>;
   watch(path: string, options?: WatchOptions & { signal?: AbortSignal }): Promise<ReadableStream<Uint8Array>>;
   checkChanges(path: string, options?: CheckChangesOptions): Promise<CheckChangesResult>;
@@ -671,9 +704,13 @@ export class Berm {
   keys(): Promise<{ id: string; label: string | null; createdAt: string }[]>;
   createKey(options?: { label?: string }): Promise<{ id: string; key: string; label: string | null; createdAt: string }>;
   deleteKey(id: string): Promise<void>;
+  secrets(): Promise<{ name: string; setAt: string }[]>;
+  setSecret(name: string, value: string): Promise<{ name: string; setAt: string }>;
+  deleteSecret(name: string): Promise<void>;
   poolStats(): Promise<{ warm: number; assigned: number; total: number; config: Record<string, number>; maxInstances: number | null }>;
   primePool(): Promise<void>;
   shutdownPrewarmed(): Promise<void>;
+  openapi(): Promise<any>;
   metrics(): Promise<string>;
 }
 

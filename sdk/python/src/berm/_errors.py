@@ -9,7 +9,7 @@ from __future__ import annotations
 import builtins
 import json
 import re
-from typing import Any, Dict, Optional
+from typing import Any, Dict, Optional, Type
 
 __all__ = [
     "SandboxError", "FileNotFoundError", "FileExistsError", "FileTooLargeError", "PermissionDeniedError", "FileSystemError",
@@ -45,11 +45,21 @@ class SandboxError(Exception):
     def __str__(self) -> str:
         return self.message
 
+    def __reduce__(self) -> Any:
+        return _restored, (type(self), self.__dict__)
+
     def __getattr__(self, name: str) -> Any:
         context = self.__dict__.get("context", {})
         if camel(name) in context:
             return context[camel(name)]
         raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+
+
+def _restored(kind: Type[SandboxError], members: Dict[str, Any]) -> SandboxError:
+    error = kind.__new__(kind)
+    error.__dict__.update(members)
+    error.args = (members["message"],)
+    return error
 
 
 class FileNotFoundError(SandboxError, builtins.FileNotFoundError):

@@ -1,9 +1,10 @@
-"""Names of sandboxes, ports and languages: what is refused before anybody is asked."""
+"""Names of sandboxes, ports, variables and languages: what is refused before anybody is asked."""
 
 from __future__ import annotations
 
 import base64
 import re
+from typing import Iterable
 
 from ._errors import SandboxSecurityError
 
@@ -34,6 +35,12 @@ def check_name(name: str) -> None:
 def check_port(port: int) -> None:
     if not isinstance(port, int) or not 1024 <= port <= 65535 or port == 3000:
         raise SandboxSecurityError(f"Invalid port number: {port}. Must be 1024-65535, excluding 3000 (sandbox control plane).", "INVALID_PORT")
+
+
+def check_variables(names: Iterable[str]) -> None:
+    for name in names:
+        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+            raise ValueError(f"Invalid environment variable name: {name!r}")
 
 
 def language_of(name: str) -> str:

@@ -33,6 +33,7 @@ class ExecResult:
     duration: int = 0
     timestamp: str = ""
     session_id: Optional[str] = None
+    usage: Optional[Dict[str, Any]] = None  # the receipt, with `limits`
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ class ArgvResult:
     exit_code: int
     stdout: bytes
     stderr: bytes
+    usage: Optional[Dict[str, Any]] = None
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,7 @@ class ExecEvent:
     command: Optional[str] = None
     exit_code: Optional[int] = None
     error: Optional[str] = None
+    usage: Optional[Dict[str, Any]] = None
 
 
 @dataclass(frozen=True)

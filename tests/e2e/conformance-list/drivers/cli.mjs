@@ -1,8 +1,9 @@
 /* The list by the command line. */
-import { berm } from '../../cli/program.mjs';
+import { createInterface } from 'node:readline';
+
+import { berm, start } from '../../cli/program.mjs';
 
 const described = ({ state, labels, limits }) => ({ state, labels, pids: limits.pids });
-const byExec = (command) => `berm exec ID -- ${command}`;
 
 export function cli(url) {
   const call = (args, input) => berm(args, { env: { BERM_URL: url }, input });
@@ -12,6 +13,23 @@ export function cli(url) {
     return result;
   };
   const json = async (args) => JSON.parse((await succeed([...args, '--json'])).out);
+
+  /* Reads lines until one gives a result, and ends the program. `first` is called with the first one. */
+  const follow = async (args, wanted, first = () => {}) => {
+    const { child, done } = start(args, { env: { BERM_URL: url } });
+    try {
+      let count = 0;
+      for await (const line of createInterface({ input: child.stdout })) {
+        if (count++ === 0) await first();
+        const found = wanted(line);
+        if (found) return found;
+      }
+      throw new Error(`berm ${args.join(' ')}: ${(await done).err}`);
+    } finally {
+      child.kill('SIGTERM');
+      await done;
+    }
+  };
 
   /* Of `exec`, 125 is berm's own failure, told on stderr. */
   const exec = async (args, input) => {
@@ -41,6 +59,68 @@ export function cli(url) {
       const { stdout } = await succeed(['cp', '-q', `${id}:${path}`, '-']);
       return { base64: stdout.toString('base64'), size: stdout.length };
     },
+    createSession: async (id, { id: name, cwd, env = {} }) => {
+      const options = [...(cwd ? ['-w', cwd] : []), ...Object.entries(env).flatMap(([key, value]) => ['-e', `${key}=${value}`])];
+      return { id: (await succeed(['session', 'create', ...options, id, name])).out.trim() };
+    },
+    deleteSession: async (id, args) => (await succeed(['session', 'rm', id, args.id]), {}),
+    startProcess: async (id, { command, id: name }) => ({ id: (await succeed(['process', 'start', '--id', name, id, command])).out.trim() }),
+    listProcesses: async (id) => (await succeed(['ps', '-q', id])).out.split('\n').filter(Boolean),
+    async processLogs(id, args) {
+      const { stdout, stderr } = await json(['process', 'logs', id, args.id]);
+      return { stdout, stderr };
+    },
+    waitForLog: (id, args) => follow(['process', 'logs', '-f', id, args.id], (line) => line.includes(args.text) && { line }),
+    waitForExit: async (id, args) => ({ exitCode: (await call(['process', 'logs', '-f', id, args.id])).status }),
+    waitForPort: async (id, args) => (await succeed(['port', 'wait', ...(args.mode === 'http' ? ['--path', '/'] : []), '--process', args.id, id, String(args.port)]), {}),
+    killProcess: async (id, args) => (await succeed(['process', 'kill', id, args.id]), {}),
+    async getProcess(id, args) {
+      const found = (await json(['ps', id])).processes.find((entry) => entry.id === args.id);
+      return found ? { status: found.status, exitCode: found.exitCode } : null;
+    },
+    killAllProcesses: async (id) => ({ count: Number((await json(['process', 'kill', '--all', id])).killed) }),
+    mkdir: async (id, { path, recursive }) => (await succeed(['file', 'mkdir', ...(recursive ? ['-p'] : []), id, path]), {}),
+    deleteFile: async (id, { path }) => (await succeed(['file', 'rm', id, path]), {}),
+    renameFile: async (id, { from, to }) => (await succeed(['file', 'mv', id, from, to]), {}),
+    moveFile: async (id, { from, to }) => (await succeed(['file', 'mv', id, from, to]), {}),
+    async statFile(id, { path }) {
+      const { name, type, size } = (await json(['file', 'stat', id, path])).file;
+      return { name, type, size };
+    },
+    async listFiles(id, { path }) {
+      return (await json(['file', 'ls', id, path])).files.map(({ name, type }) => ({ name, type })).sort((a, b) => (a.name < b.name ? -1 : 1));
+    },
+    watchOne: (id, { path, create }) => follow(['watch', id, path], (line) => {
+      const event = JSON.parse(line);
+      return event.type === 'event' && { type: event.eventType, path: event.path };
+    }, () => succeed(['exec', id, '--', 'touch', create])),
+    async gitCheckout(id, { url: repository, target }) {
+      const { directory } = await json(['git', 'clone', id, repository, ...(target ? [target] : [])]);
+      return { branch: (await exec([id, '--', 'git', '-C', directory, 'branch', '--show-current'])).stdout.trim(), target: directory };
+    },
+    async createContext(id, { language }) {
+      const created = await json(['context', 'create', '-l', language, id]);
+      return (await ops.listContexts(id)).find((context) => context.id === created.id);
+    },
+    async runCode(id, { code, context }) {
+      const run = { stdout: '', results: [], error: null };
+      const { out, err } = await call(['code', 'run', '--json', '-c', context, id, code]);
+      if (err.startsWith('berm: ')) throw new Error(err);
+      for (const line of out.match(/.*\n/g) ?? []) {
+        if (!line.startsWith('{"type":')) {
+          run.stdout += line;
+          continue;
+        }
+        const { type, metadata, ...forms } = JSON.parse(line);
+        if (type === 'result') run.results.push(forms);
+        else if (type === 'error') run.error = forms.ename;
+      }
+      return run;
+    },
+    listContexts: async (id) => (await json(['context', 'ls', id])).contexts.map(({ id: context, language }) => ({ id: context, language })),
+    deleteContext: async (id, args) => (await succeed(['context', 'rm', id, args.id]), {}),
+    persist: async (id) => ({ base64: (await succeed(['persist', id])).stdout.toString('base64') }),
+    hydrate: async (id, { base64 }) => (await succeed(['hydrate', id], Buffer.from(base64, 'base64')), {}),
     async exposePort(id, { port, name, token }) {
       const exposed = await json(['port', 'expose', ...(name ? ['--name', name] : []), ...(token ? ['--token', token] : []), id, String(port)]);
       return { port: exposed.port, name: exposed.name, url: exposed.url };
@@ -67,15 +147,8 @@ export function cli(url) {
     events: async (id) => (await json(['logs', id])).events.map(({ event }) => event),
     destroy: async (id) => (await succeed(['rm', id]), {}),
   };
-  const noVerb = 'no verb';
   const absent = {
-    createSession: 'exec -s makes the session', deleteSession: noVerb,
-    startProcess: noVerb, getProcess: noVerb, listProcesses: noVerb, processLogs: noVerb, waitForLog: noVerb, waitForExit: noVerb,
-    waitForPort: noVerb, writeStdin: noVerb, killProcess: noVerb, killAllProcesses: noVerb,
-    mkdir: byExec('mkdir'), deleteFile: byExec('rm'), renameFile: byExec('mv'), moveFile: byExec('mv'), exists: byExec('test -e'), listFiles: byExec('ls'),
-    watchOne: noVerb, checkChanges: noVerb, gitCheckout: byExec('git clone'),
-    createContext: noVerb, runCode: noVerb, listContexts: noVerb, deleteContext: noVerb,
-    terminal: noVerb, persist: 'cp -r', hydrate: 'cp -r',
+    execLimited: 'no option', writeStdin: 'no verb', checkChanges: 'no verb', exists: 'berm exec ID -- test -e', terminal: 'shell wants a terminal of its own',
   };
   const differs = { 'a session that exits is told, and begins anew': 'the status of the shell is that of the command' };
   return { name: 'berm', ops, absent, differs, codes: false, close: async () => {} };

@@ -19,13 +19,13 @@ export function http(url) {
     return text ? JSON.parse(text) : {};
   };
   const at = (id, rest = '') => `/v1/sandbox/${id}${rest}`;
-  const agent = (id, method, route, body) => call(method, at(id, `/container/api/${route}`), body);
+  const ask = (id, method, route, body) => call(method, at(id, route), body);
   const without = '__DISABLE_SESSION__';
 
   /* The documents of an event stream; the caller's leaving the loop closes it. */
   async function* events(id, method, route, body) {
     let rest = '';
-    for await (const piece of (await send(method, at(id, `/container/api/${route}`), body)).body) {
+    for await (const piece of (await send(method, at(id, route), body)).body) {
       rest += Buffer.from(piece).toString('utf8'); /* all that the list sends is ASCII */
       const blocks = rest.split('\n\n');
       rest = blocks.pop();
@@ -43,8 +43,12 @@ export function http(url) {
 
   const ops = {
     async exec(id, { command, session = without, cwd, env, timeoutMs }) {
-      const { exitCode, stdout, stderr } = await agent(id, 'POST', 'execute', { command, sessionId: session, cwd, env, timeoutMs });
+      const { exitCode, stdout, stderr } = await ask(id, 'POST', '/execute', { command, sessionId: session, cwd, env, timeoutMs });
       return { exitCode, stdout, stderr };
+    },
+    async execLimited(id, { command, limits }) {
+      const { exitCode, stdout, usage } = await ask(id, 'POST', '/execute', { command, limits, sessionId: without });
+      return { exitCode, stdout, reason: usage.reason };
     },
     async execArgv(id, { argv, stdin }) {
       const document = JSON.stringify({ argv });
@@ -59,81 +63,85 @@ export function http(url) {
     },
     async execStream(id, { command }) {
       let stdout = '';
-      return find(events(id, 'POST', 'execute/stream', { command }), (event) => {
+      return find(events(id, 'POST', '/exec-stream', { command }), (event) => {
         if (event.type === 'stdout') stdout += event.data;
         return event.type === 'complete' && { stdout, exitCode: event.exitCode };
       });
     },
-    createSession: async (id, args) => ({ id: (await agent(id, 'POST', 'session/create', args)).data.id }),
-    deleteSession: async (id, args) => (await agent(id, 'POST', 'session/delete', { sessionId: args.id }), {}),
+    createSession: async (id, args) => ({ id: (await ask(id, 'POST', '/container/api/session/create', args)).data.id }),
+    deleteSession: async (id, args) => (await ask(id, 'DELETE', `/session/${args.id}`), {}),
 
-    startProcess: async (id, { command, id: processId, stdin }) => ({ id: (await agent(id, 'POST', 'process/start', { command, processId, stdin })).processId }),
+    startProcess: async (id, { command, id: processId, stdin }) => ({ id: (await ask(id, 'POST', '/processes', { command, processId, stdin })).processId }),
     async getProcess(id, args) {
       try {
-        const { status, exitCode } = (await agent(id, 'GET', `process/${args.id}`)).process;
+        const { status, exitCode } = (await ask(id, 'GET', `/processes/${args.id}`)).process;
         return { status, exitCode };
       } catch (error) {
         if (error.code === 'PROCESS_NOT_FOUND') return null;
         throw error;
       }
     },
-    listProcesses: async (id) => (await agent(id, 'GET', 'process/list')).processes.map((entry) => entry.id),
+    listProcesses: async (id) => (await ask(id, 'GET', '/processes')).processes.map((entry) => entry.id),
     async processLogs(id, args) {
-      const { stdout, stderr } = await agent(id, 'GET', `process/${args.id}/logs`);
+      const { stdout, stderr } = await ask(id, 'GET', `/processes/${args.id}/logs`);
       return { stdout, stderr };
     },
     async waitForLog(id, args) {
       let seen = '';
-      return find(events(id, 'GET', `process/${args.id}/stream`), (event) => {
+      return find(events(id, 'GET', `/processes/${args.id}/stream`), (event) => {
         if (event.type === 'stdout') seen += event.data;
         const line = seen.split('\n').find((entry) => entry.includes(args.text));
         return line && { line };
       });
     },
-    waitForExit: (id, args) => find(events(id, 'GET', `process/${args.id}/stream`), ({ type, exitCode }) => type === 'exit' && { exitCode }),
-    waitForPort: (id, { id: processId, port, mode }) => find(events(id, 'POST', 'port-watch', { port, mode, processId }), ({ type }) => {
+    waitForExit: (id, args) => find(events(id, 'GET', `/processes/${args.id}/stream`), ({ type, exitCode }) => type === 'exit' && { exitCode }),
+    waitForPort: (id, { id: processId, port, mode }) => find(events(id, 'POST', `/ports/${port}/wait`, { mode, processId }), ({ type }) => {
       if (type === 'process_exited') throw Object.assign(new Error(type), { code: 'PROCESS_EXITED_BEFORE_READY' });
       return type === 'ready' && {};
     }),
-    writeStdin: async (id, { id: process, data, close }) => (await agent(id, 'POST', `process/${process}/stdin`, { data, close }), {}),
-    killProcess: async (id, args) => (await agent(id, 'DELETE', `process/${args.id}`), {}),
-    killAllProcesses: async (id) => ({ count: (await agent(id, 'DELETE', 'process/kill-all')).cleanedCount }),
+    writeStdin: async (id, { id: process, data, close }) => (await ask(id, 'POST', `/processes/${process}/input`, { data, close }), {}),
+    killProcess: async (id, args) => (await ask(id, 'DELETE', `/processes/${args.id}`), {}),
+    killAllProcesses: async (id) => ({ count: (await ask(id, 'DELETE', '/processes')).cleanedCount }),
 
     writeFile: async (id, { path, text, base64 }) => (await call('PUT', at(id, `/file${path}`), base64 === undefined ? text : Buffer.from(base64, 'base64')), {}),
     async readFile(id, { path }) {
-      const { content, size } = await agent(id, 'POST', 'read', { path, encoding: 'base64' });
+      const { content, size } = await ask(id, 'POST', '/files/read', { path, encoding: 'base64' });
       return { base64: content, size };
     },
-    mkdir: async (id, args) => (await agent(id, 'POST', 'mkdir', args), {}),
-    deleteFile: async (id, args) => (await agent(id, 'POST', 'delete', args), {}),
-    renameFile: async (id, { from, to }) => (await agent(id, 'POST', 'rename', { oldPath: from, newPath: to }), {}),
-    moveFile: async (id, { from, to }) => (await agent(id, 'POST', 'move', { sourcePath: from, destinationPath: to }), {}),
-    exists: async (id, args) => ({ exists: (await agent(id, 'POST', 'exists', args)).exists }),
+    mkdir: async (id, args) => (await ask(id, 'POST', '/files/mkdir', args), {}),
+    deleteFile: async (id, args) => (await ask(id, 'POST', '/files/delete', args), {}),
+    renameFile: async (id, { from, to }) => (await ask(id, 'POST', '/files/rename', { oldPath: from, newPath: to }), {}),
+    moveFile: async (id, { from, to }) => (await ask(id, 'POST', '/files/move', { sourcePath: from, destinationPath: to }), {}),
+    async statFile(id, args) {
+      const { name, type, size } = (await ask(id, 'POST', '/files/stat', args)).file;
+      return { name, type, size };
+    },
+    exists: async (id, args) => ({ exists: (await ask(id, 'POST', '/files/exists', args)).exists }),
     async listFiles(id, { path }) {
-      return (await agent(id, 'POST', 'list-files', { path })).files.map(({ name, type }) => ({ name, type })).sort((a, b) => (a.name < b.name ? -1 : 1));
+      return (await ask(id, 'POST', '/files/list', { path })).files.map(({ name, type }) => ({ name, type })).sort((a, b) => (a.name < b.name ? -1 : 1));
     },
     async watchOne(id, { path, create }) {
-      const stream = events(id, 'POST', 'watch', { path });
+      const stream = events(id, 'POST', '/watch', { path });
       await stream.next(); /* it is in place */
-      await agent(id, 'POST', 'execute', { command: `touch ${create}` });
+      await ask(id, 'POST', '/execute', { command: `touch ${create}` });
       return find(stream, (event) => event.type === 'event' && { type: event.eventType, path: event.path });
     },
     async checkChanges(id, args) {
-      const { status, version } = await agent(id, 'POST', 'watch/check', args);
+      const { status, version } = await ask(id, 'POST', '/watch/check', args);
       return { status, version };
     },
     async gitCheckout(id, { url: repoUrl, target }) {
-      const { branch, targetDir } = await agent(id, 'POST', 'git/checkout', { repoUrl, targetDir: target });
+      const { branch, targetDir } = await ask(id, 'POST', '/git/checkout', { repoUrl, targetDir: target });
       return { branch, target: targetDir };
     },
 
     async createContext(id, args) {
-      const { contextId, language } = await agent(id, 'POST', 'contexts', args);
+      const { contextId, language } = await ask(id, 'POST', '/contexts', args);
       return { id: contextId, language };
     },
     async runCode(id, { code, context }) {
       const run = { stdout: '', results: [], error: null };
-      for await (const event of events(id, 'POST', 'execute/code', { code, context_id: context })) {
+      for await (const event of events(id, 'POST', '/code', { code, context_id: context })) {
         const { type, metadata, ...forms } = event;
         if (type === 'stdout') run.stdout += event.text;
         else if (type === 'result') run.results.push(forms);
@@ -141,8 +149,8 @@ export function http(url) {
       }
       return run;
     },
-    listContexts: async (id) => (await agent(id, 'GET', 'contexts')).contexts.map(({ id: context, language }) => ({ id: context, language })),
-    deleteContext: async (id, args) => (await agent(id, 'DELETE', `contexts/${args.id}`), {}),
+    listContexts: async (id) => (await ask(id, 'GET', '/contexts')).contexts.map(({ id: context, language }) => ({ id: context, language })),
+    deleteContext: async (id, args) => (await ask(id, 'DELETE', `/contexts/${args.id}`), {}),
     terminal: (id, { cols, rows, input }) => connect(`${url.replace('http', 'ws')}${at(id, `/pty?cols=${cols}&rows=${rows}`)}`, input),
 
     async exposePort(id, args) {

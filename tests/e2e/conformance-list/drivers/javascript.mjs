@@ -20,6 +20,10 @@ export function javascript(url) {
       const { exitCode, stdout, stderr } = await of(id).exec(command, { sessionId: session, cwd, env, timeout: timeoutMs });
       return { exitCode, stdout, stderr };
     },
+    async execLimited(id, { command, limits }) {
+      const { exitCode, stdout, usage } = await of(id).exec(command, { limits });
+      return { exitCode, stdout, reason: usage.reason };
+    },
     async execArgv(id, { argv, stdin }) {
       const { exitCode, stdout, stderr } = await of(id).execArgv(argv, { stdin });
       return { exitCode, stdout: text(stdout), stderr: text(stderr) };
@@ -64,6 +68,10 @@ export function javascript(url) {
     deleteFile: async (id, { path }) => (await of(id).deleteFile(path), {}),
     renameFile: async (id, { from, to }) => (await of(id).renameFile(from, to), {}),
     moveFile: async (id, { from, to }) => (await of(id).moveFile(from, to), {}),
+    async statFile(id, args) {
+      const { name, type, size } = await of(id).statFile(args.path);
+      return { name, type, size };
+    },
     exists: async (id, { path }) => ({ exists: (await of(id).exists(path)).exists }),
     async listFiles(id, { path }) {
       return (await of(id).listFiles(path)).files.map(({ name, type }) => ({ name, type })).sort((a, b) => (a.name < b.name ? -1 : 1));

@@ -31,6 +31,10 @@ class Operations:
                                         timeout=milliseconds and milliseconds / 1000)
         return {"exitCode": result.exit_code, "stdout": result.stdout, "stderr": result.stderr}
 
+    async def execLimited(self, id, args):
+        result = await self.of(id).exec(args["command"], limits=args["limits"])
+        return {"exitCode": result.exit_code, "stdout": result.stdout, "reason": result.usage["reason"]}
+
     async def execArgv(self, id, args):
         result = await self.of(id).exec_argv(args["argv"], stdin=args.get("stdin"))
         return {"exitCode": result.exit_code, "stdout": result.stdout.decode(), "stderr": result.stderr.decode()}
@@ -100,6 +104,10 @@ class Operations:
 
     async def moveFile(self, id, args):
         await self.of(id).move_file(args["from"], args["to"])
+
+    async def statFile(self, id, args):
+        file = await self.of(id).stat_file(args["path"])
+        return {"name": file.name, "type": file.type, "size": file.size}
 
     async def exists(self, id, args):
         return {"exists": await self.of(id).exists(args["path"])}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import ssl
 from typing import Any, AsyncIterator, Dict, List, Mapping, Optional, Tuple
 from urllib.parse import urlencode, urlsplit
@@ -13,6 +14,15 @@ from .._routes import ROUTES, path_of
 from .io import AsyncConnection, Body, pieces_of
 
 _LONGEST_HEAD = 65536
+
+
+def _number(text: bytes, base: int) -> int:
+    if not re.fullmatch(rb"[0-9A-Fa-f]{1,15}", text):
+        raise ConnectionError("the daemon's answer is no HTTP")
+    try:
+        return int(text, base)
+    except ValueError:
+        raise ConnectionError("the daemon's answer is no HTTP") from None
 
 
 class AsyncResponse:
@@ -46,7 +56,7 @@ class AsyncResponse:
 
     async def read_head(self, method: str) -> None:
         while True:
-            self.status = int((await self._line()).split(b" ", 2)[1])
+            self.status = _number((await self._line())[9:12], 10)
             self.headers = {}
             while True:
                 line = await self._line()
@@ -62,7 +72,7 @@ class AsyncResponse:
         elif self._chunked:
             self._left = 0
         elif "content-length" in self.headers:
-            self._left = int(self.headers["content-length"])
+            self._left = _number(self.headers["content-length"].encode(), 10)
             self._ended = self._left == 0
         if self._ended and self.status != 101:
             self._release()
@@ -72,7 +82,7 @@ class AsyncResponse:
         if self._ended:
             return b""
         if self._chunked and self._left == 0:
-            self._left = int((await self._line()).split(b";")[0], 16)
+            self._left = _number((await self._line()).split(b";")[0].strip(), 16)
             if self._left == 0:
                 while await self._line():
                     pass

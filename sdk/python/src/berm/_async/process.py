@@ -25,6 +25,7 @@ class AsyncProcess:
         self.end_time: Optional[str] = document.get("endTime")
         self.exit_code: Optional[int] = document.get("exitCode")
         self.session_id = session_id
+        self.usage: Optional[Dict[str, Any]] = document.get("usage")  # the receipt of one that was started with limits
 
     async def kill(self, signal: Optional[str] = None) -> None:
         """SIGTERM or another signal, SIGKILL five seconds later; returns when the whole tree is gone."""

@@ -7,7 +7,7 @@ import time
 from typing import Any, AsyncIterator, Dict, List, Mapping, Optional, Sequence, Union
 
 from .._errors import NotSupportedError, SandboxError
-from .._ids import DEFAULT_SESSION, NO_SESSION, check_name, check_port, sandbox_id
+from .._ids import DEFAULT_SESSION, NO_SESSION, check_name, check_port, check_variables, sandbox_id
 from .._types import ExposedPort, TunnelInfo, build
 from .http import AsyncByteStream, AsyncTransport
 from .io import Body
@@ -108,7 +108,11 @@ class AsyncSandbox(AsyncSession):
 
     async def set_env_vars(self, variables: Mapping[str, Optional[str]]) -> None:
         """For all that starts from now on, and in the shell of the default session; None unsets."""
-        await self._put({"env": variables})
+        check_variables(variables)
+        await self._ready()
+        env = {**(self._settings.get("env") or {}), **variables}
+        await self._put({"env": env})
+        self._settings["env"] = env
         if self._session != NO_SESSION:
             await super().set_env_vars(variables)
 
@@ -128,7 +132,7 @@ class AsyncSandbox(AsyncSession):
     async def delete_session(self, session_id: str) -> None:
         if session_id == DEFAULT_SESSION:
             raise ValueError(f"Cannot delete default session '{session_id}'. Use destroy() to terminate the sandbox.")
-        await self._json("delete_session", {"sessionId": session_id})
+        await self._json("delete_session", values={"session": session_id})
 
     async def list_sessions(self) -> List[str]:
         return (await self._json("list_sessions"))["data"]
@@ -257,6 +261,16 @@ class AsyncBerm:
     async def delete_key(self, key_id: str) -> None:
         await self._transport.json("delete_key", {"key": key_id})
 
+    async def secrets(self) -> List[Dict[str, Any]]:
+        """What policies put into requests as `credentials`; no call shows a value again."""
+        return (await self._transport.json("list_secrets", {}))["secrets"]
+
+    async def set_secret(self, name: str, value: str) -> Dict[str, Any]:
+        return await self._transport.json("put_secret", {"name": name}, json_body={"value": value})
+
+    async def delete_secret(self, name: str) -> None:
+        await self._transport.json("delete_secret", {"name": name})
+
     async def pool_stats(self) -> Dict[str, Any]:
         return await self._transport.json("pool_stats", {})
 
@@ -265,6 +279,10 @@ class AsyncBerm:
 
     async def shutdown_prewarmed(self) -> None:
         await self._transport.json("shutdown_pool", {})
+
+    async def openapi(self) -> Dict[str, Any]:
+        """The daemon's description of its API."""
+        return await self._transport.json("openapi", {})
 
     async def metrics(self) -> str:
         """Prometheus text."""

@@ -8,7 +8,7 @@ import time
 from typing import Any, Iterator, Dict, List, Mapping, Optional, Sequence, Union
 
 from .._errors import NotSupportedError, SandboxError
-from .._ids import DEFAULT_SESSION, NO_SESSION, check_name, check_port, sandbox_id
+from .._ids import DEFAULT_SESSION, NO_SESSION, check_name, check_port, check_variables, sandbox_id
 from .._types import ExposedPort, TunnelInfo, build
 from .http import ByteStream, Transport
 from .io import Body
@@ -109,7 +109,11 @@ class Sandbox(Session):
 
     def set_env_vars(self, variables: Mapping[str, Optional[str]]) -> None:
         """For all that starts from now on, and in the shell of the default session; None unsets."""
-        self._put({"env": variables})
+        check_variables(variables)
+        self._ready()
+        env = {**(self._settings.get("env") or {}), **variables}
+        self._put({"env": env})
+        self._settings["env"] = env
         if self._session != NO_SESSION:
             super().set_env_vars(variables)
 
@@ -129,7 +133,7 @@ class Sandbox(Session):
     def delete_session(self, session_id: str) -> None:
         if session_id == DEFAULT_SESSION:
             raise ValueError(f"Cannot delete default session '{session_id}'. Use destroy() to terminate the sandbox.")
-        self._json("delete_session", {"sessionId": session_id})
+        self._json("delete_session", values={"session": session_id})
 
     def list_sessions(self) -> List[str]:
         return (self._json("list_sessions"))["data"]
@@ -258,6 +262,16 @@ class Berm:
     def delete_key(self, key_id: str) -> None:
         self._transport.json("delete_key", {"key": key_id})
 
+    def secrets(self) -> List[Dict[str, Any]]:
+        """What policies put into requests as `credentials`; no call shows a value again."""
+        return (self._transport.json("list_secrets", {}))["secrets"]
+
+    def set_secret(self, name: str, value: str) -> Dict[str, Any]:
+        return self._transport.json("put_secret", {"name": name}, json_body={"value": value})
+
+    def delete_secret(self, name: str) -> None:
+        self._transport.json("delete_secret", {"name": name})
+
     def pool_stats(self) -> Dict[str, Any]:
         return self._transport.json("pool_stats", {})
 
@@ -266,6 +280,10 @@ class Berm:
 
     def shutdown_prewarmed(self) -> None:
         self._transport.json("shutdown_pool", {})
+
+    def openapi(self) -> Dict[str, Any]:
+        """The daemon's description of its API."""
+        return self._transport.json("openapi", {})
 
     def metrics(self) -> str:
         """Prometheus text."""

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import base64
 import json
-import re
 import shlex
 import time
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Union
 
 from .._errors import SandboxError, error_from
-from .._ids import NO_SESSION, language_of
+from .._ids import NO_SESSION, check_variables, language_of
 from .._types import (ArgvResult, Changes, CodeContext, CodeEvent, ExecEvent, ExecResult, Execution, FileEvent, FileInfo, FileResult,
                       GitCheckout, LogEvent, PortEvent, ProcessLogs, ReadFileResult, WatchEvent, build)
 from .http import ByteStream, EventStream, Transport
@@ -23,6 +22,7 @@ from .process import Process
 from .terminal import Terminal
 
 Env = Optional[Mapping[str, Optional[str]]]
+Limits = Optional[Mapping[str, Any]]  # cpuMs, memory, pids, wallMs, outputBytes, network; {} asks for the receipt alone
 
 # Writes standard input to a file beside the destination and puts it in its place, keeping the mode of what was there.
 _WRITE = """d=$(dirname -- "$1") && mkdir -p -- "$d" && t="$1.$$.part" && trap 'rm -f -- "$t"' EXIT &&
@@ -92,57 +92,61 @@ class Session:
     # Commands
 
     def exec(self, command: str, *, timeout: Optional[float] = None, env: Env = None, cwd: Optional[str] = None,
-                   session_id: Optional[str] = None, on_output: Optional[Callable[[str, str], None]] = None,
+                   session_id: Optional[str] = None, limits: Limits = None, on_output: Optional[Callable[[str, str], None]] = None,
                    idempotency_key: Optional[str] = None) -> ExecResult:
-        """Runs a shell command to its end. A status other than 0 is a result, not an error."""
+        """Runs a shell command to its end. A status other than 0 is a result, not an error. With limits it runs in no session."""
         started = time.monotonic()
+        session_id = _limited(session_id, limits)
         if on_output is not None:
-            document = self._exec_streaming(command, timeout, env, cwd, session_id, on_output)
+            document = self._exec_streaming(command, timeout, env, cwd, session_id, limits, on_output)
         else:
-            body = {"command": command, "timeoutMs": milliseconds(timeout), "env": env and present(env), "cwd": cwd}
+            body = {"command": command, "timeoutMs": milliseconds(timeout), "env": env and present(env), "cwd": cwd, "limits": limits}
             document = self._in_session("exec", body, session_id, idempotency_key=idempotency_key)
         return build(ExecResult, document, command=command, duration=round((time.monotonic() - started) * 1000), session_id=self._shown(session_id))
 
     def _exec_streaming(self, command: str, timeout: Optional[float], env: Env, cwd: Optional[str], session_id: Optional[str],
-                              on_output: Callable[[str, str], None]) -> Dict[str, Any]:
+                              limits: Limits, on_output: Callable[[str, str], None]) -> Dict[str, Any]:
         output = {"stdout": "", "stderr": ""}
-        with self.exec_stream(command, timeout=timeout, env=env, cwd=cwd, session_id=session_id) as events:
+        with self.exec_stream(command, timeout=timeout, env=env, cwd=cwd, session_id=session_id, limits=limits) as events:
             for event in events:
                 if event.type in output:
                     output[event.type] += event.data
                     on_output(event.type, event.data)
                 elif event.type == "complete":
                     code = 1 if event.exit_code is None else event.exit_code
-                    return {**output, "exitCode": code, "success": code == 0, "timestamp": event.timestamp}
+                    return {**output, "exitCode": code, "success": code == 0, "timestamp": event.timestamp, "usage": event.usage}
                 elif event.type == "error":
                     raise error_from("COMMAND_EXECUTION_ERROR", event.error or event.data or "Command execution failed")
         raise error_from("COMMAND_EXECUTION_ERROR", "Stream ended without completion event")
 
     def exec_stream(self, command: str, *, timeout: Optional[float] = None, env: Env = None, cwd: Optional[str] = None,
-                          session_id: Optional[str] = None) -> EventStream:
+                          session_id: Optional[str] = None, limits: Limits = None) -> EventStream:
         """ExecEvents as the command runs; closing the stream leaves it running."""
-        body = {"command": command, "timeoutMs": milliseconds(timeout), "env": env and present(env), "cwd": cwd,
-                "sessionId": self._session_for(session_id)}
+        body = {"command": command, "timeoutMs": milliseconds(timeout), "env": env and present(env), "cwd": cwd, "limits": limits,
+                "sessionId": self._session_for(_limited(session_id, limits))}
         return self._events("exec_stream", ExecEvent, present(body))
 
     def exec_argv(self, argv: Sequence[str], *, stdin: Union[str, Body, None] = None, timeout: Optional[float] = None, env: Env = None,
-                        cwd: Optional[str] = None, session_id: Optional[str] = None, idempotency_key: Optional[str] = None) -> ArgvResult:
+                        cwd: Optional[str] = None, session_id: Optional[str] = None, limits: Limits = None,
+                        idempotency_key: Optional[str] = None) -> ArgvResult:
         """A program with its arguments, bytes in and out. In no session unless one is named, which then has no stdin."""
         pieces: Dict[str, List[bytes]] = {"stdout": [], "stderr": []}
-        with self._argv_events(argv, stdin, timeout, env, cwd, session_id, idempotency_key) as events:
+        request = {"argv": list(argv), "timeout_ms": milliseconds(timeout), "env": env and present(env), "cwd": cwd, "limits": limits}
+        with self._argv_events(request, stdin, session_id, idempotency_key) as events:
             for name, data in events:
                 if name in pieces:
                     pieces[name].append(base64.b64decode(data))
                 elif name == "exit":
-                    return ArgvResult(json.loads(data)["exit_code"], b"".join(pieces["stdout"]), b"".join(pieces["stderr"]))
+                    end = json.loads(data)
+                    return ArgvResult(end["exit_code"], b"".join(pieces["stdout"]), b"".join(pieces["stderr"]), end.get("usage"))
                 elif name == "error":
                     document = json.loads(data)
                     raise SandboxError(document["code"], document["error"], http_status=502)
         raise error_from("COMMAND_EXECUTION_ERROR", "Stream ended without completion event")
 
-    def _argv_events(self, argv: Sequence[str], stdin: Union[str, Body, None], timeout: Optional[float], env: Env,
-                           cwd: Optional[str], session_id: Optional[str], idempotency_key: Optional[str]) -> EventStream:
-        document = json.dumps(present({"argv": list(argv), "timeout_ms": milliseconds(timeout), "env": env and present(env), "cwd": cwd})).encode()
+    def _argv_events(self, request: Mapping[str, Any], stdin: Union[str, Body, None], session_id: Optional[str],
+                           idempotency_key: Optional[str]) -> EventStream:
+        document = json.dumps(present(request)).encode()
         headers = {"Content-Type": "application/json" if stdin is None else "application/x-berm-exec"}
         if session_id is not None:
             headers["Session-Id"] = session_id
@@ -159,22 +163,33 @@ class Session:
 
     def start_process(self, command: str, *, process_id: Optional[str] = None, timeout: Optional[float] = None, env: Env = None,
                             cwd: Optional[str] = None, session_id: Optional[str] = None, stdin: bool = False,
-                            log_limit: Optional[int] = None) -> Process:
+                            log_limit: Optional[int] = None, limits: Limits = None) -> Process:
+        session_id = _limited(session_id, limits)
         body = {"command": command, "processId": process_id, "timeoutMs": milliseconds(timeout), "env": env and present(env), "cwd": cwd,
-                "stdin": stdin or None, "logLimit": log_limit}
+                "stdin": stdin or None, "logLimit": log_limit, "limits": limits}
         started = self._in_session("start_process", body, session_id)
         document = {"id": started["processId"], "pid": started.get("pid"), "command": command, "status": "running", "startTime": started["timestamp"]}
         return Process(self, document, self._shown(session_id))
 
     def list_processes(self) -> List[Process]:
         """All of the sandbox, whatever session they were started in."""
-        return [Process(self, entry, self._shown(None)) for entry in (self._json("list_processes"))["processes"]]
+        answer = self._or_nothing("list_processes", {"processes": []})
+        return [Process(self, entry, self._shown(None)) for entry in answer["processes"]]
+
+    def _or_nothing(self, route: str, nothing: Dict[str, Any]) -> Dict[str, Any]:
+        """A sandbox that has not been used yet is not made to say that nothing runs in it."""
+        try:
+            return self._json(route)
+        except SandboxError as error:
+            if error.code == "sandbox_not_found":
+                return nothing
+            raise
 
     def get_process(self, process_id: str) -> Optional[Process]:
         try:
             document = self._json("get_process", values={"process": process_id})
         except SandboxError as error:
-            if error.code == "PROCESS_NOT_FOUND":
+            if error.code in ("PROCESS_NOT_FOUND", "sandbox_not_found"):
                 return None
             raise
         return Process(self, document["process"], self._shown(None))
@@ -183,7 +198,7 @@ class Session:
         self._json("kill_process", values={"process": process_id}, query={"signal": signal})
 
     def kill_all_processes(self) -> int:
-        return (self._json("kill_all_processes"))["cleanedCount"]
+        return (self._or_nothing("kill_all_processes", {"cleanedCount": 0}))["cleanedCount"]
 
     def get_process_logs(self, process_id: str) -> ProcessLogs:
         return build(ProcessLogs, self._json("process_logs", values={"process": process_id}))
@@ -207,8 +222,8 @@ class Session:
     def watch_port(self, port: int, *, mode: str = "http", path: str = "/", status_min: int = 200, status_max: int = 399,
                          process_id: Optional[str] = None, interval: int = 500, deadline: Optional[float] = None) -> EventStream:
         """PortEvents until something answers on the port; what Process.wait_for_port is made of."""
-        body = {"port": port, "mode": mode, "path": path, "statusMin": status_min, "statusMax": status_max, "processId": process_id, "interval": interval}
-        return self._events("wait_for_port", PortEvent, present(body), deadline=deadline)
+        body = {"mode": mode, "path": path, "statusMin": status_min, "statusMax": status_max, "processId": process_id, "interval": interval}
+        return self._events("wait_for_port", PortEvent, present(body), {"port": port}, deadline=deadline)
 
     # Files
 
@@ -259,6 +274,10 @@ class Session:
         body = {"path": path, "options": {"recursive": recursive, "includeHidden": include_hidden}}
         return [build(FileInfo, entry) for entry in (self._in_session("list_files", body, session_id))["files"]]
 
+    def stat_file(self, path: str, *, session_id: Optional[str] = None) -> FileInfo:
+        """What list_files tells of an entry."""
+        return build(FileInfo, (self._in_session("stat_file", {"path": path}, session_id))["file"])
+
     def exists(self, path: str, *, session_id: Optional[str] = None) -> bool:
         return (self._in_session("exists", {"path": path}, session_id))["exists"]
 
@@ -289,9 +308,8 @@ class Session:
 
     def set_env_vars(self, variables: Mapping[str, Optional[str]]) -> None:
         """Sets variables in this session's shell; None unsets."""
+        check_variables(variables)
         for name, value in variables.items():
-            if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
-                raise ValueError(f"Invalid environment variable name: {name!r}")
             result = self.exec(f"unset {name}" if value is None else f"export {name}={shlex.quote(value)}")
             if not result.success:
                 raise error_from("COMMAND_EXECUTION_ERROR", f"Failed to {'unset' if value is None else 'set'} {name}: {result.stderr}")
@@ -355,6 +373,11 @@ class Session:
 
     def unmount_bucket(self, mount_path: str) -> None:
         self._json("unmount_bucket", {"mountPath": mount_path})
+
+
+def _limited(session_id: Optional[str], limits: Limits) -> Optional[str]:
+    """A command with limits of its own runs in no session unless the caller says so, which is then refused."""
+    return NO_SESSION if limits is not None and session_id is None else session_id
 
 
 def _after(head: bytes, pieces: Any):  # type: ignore[no-untyped-def]
