@@ -7,8 +7,9 @@
 #define FIELD_ARENA_MAX ((size_t)1024 * 1024)
 
 /* The environment may also ask for a certificate to be trusted (ca_trust.h) and for spare interpreters. */
-static int apply(struct agent *agent, const struct env *env)
+static int apply(struct agent *agent, const struct env *env, const struct json *variables)
 {
+    env_remove_nulls(&agent->env, variables);
     if (env_apply(&agent->env, env) < 0 || ca_trust_begin(agent, NULL) < 0)
         return -1;
     interpreter_warm(&agent->interpreter);
@@ -47,7 +48,7 @@ void handle_configure(struct request *rq)
         reply_invalid(rq, "workdir", "must be an absolute path", "INVALID_PATH");
         return;
     }
-    if (apply(rq->agent, &env) < 0 || (workdir && set_workdir(rq->agent, workdir) < 0)) {
+    if (apply(rq->agent, &env, variables) < 0 || (workdir && set_workdir(rq->agent, workdir) < 0)) {
         reply_error(rq, AGENT_E_INTERNAL_ERROR, NULL, 0, "Out of memory");
         return;
     }
@@ -78,7 +79,7 @@ int configure_by_field(struct agent *agent, struct str value)
     if (text && base64_decode(value, text, &n) == 0 &&
         json_parse(&arena, (struct str){ text, n }, 2, &variables, NULL) == 0 && variables->type == JSON_OBJECT &&
         env_from_json(&env, variables, NULL) == 0)
-        rc = apply(agent, &env);
+        rc = apply(agent, &env, variables);
     arena_free(&arena);
     return rc;
 }

@@ -88,6 +88,19 @@ const char *env_get(const struct env *env, const char *name)
     return at == SIZE_MAX ? NULL : env->items[at] + key.n + 1;
 }
 
+void env_remove_nulls(struct env *env, const struct json *object)
+{
+    for (size_t i = 0; object && i < object->object.count; i++) {
+        size_t at;
+
+        if (object->object.members[i].value.type != JSON_NULL ||
+            (at = find(env, object->object.members[i].key)) == SIZE_MAX)
+            continue;
+        free(env->items[at]);
+        env->items[at] = env->items[--env->count];
+    }
+}
+
 int env_init(struct env *env, char *const *variables)
 {
     *env = (struct env){ 0 };

@@ -20,6 +20,8 @@ void env_free(struct env *env);                        /* idempotent */
 int env_set(struct env *env, struct str name, struct str value);
 /* The value, or NULL. */
 const char *env_get(const struct env *env, const char *name);
+/* Takes away what the members of `object` (may be NULL) that are null name. */
+void env_remove_nulls(struct env *env, const struct json *object);
 /* Lays all of `over` over `env`. */
 int env_apply(struct env *env, const struct env *over);
 

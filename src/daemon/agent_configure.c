@@ -19,7 +19,7 @@ bool agent_configure_needed(const struct image_entry *image, const char *env)
     return image->config.env_count > 0 || (env && strcmp(env, "{}"));
 }
 
-/* The sandbox's variables win over the image's; a null takes one of the image's away. */
+/* The sandbox's variables win over the image's; a null takes one away, also one that the agent was told before. */
 static void write_variables(const struct image_entry *image, const struct json *env, struct json_writer *w)
 {
     json_object_begin(w);
@@ -29,9 +29,10 @@ static void write_variables(const struct image_entry *image, const struct json *
         if (!json_get(env, variable->name.p))
             json_pair_string(w, variable->name.p, variable->value);
     }
-    for (size_t i = 0; env && i < env->object.count; i++)
-        if (env->object.members[i].value.type == JSON_STRING)
-            json_pair_string(w, env->object.members[i].key.p, env->object.members[i].value.string);
+    for (size_t i = 0; env && i < env->object.count; i++) {
+        json_key_str(w, env->object.members[i].key);
+        json_value(w, &env->object.members[i].value);
+    }
     json_object_end(w);
 }
 

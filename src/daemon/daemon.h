@@ -53,6 +53,9 @@ struct daemon {
     struct list adoption_waits; /* struct sandbox_wait */
     struct loop_timer adoption_timer;
 
+    struct list event_listeners; /* see event_feed.h */
+    unsigned event_listener_count;
+
     struct list passages; /* upgraded connections, see api/passage.h */
     unsigned passage_count;
 

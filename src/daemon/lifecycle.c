@@ -16,6 +16,7 @@
 #include "daemon/agent_configure.h"
 #include "daemon/docker/docker.h"
 #include "daemon/edge/routes.h"
+#include "daemon/event_feed.h"
 #include "daemon/pool.h"
 #include "daemon/sandbox_egress.h"
 #include "daemon/settings.h"
@@ -102,8 +103,7 @@ static void end_instance(struct sandbox *sandbox, enum sandbox_state state, enum
     sandbox->row.exit_status = exit_status;
     end_reason_describe(reason, exit_status, detail, sizeof(detail));
     /* If this fails, the row still claims the key; adoption finds nobody there and writes END_LOST. */
-    if (store_put_sandbox(daemon->store, &sandbox->row, 0,
-                          &(struct store_event){ clock_realtime_ms(), event, detail }, &err) < 0)
+    if (feed_commit(sandbox, 0, event, reason, detail, &err) < 0)
         log_error("store.failed", "sandbox", sandbox->row.id, "error", err.message);
     FAULT_POINT("end.stored");
     instance_destroy(daemon, key);
@@ -199,6 +199,7 @@ static void start_failed(struct sandbox *sandbox, const struct berm_error *cause
             log_error("store.failed", "sandbox", sandbox->row.id, "error", store_err.message);
         instance_destroy(daemon, key);
         forget_sandbox(sandbox);
+        feed_tell_gone(sandbox, "start_failed", END_START_FAILED, err.message);
     }
     finish_waits(sandbox, &err);
     sandbox_unref(sandbox);
@@ -389,10 +390,8 @@ static int commit_start(struct sandbox *sandbox, uint64_t key, bool pooled, stru
     sandbox->row.started_ms = sandbox->row.last_used_ms = clock_realtime_ms();
     if (instance_register(&daemon->registry, &sandbox->instance, key) < 0)
         berm_fail(err, BERM_E_SYSTEM, ENOMEM, "sandbox");
-    else if (store_put_sandbox(daemon->store, &sandbox->row, pooled ? key : 0,
-                               &(struct store_event){ sandbox->row.started_ms, is_new ? "created" : "started",
-                                                      is_new ? "" : detail },
-                               err) == 0)
+    else if (feed_commit(sandbox, pooled ? key : 0, is_new ? "created" : "started", END_NONE, is_new ? "" : detail,
+                         err) == 0)
         return 0;
     instance_unregister(&daemon->registry, &sandbox->instance);
     sandbox->row = before;
@@ -573,6 +572,7 @@ int lifecycle_destroy(struct daemon *daemon, struct str id, struct berm_error *e
     sandbox_ref(sandbox);
     key = detach_instance(sandbox, END_DESTROYED, 0);
     forget_sandbox(sandbox);
+    feed_tell_gone(sandbox, "destroyed", END_DESTROYED, "");
     if (key) {
         instance_destroy(daemon, key);
         pool_room(daemon->pool);

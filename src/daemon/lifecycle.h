@@ -9,11 +9,16 @@
 
 #include "daemon/daemon.h"
 
+#define SANDBOX_ENV_MAX       512 /* variables, those taken away while it runs included */
+#define SANDBOX_ENV_BYTES_MAX (256 * 1024)
+#define SANDBOX_LABELS_MAX    64
+
 /* What a request says about a sandbox. Zero and NULL: nothing. */
 struct sandbox_settings {
     const char *image;
     struct spawn_limits limits; /* 0 in a member: not named */
     const char *env, *labels;   /* JSON objects */
+    bool merge;                 /* they are laid over those that are there, instead of replacing them */
     const char *egress;         /* JSON of a policy that is valid */
     bool has_network;
     uint32_t network; /* enum spawn_network */

@@ -14,6 +14,7 @@
 #include "daemon/confine.h"
 #include "daemon/docker/docker.h"
 #include "daemon/edge/routes.h"
+#include "daemon/event_feed.h"
 #include "daemon/launch.h"
 #include "daemon/lifecycle.h"
 #include "daemon/listen.h"
@@ -236,6 +237,7 @@ static void drain(struct program *program)
     daemon->draining = true;
     loop_timer_start(daemon->loop, &program->drain_timer, daemon->config.drain_timeout_ms);
     docker_drain(daemon->docker);
+    feed_end(daemon);
     http_server_drain(daemon->server, on_drained, program);
 }
 
@@ -383,6 +385,7 @@ int main(int argc, char **argv)
     log_setup("bermd", level_of(config->log_level), !strcmp(config->log_format, "json"));
     registry_init(&program.daemon.registry);
     list_init(&program.daemon.streams);
+    list_init(&program.daemon.event_listeners);
     passages_init(&program.daemon);
     switch (action) {
     case CONFIG_HELP:

@@ -2,6 +2,7 @@
 
 #include "base/fault.h"
 #include "base/log.h"
+#include "daemon/event_feed.h"
 #include "daemon/sandbox_egress.h"
 
 /* Owned copies: the request that asked may go away while berm-spawn sets the limits. */
@@ -37,10 +38,101 @@ static void merge_limits(struct spawn_limits *limits, const struct spawn_limits 
         limits->nofile = named->nofile;
 }
 
+/* --- maps: labels and environment --- */
+
+struct map {
+    const char *field;
+    size_t max_members;
+    bool keeps_nulls; /* what a running agent was told has to be taken away by name */
+};
+
+static const struct map env_map = { "env", SANDBOX_ENV_MAX, true };
+static const struct map label_map = { "labels", SANDBOX_LABELS_MAX, false };
+
+/* `value` NULL: taken away. How many members were written. */
+static size_t put_member(const struct map *map, struct json_writer *w, struct str key, const struct json *value)
+{
+    bool gone = !value || value->type == JSON_NULL;
+
+    if (gone && !map->keeps_nulls)
+        return 0;
+    json_key_str(w, key);
+    if (gone)
+        json_null(w);
+    else
+        json_value(w, value);
+    return 1;
+}
+
+/* The new members first: so the same call again makes the same text. */
+static size_t put_members(const struct map *map, struct json_writer *w, const struct json *now,
+                          const struct json *named, bool merge)
+{
+    size_t count = 0;
+
+    json_object_begin(w);
+    for (size_t i = 0; i < named->object.count; i++)
+        count += put_member(map, w, named->object.members[i].key, &named->object.members[i].value);
+    for (size_t i = 0; i < now->object.count; i++) {
+        const struct json_member *member = &now->object.members[i];
+
+        if (!json_get(named, member->key.p))
+            count += put_member(map, w, member->key, merge ? &member->value : NULL);
+    }
+    json_object_end(w);
+    return count;
+}
+
+/* What becomes of `now` by `named` (may be NULL); *ret NULL: it stays as it is. */
+static int change_map(const struct map *map, const char *now, const char *named, bool merge, char **ret,
+                      struct berm_error *err)
+{
+    const struct json *before, *wanted;
+    struct json_writer w;
+    struct arena arena;
+    struct buf text;
+    size_t count = 0;
+    int rc = -1;
+
+    *ret = NULL;
+    if (!named)
+        return 0;
+    arena_init(&arena, 16 << 20);
+    buf_init(&text, 8 * SANDBOX_ENV_BYTES_MAX);
+    json_writer_init(&w, &text);
+    if (json_parse(&arena, str_from(now), 4, &before, err) < 0 ||
+        json_parse(&arena, str_from(named), 4, &wanted, err) < 0)
+        goto out;
+    count = put_members(map, &w, before, wanted, merge);
+    if (count > map->max_members || json_writer_finish(&w) < 0) {
+        berm_fail_field(err, map->field, "%s has more than %zu members, or they are too large", map->field,
+                        map->max_members);
+        goto out;
+    }
+    rc = 0;
+    if (!str_is(buf_str(&text), now) && !(*ret = buf_steal(&text, NULL)))
+        rc = berm_fail(err, BERM_E_SYSTEM, ENOMEM, "settings");
+out:
+    buf_free(&text);
+    arena_free(&arena);
+    return rc;
+}
+
+/* Of a new sandbox. NULL without memory. */
+static char *first_map(const struct map *map, const char *named)
+{
+    struct berm_error err;
+    char *text;
+
+    if (change_map(map, "{}", named, false, &text, &err) < 0)
+        return NULL;
+    return text ? text : strdup("{}");
+}
+
 int settings_take(struct sandbox_row *row, const struct sandbox_settings *settings)
 {
-    row->env = strdup(settings && settings->env ? settings->env : "{}");
-    row->labels = strdup(settings && settings->labels ? settings->labels : "{}");
+    row->env = first_map(&env_map, settings ? settings->env : NULL);
+    row->labels = first_map(&label_map, settings ? settings->labels : NULL);
     row->egress = strdup(settings && settings->egress ? settings->egress : "");
     if (!row->env || !row->labels || !row->egress)
         return -1;
@@ -72,23 +164,23 @@ static void fail(struct sandbox *sandbox, struct sandbox_wait *wait, const char 
     finish(sandbox, wait, &err);
 }
 
-/* NULL without memory, or (with *ret_same) when nothing would change. */
+/* NULL with *err, or (with *ret_same) when nothing would change. */
 static struct settings_change *plan(const struct sandbox *sandbox, const struct sandbox_settings *settings,
-                                    bool *ret_same)
+                                    bool *ret_same, struct berm_error *err)
 {
     const struct sandbox_row *row = &sandbox->row;
     struct settings_change *change = calloc(1, sizeof(*change));
 
     *ret_same = false;
+    berm_fail(err, BERM_E_SYSTEM, ENOMEM, "settings");
     if (!change)
         return NULL;
     change->limits = row->limits;
     merge_limits(&change->limits, &settings->limits);
     change->sleep_after_ms = settings->sleep_after_ms ? settings->sleep_after_ms : row->sleep_after_ms;
     change->keep_alive = settings->has_keep_alive ? settings->keep_alive : row->keep_alive;
-    if (settings->env && strcmp(settings->env, row->env) && !(change->env = strdup(settings->env)))
-        goto fail;
-    if (settings->labels && strcmp(settings->labels, row->labels) && !(change->labels = strdup(settings->labels)))
+    if (change_map(&env_map, row->env, settings->env, settings->merge, &change->env, err) < 0 ||
+        change_map(&label_map, row->labels, settings->labels, settings->merge, &change->labels, err) < 0)
         goto fail;
     if (settings->egress && strcmp(settings->egress, row->egress) && !(change->egress = strdup(settings->egress)))
         goto fail;
@@ -118,8 +210,7 @@ static void commit(struct sandbox *sandbox, struct settings_change *change)
         sandbox->row.labels = change->labels;
     if (change->egress)
         sandbox->row.egress = change->egress;
-    if (store_put_sandbox(sandbox->daemon->store, &sandbox->row, 0,
-                          &(struct store_event){ clock_realtime_ms(), "configured", "" }, &err) < 0) {
+    if (feed_commit(sandbox, 0, "configured", END_NONE, "", &err) < 0) {
         sandbox->row = before;
         free_change(change);
         finish(sandbox, wait, &err);
@@ -188,9 +279,8 @@ void settings_apply(struct sandbox *sandbox, struct sandbox_wait *wait)
         fail(sandbox, wait, "another call is changing the sandbox");
         return;
     }
-    change = plan(sandbox, settings, &same);
+    change = plan(sandbox, settings, &same, &err);
     if (!change) {
-        berm_fail(&err, BERM_E_SYSTEM, ENOMEM, "settings");
         finish(sandbox, wait, same ? NULL : &err);
         return;
     }

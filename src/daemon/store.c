@@ -30,7 +30,8 @@ static const char *const statement_sql[STATEMENT_COUNT] = {
                        "last_used=?17,end_reason=?18,exit_status=?19,event_count=?20,network=?21,egress=?22 WHERE id=?23",
     [DELETE_SANDBOX] = "DELETE FROM sandboxes WHERE id=?1",
     [TOUCH_SANDBOX] = "UPDATE sandboxes SET last_used=?2 WHERE id=?1",
-    [PUT_EVENT] = "INSERT OR REPLACE INTO events(sandbox,slot,number,time,event,detail) VALUES(?1,?2,?3,?4,?5,?6)",
+    [PUT_EVENT] = "INSERT OR REPLACE INTO events(sandbox,slot,number,time,event,detail,reason,generation) "
+                  "VALUES(?1,?2,?3,?4,?5,?6,?7,?8)",
     [DELETE_EVENTS] = "DELETE FROM events WHERE sandbox=?1",
     [PUT_POOL] = "INSERT INTO pool(key,digest) VALUES(?1,?2)",
     [DELETE_POOL] = "DELETE FROM pool WHERE key=?1",
@@ -309,6 +310,8 @@ static int put_event(struct store *store, int64_t seq, int64_t number, const str
     store_bind_int(store, PUT_EVENT, 4, event->time_ms);
     store_bind_text(store, PUT_EVENT, 5, event->event);
     store_bind_text(store, PUT_EVENT, 6, event->detail);
+    store_bind_text(store, PUT_EVENT, 7, event->reason ? event->reason : "");
+    store_bind_int(store, PUT_EVENT, 8, event->generation);
     return store_run(store, PUT_EVENT, err);
 }
 

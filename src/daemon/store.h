@@ -64,6 +64,9 @@ struct store_event {
     int64_t time_ms;
     const char *event;
     const char *detail; /* "" for none */
+    const char *reason; /* of an end, as end_reason_name() has it; "" or NULL for none */
+    int64_t generation;
+    int64_t number; /* out: counted per sandbox from 0 */
 };
 
 struct api_key_row {

@@ -136,9 +136,15 @@ static int event_from_row(sqlite3_stmt *s, const struct store_walk *walk)
     int (*each)(const struct store_event *, void *) = (int (*)(const struct store_event *, void *))walk->each;
     const char *event = (const char *)sqlite3_column_text(s, 1);
     const char *detail = (const char *)sqlite3_column_text(s, 2);
+    const char *reason = (const char *)sqlite3_column_text(s, 3);
+    const struct store_event row = { .time_ms = sqlite3_column_int64(s, 0),
+                                     .event = event ? event : "",
+                                     .detail = detail ? detail : "",
+                                     .reason = reason ? reason : "",
+                                     .generation = sqlite3_column_int64(s, 4),
+                                     .number = sqlite3_column_int64(s, 5) };
 
-    return each(&(struct store_event){ sqlite3_column_int64(s, 0), event ? event : "", detail ? detail : "" },
-                walk->data);
+    return each(&row, walk->data);
 }
 
 int store_each_event(struct store *store, int64_t seq, int (*each)(const struct store_event *event, void *data),
@@ -146,6 +152,7 @@ int store_each_event(struct store *store, int64_t seq, int (*each)(const struct 
 {
     struct store_walk walk = { event_from_row, (void (*)(void))each, data };
 
-    return store_walk(store, "SELECT time,event,detail FROM events WHERE sandbox=?1 ORDER BY number", seq, &walk,
-                      err);
+    return store_walk(
+        store, "SELECT time,event,detail,reason,generation,number FROM events WHERE sandbox=?1 ORDER BY number",
+        seq, &walk, err);
 }

@@ -79,6 +79,8 @@ static const char *const store_steps[] = {
     /* The network. Sandboxes of before had none. */
     "ALTER TABLE sandboxes ADD COLUMN network INTEGER NOT NULL DEFAULT 0;"
     "ALTER TABLE sandboxes ADD COLUMN egress TEXT NOT NULL DEFAULT '';",
+    "ALTER TABLE events ADD COLUMN reason TEXT NOT NULL DEFAULT '';"
+    "ALTER TABLE events ADD COLUMN generation INTEGER NOT NULL DEFAULT 0;",
 };
 
 #define STORE_SCHEMA_VERSION ((int)ARRAY_SIZE(store_steps))

@@ -2,6 +2,7 @@
 #include "base/sys.h"
 #include "daemon/api/api.h"
 #include "daemon/api/sandbox_spec.h"
+#include "daemon/event_feed.h"
 #include "daemon/sandbox_egress.h"
 
 #define POLICY_DEPTH 8
@@ -162,9 +163,7 @@ static void change(struct request *request, const char *text)
     }
     before = sandbox->row.egress;
     sandbox->row.egress = copy;
-    if (sandbox->row.seq &&
-        store_put_sandbox(request->daemon->store, &sandbox->row, 0,
-                          &(struct store_event){ clock_realtime_ms(), "configured", "egress" }, &err) < 0) {
+    if (sandbox->row.seq && feed_commit(sandbox, 0, "configured", END_NONE, "egress", &err) < 0) {
         sandbox->row.egress = before;
         free(copy);
         request_fail(request, &err);

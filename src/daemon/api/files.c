@@ -48,24 +48,68 @@ static int take_file(struct request *request)
 
 /* --- GET --- */
 
+/* "bytes 2-5/10" and nothing else: it is the agent's word. */
+static bool range_is_plain(struct str range)
+{
+    static const struct str unit = { "bytes ", 6 };
+
+    if (!str_has_prefix(range, unit) || range.n > 80)
+        return false;
+    for (size_t i = unit.n; i < range.n; i++)
+        if (!strchr("0123456789-/", range.p[i]))
+            return false;
+    return true;
+}
+
+static bool get_head(struct request *request, const struct h1_head *head)
+{
+    struct str range = h1_header(head, "Content-Range");
+    struct http_field fields[] = { { "Content-Type", "application/octet-stream" },
+                                   { "Accept-Ranges", "bytes" },
+                                   { "Content-Range", NULL } };
+    bool part = head->status == 206 && range_is_plain(range);
+
+    if (head->status != 200 && !part)
+        return false;
+    if (part && !(fields[2].value = arena_strdup(&request->arena, range)))
+        return false;
+    request_begin(request, head->status, fields, part ? 3 : 2,
+                  head->framing == H1_CONTENT_LENGTH ? head->content_length : HTTP_CHUNKED);
+    return true;
+}
+
+static void refuse_range(struct request *request, const char *message)
+{
+    struct berm_error err;
+
+    berm_fail_field(&err, "Range", "%s", message);
+    request_fail_status(request, 416, &err);
+}
+
 static void get_refusal(struct request *request, int status, struct str body)
 {
     struct file *file = request->state;
     const char *message = agent_error_message(request, body, NULL);
 
-    if (status == 404)
+    if (status == 416)
+        refuse_range(request, message);
+    else if (status == 404)
         request_fail_with(request, BERM_E_WORKSPACE_READ_NOT_FOUND, "File not found: %s", file->path);
     else
         request_fail_with(request, BERM_E_EXEC_TRANSPORT_ERROR, "read failed: %s", message);
 }
 
-static const struct proxy_rules get_rules = { .on_head = proxy_pass_bytes, .on_refusal = get_refusal };
+static const struct proxy_rules get_rules = { .on_head = get_head, .on_refusal = get_refusal };
 
 static void get_file(struct request *request)
 {
     struct file *file = request->state;
+    struct str range = h1_header(request->head, "Range");
+    struct http_field field = { "Range", range.p ? arena_strdup(&request->arena, range) : NULL };
+    /* There is nothing by which a file could be found to be the same: If-Range never holds. */
+    bool part = field.value && !h1_header(request->head, "If-Range").p;
 
-    if (proxy_start(request, &get_rules, "GET", file->target, NULL, 0, 0) == 0)
+    if (proxy_start(request, &get_rules, "GET", file->target, &field, part, 0) == 0)
         proxy_end_body(request);
 }
 

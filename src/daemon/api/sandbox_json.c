@@ -113,3 +113,14 @@ void sandbox_write_json(struct json_writer *w, const struct sandbox *sandbox, co
         write_usage(w, sandbox, usage);
     json_object_end(w);
 }
+
+void sandbox_write_stats(struct json_writer *w, const struct sandbox *sandbox, const struct spawn_stat *usage)
+{
+    json_object_begin(w);
+    json_pair_cstring(w, "state", sandbox_state_name(sandbox->state));
+    json_pair_int(w, "generation", sandbox->row.generation);
+    write_time(w, "time", clock_realtime_ms());
+    write_limits(w, &sandbox->row.limits);
+    write_usage(w, sandbox, usage);
+    json_object_end(w);
+}

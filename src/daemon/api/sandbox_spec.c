@@ -1,8 +1,5 @@
 #include "daemon/api/sandbox_spec.h"
 
-#define ENV_MAX          512
-#define ENV_BYTES_MAX    (256 * 1024)
-#define LABELS_MAX       64
 #define LABEL_NAME_MAX   63
 #define LABEL_VALUE_MAX  256
 #define LIMIT_MEMORY_MIN ((uint64_t)4 << 20)
@@ -108,21 +105,21 @@ static int check_env(const struct json *env, struct berm_error *err)
 {
     size_t bytes = 0;
 
-    if (env->object.count > ENV_MAX)
-        return berm_fail_field(err, "env", "env has more than %d variables", ENV_MAX);
+    if (env->object.count > SANDBOX_ENV_MAX)
+        return berm_fail_field(err, "env", "env has more than %d variables", SANDBOX_ENV_MAX);
     for (size_t i = 0; i < env->object.count; i++) {
         const struct json_member *member = &env->object.members[i];
 
         if (!env_name_valid(member->key))
             return berm_fail_field(err, "env", "env: \"%.*s\" is not a name of a variable",
                                    (int)MIN(member->key.n, (size_t)64), member->key.p);
-        if (member->value.type != JSON_NULL && !text_ok(&member->value, ENV_BYTES_MAX))
+        if (member->value.type != JSON_NULL && !text_ok(&member->value, SANDBOX_ENV_BYTES_MAX))
             return berm_fail_field(err, "env", "env: the value of %.*s must be a string without NUL",
                                    (int)MIN(member->key.n, (size_t)64), member->key.p);
         bytes += member->key.n + (member->value.type == JSON_STRING ? member->value.string.n : 0);
     }
-    if (bytes > ENV_BYTES_MAX)
-        return berm_fail_field(err, "env", "env has more than %d bytes", ENV_BYTES_MAX);
+    if (bytes > SANDBOX_ENV_BYTES_MAX)
+        return berm_fail_field(err, "env", "env has more than %d bytes", SANDBOX_ENV_BYTES_MAX);
     return 0;
 }
 
@@ -142,43 +139,75 @@ int environment_check(const struct json *env, struct berm_error *err)
 
 static int check_labels(const struct json *labels, struct berm_error *err)
 {
-    if (labels->object.count > LABELS_MAX)
-        return berm_fail_field(err, "labels", "there are more than %d labels", LABELS_MAX);
+    if (labels->object.count > SANDBOX_LABELS_MAX)
+        return berm_fail_field(err, "labels", "there are more than %d labels", SANDBOX_LABELS_MAX);
     for (size_t i = 0; i < labels->object.count; i++) {
         const struct json_member *member = &labels->object.members[i];
 
         if (!label_name_valid(member->key))
             return berm_fail_field(err, "labels", "labels: a name has 1 to %d characters of A-Z a-z 0-9 . _ / -",
                                    LABEL_NAME_MAX);
-        if (!text_ok(&member->value, LABEL_VALUE_MAX))
+        if (member->value.type != JSON_NULL && !text_ok(&member->value, LABEL_VALUE_MAX))
             return berm_fail_field(err, "labels", "labels: the value of %.*s must be a string of at most %d bytes",
                                    (int)member->key.n, member->key.p, LABEL_VALUE_MAX);
     }
     return 0;
 }
 
-/* An object's canonical text, as it is stored. */
-static int take_object(struct arena *arena, const struct json *body, const char *name,
-                       int (*check)(const struct json *, struct berm_error *), const char **ret,
-                       struct berm_error *err)
+struct map_rules {
+    const char *name;
+    int (*check)(const struct json *map, struct berm_error *err);
+};
+
+static const struct map_rules env_rules = { "env", check_env };
+static const struct map_rules label_rules = { "labels", check_labels };
+
+/* A checked object's text, as it is stored. */
+static int take_map(struct arena *arena, const struct json *object, const struct map_rules *rules, const char **ret,
+                    struct berm_error *err)
 {
-    const struct json *object = NULL;
     struct json_writer w;
     struct buf text;
 
-    if (json_field_object(body, name, &object, err) < 0)
+    if (rules->check(object, err) < 0)
         return -1;
-    if (!object)
-        return 0;
-    if (check(object, err) < 0)
-        return -1;
-    buf_init(&text, 4 * ENV_BYTES_MAX);
+    buf_init(&text, 4 * SANDBOX_ENV_BYTES_MAX);
     json_writer_init(&w, &text);
     json_value(&w, object);
     if (json_writer_finish(&w) == 0)
         *ret = arena_strdup(arena, buf_str(&text));
     buf_free(&text);
-    return *ret ? 0 : berm_fail_field(err, name, "%s is too large", name);
+    return *ret ? 0 : berm_fail_field(err, rules->name, "%s is too large", rules->name);
+}
+
+static int take_member_map(struct arena *arena, const struct json *body, const struct map_rules *rules,
+                           const char **ret, struct berm_error *err)
+{
+    const struct json *object = NULL;
+
+    if (json_field_object(body, rules->name, &object, err) < 0)
+        return -1;
+    return object ? take_map(arena, object, rules, ret, err) : 0;
+}
+
+static int take_body_map(struct arena *arena, const struct json *body, const struct map_rules *rules,
+                         const char **ret, struct berm_error *err)
+{
+    if (!body || body->type != JSON_OBJECT)
+        return berm_fail_field(err, "body", "the body must be the %s, as an object of strings", rules->name);
+    return take_map(arena, body, rules, ret, err);
+}
+
+int env_spec_decode(struct arena *arena, const struct json *body, struct sandbox_settings *ret,
+                    struct berm_error *err)
+{
+    return take_body_map(arena, body, &env_rules, &ret->env, err);
+}
+
+int labels_spec_decode(struct arena *arena, const struct json *body, struct sandbox_settings *ret,
+                       struct berm_error *err)
+{
+    return take_body_map(arena, body, &label_rules, &ret->labels, err);
 }
 
 /* --- the rest --- */
@@ -282,8 +311,8 @@ int sandbox_spec_decode(const struct config *config, const struct egress_ceiling
         return berm_fail(err, BERM_E_INVALID_REQUEST, 0, "the body must be a JSON object");
     if (check_members(body, known, ARRAY_SIZE(known), "", err) < 0 || take_image(body, &ret->image, err) < 0 ||
         take_limits(config, body, &ret->limits, err) < 0 ||
-        take_object(arena, body, "env", check_env, &ret->env, err) < 0 ||
-        take_object(arena, body, "labels", check_labels, &ret->labels, err) < 0 ||
+        take_member_map(arena, body, &env_rules, &ret->env, err) < 0 ||
+        take_member_map(arena, body, &label_rules, &ret->labels, err) < 0 ||
         take_sleep_after(body, &ret->sleep_after_ms, err) < 0 || take_network(ceiling, arena, body, ret, err) < 0 ||
         json_field_bool(body, "keepAlive", &ret->keep_alive, err) < 0)
         return -1;

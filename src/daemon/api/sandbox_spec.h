@@ -13,6 +13,12 @@
 int sandbox_spec_decode(const struct config *config, const struct egress_ceiling *ceiling, struct arena *arena,
                         const struct json *body, struct sandbox_settings *ret, struct berm_error *err);
 
+/* The body is the map itself; a null takes a member away. */
+int env_spec_decode(struct arena *arena, const struct json *body, struct sandbox_settings *ret,
+                    struct berm_error *err);
+int labels_spec_decode(struct arena *arena, const struct json *body, struct sandbox_settings *ret,
+                       struct berm_error *err);
+
 /* A policy that is to be stored: its text, in the arena. */
 int egress_spec_decode(const struct egress_ceiling *ceiling, struct arena *arena, const struct json *body,
                        const char **ret, struct berm_error *err);

@@ -85,6 +85,47 @@ void api_sandbox_put(struct request *request)
     request_collect_body(request, JSON_BODY_MAX, on_put_body);
 }
 
+/* --- PUT and PATCH of a part --- */
+
+static void on_map_body(struct request *request, int (*decode)(struct arena *, const struct json *,
+                                                               struct sandbox_settings *, struct berm_error *))
+{
+    struct sandbox_settings *settings = arena_calloc(&request->arena, 1, sizeof(*settings));
+    const struct json *body;
+    struct berm_error err;
+
+    if (request_parse_json(request, &body) < 0)
+        return;
+    if (!settings) {
+        request_fail_with(request, BERM_E_SYSTEM, "out of memory");
+    } else if (decode(&request->arena, body, settings, &err) < 0) {
+        request_fail(request, &err);
+    } else {
+        settings->merge = str_is(request->head->method, "PATCH");
+        request_configure_sandbox(request, settings, put_done);
+    }
+}
+
+static void on_env_body(struct request *request)
+{
+    on_map_body(request, env_spec_decode);
+}
+
+static void on_labels_body(struct request *request)
+{
+    on_map_body(request, labels_spec_decode);
+}
+
+void api_sandbox_env(struct request *request)
+{
+    request_collect_body(request, JSON_BODY_MAX, on_env_body);
+}
+
+void api_sandbox_labels(struct request *request)
+{
+    request_collect_body(request, JSON_BODY_MAX, on_labels_body);
+}
+
 /* --- GET of one --- */
 
 static void respond_description(struct request *request, const struct spawn_stat *usage, bool with_usage)
@@ -97,9 +138,25 @@ static void respond_description(struct request *request, const struct spawn_stat
     request_respond_json(request, 200, w);
 }
 
+/* Either the description with the usage in it, or the statistics alone. */
+static void respond_usage(struct request *request, const struct spawn_stat *usage)
+{
+    struct json_writer *w;
+
+    if (request->route->handler != api_sandbox_stats) {
+        respond_description(request, usage, true);
+        return;
+    }
+    w = request_json(request);
+    if (!w)
+        return;
+    sandbox_write_stats(w, request->sandbox, usage);
+    request_respond_json(request, 200, w);
+}
+
 static void on_stat(const struct spawn_reply *reply, const struct berm_error *err, void *data)
 {
-    respond_description(data, err->code == BERM_OK ? &reply->stat : NULL, true);
+    respond_usage(data, err->code == BERM_OK ? &reply->stat : NULL);
 }
 
 static void forget_stat(struct request *request)
@@ -113,7 +170,7 @@ static void ask_usage(struct request *request)
 
     request->cleanup = forget_stat;
     if (spawn_link_send(request->daemon->spawn, &stat, on_stat, request, NULL) < 0)
-        respond_description(request, NULL, true);
+        respond_usage(request, NULL);
 }
 
 static void describe(struct request *request)
@@ -130,12 +187,17 @@ static void describe(struct request *request)
         return;
     if (request_query(request, "usage", &usage) < 0)
         return;
-    if (!usage || strcmp(usage, "true"))
+    if (request->route->handler != api_sandbox_stats && (!usage || strcmp(usage, "true")))
         respond_description(request, NULL, false);
     else if (sandbox->state == SANDBOX_RUNNING)
         ask_usage(request);
     else
-        respond_description(request, NULL, true);
+        respond_usage(request, NULL);
+}
+
+void api_sandbox_stats(struct request *request)
+{
+    request_need_adoption(request, describe);
 }
 
 void api_sandbox_get(struct request *request)
@@ -159,53 +221,4 @@ static void tell_running(struct request *request)
 void api_sandbox_running(struct request *request)
 {
     request_need_adoption(request, tell_running);
-}
-
-/* --- events --- */
-
-static int write_event(const struct store_event *event, void *data)
-{
-    struct json_writer *w = data;
-    char time[25];
-
-    format_timestamp(event->time_ms, time);
-    json_object_begin(w);
-    json_pair_cstring(w, "time", time);
-    json_pair_cstring(w, "event", event->event);
-    json_pair_cstring(w, "detail", event->detail[0] ? event->detail : NULL);
-    json_object_end(w);
-    return 0;
-}
-
-static void list_events(struct request *request)
-{
-    struct sandbox *sandbox = request_find_sandbox(request);
-    struct json_writer *w = request_json(request);
-    struct berm_error err;
-
-    if (!w)
-        return;
-    if (!sandbox) {
-        request_fail_with(request, BERM_E_SANDBOX_NOT_FOUND, "there is no sandbox %s", request->sandbox_id.p);
-        return;
-    }
-    request->sandbox = sandbox_ref(sandbox);
-    if (is_over(request, sandbox))
-        return;
-    json_object_begin(w);
-    json_key(w, "events");
-    json_array_begin(w);
-    if (store_each_event(request->daemon->store, sandbox->row.seq, write_event, w, &err) < 0) {
-        buf_free(w->out);
-        request_fail(request, &err);
-        return;
-    }
-    json_array_end(w);
-    json_object_end(w);
-    request_respond_json(request, 200, w);
-}
-
-void api_sandbox_events(struct request *request)
-{
-    request_need_adoption(request, list_events);
 }

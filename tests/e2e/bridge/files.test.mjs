@@ -160,4 +160,27 @@ describe('files', { skip: whyNoDaemon() }, () => {
     assert.equal(failed.json.code, 'workspace_archive_write_error');
     assert.equal((await api.exec(tight, ['echo', 'alive'])).out, 'alive\n');
   });
+
+  test('a range of a file', async () => {
+    for (const [name, size] of [['small', 1000], ['large', 300000]]) {
+      const content = randomBytes(size);
+      const path = `/v1/sandbox/${id}/file/workspace/${name}.bin`;
+      await api.put(path, content);
+      for (const [range, from, to] of [['bytes=0-0', 0, 1], ['bytes=10-99', 10, 100], ['bytes=900-', 900, size], ['bytes=-7', size - 7, size],
+        [`bytes=5-${size * 2}`, 5, size], [`bytes=-${size * 2}`, 0, size]]) {
+        const part = await api.get(path, { headers: { range } });
+        assert.deepEqual([part.status, part.headers['content-range']], [206, `bytes ${from}-${to - 1}/${size}`], `${name} ${range}`);
+        assert.ok(part.bytes.equals(content.subarray(from, to)), `${name} ${range}`);
+      }
+      for (const range of ['bytes=0-1,5-6', 'bytes=9-5', 'bytes=-', 'bytes=x-1', 'lines=1-2', 'bytes=99999999999999999999-', '']) {
+        const whole = await api.get(path, { headers: { range } });
+        assert.ok(whole.status === 200 && whole.bytes.equals(content) && whole.headers['accept-ranges'] === 'bytes', range);
+      }
+      for (const range of [`bytes=${size}-`, 'bytes=-0']) {
+        const nowhere = await api.get(path, { headers: { range } });
+        assert.deepEqual([nowhere.status, nowhere.json.context.field], [416, 'Range'], range);
+      }
+      assert.equal((await api.get(path, { headers: { range: 'bytes=0-0', 'if-range': '"x"' } })).status, 200);
+    }
+  });
 });
