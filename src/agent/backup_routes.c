@@ -1,22 +1,12 @@
 /*
- * backup_routes.c - backup/create, backup/restore, backup/upload-parts: what a request may say is checked as it
- * will be; the work itself is not in this version, which the routes tell in the form of a failed backup.
+ * backup_routes.c - backup/create and backup/restore: what a request may say. There is no upload-parts: to its 404
+ * the client uploads the archive in one piece.
  */
+#include "backup.h"
 #include "base/utf8.h"
 #include "routes.h"
 
-#define CREATE  "backup.create"
-#define RESTORE "backup.restore"
-
 static const char *const roots[] = { "/workspace", "/home", "/tmp", "/var/tmp", "/app" };
-
-/* The context of every answer here begins with the operation, which also stands beside it. */
-static void refuse(struct request *rq, const char *operation, const char *reason)
-{
-    struct context_item context[] = { CTX_STR("operation", operation), CTX_STR("reason", reason) };
-
-    reply_error(rq, AGENT_E_INVALID_BACKUP_CONFIG, context, 2, "Invalid backup configuration: %s", reason);
-}
 
 static const char *text_problem(const struct json *value, const char *what, struct arena *arena)
 {
@@ -62,8 +52,7 @@ static const char *archive_problem(struct request *rq)
 
     if (problem)
         return problem;
-    return str_has_prefix(archive->string, STR("/var/backups/")) ? NULL
-                                                                 : "archivePath must start with /var/backups/";
+    return str_has_prefix(archive->string, STR(BACKUP_PLACE)) ? NULL : "archivePath must start with /var/backups/";
 }
 
 static bool is_absent(const struct json *value)
@@ -105,45 +94,17 @@ static const char *compression_problem(struct request *rq)
     return NULL;
 }
 
-static bool is_int_from(const struct json *value, int64_t least)
+static void handle(struct request *rq, const char *operation, const char *problem, void (*work)(struct backup *))
 {
-    return value && value->type == JSON_INT && value->integer >= least;
-}
+    struct backup *b;
 
-static const char *part_problem(const struct json *part)
-{
-    const struct json *url = json_get(part, "url");
-
-    if (!is_int_from(json_get(part, "partNumber"), 1))
-        return "partNumber of a part must be a positive integer";
-    if (!url || url->type != JSON_STRING || !str_has_prefix(url->string, STR("https://")) || url->string.n == 8)
-        return "url of a part must be an absolute https URL";
-    if (!is_int_from(json_get(part, "offset"), 0))
-        return "offset of a part must be an integer that is not negative";
-    return is_int_from(json_get(part, "size"), 1) ? NULL : "size of a part must be a positive integer";
-}
-
-static const char *parts_problem(struct request *rq)
-{
-    const struct json *parts = json_get(rq->body, "parts");
-
-    if (!parts || parts->type != JSON_ARRAY || parts->array.count == 0)
-        return "parts must be a non-empty array";
-    for (size_t i = 0; i < parts->array.count; i++) {
-        const char *problem = part_problem(&parts->array.items[i]);
-        if (problem)
-            return problem;
+    if (problem) {
+        backup_refuse(rq, operation, problem);
+        return;
     }
-    return NULL;
-}
-
-static void fail(struct request *rq, enum agent_code code, const char *operation)
-{
-    const struct json *dir = json_get(rq->body, "dir"), *archive = json_get(rq->body, "archivePath");
-    struct context_item context[3] = { CTX_STR("operation", operation), CTX_JSON("archivePath", archive),
-                                       CTX_JSON("dir", dir) };
-
-    reply_error(rq, code, context, dir ? 3 : 2, "Backups are not implemented by this version of the agent");
+    b = backup_new(rq, operation);
+    if (b)
+        work(b);
 }
 
 void handle_backup_create(struct request *rq)
@@ -156,32 +117,12 @@ void handle_backup_create(struct request *rq)
         problem = option_problem(rq);
     if (!problem)
         problem = compression_problem(rq);
-    if (problem)
-        refuse(rq, CREATE, problem);
-    else
-        fail(rq, AGENT_E_BACKUP_CREATE_FAILED, CREATE);
+    handle(rq, BACKUP_CREATE, problem, backup_create);
 }
 
 void handle_backup_restore(struct request *rq)
 {
     const char *problem = dir_problem(rq);
 
-    if (!problem)
-        problem = archive_problem(rq);
-    if (problem)
-        refuse(rq, RESTORE, problem);
-    else
-        fail(rq, AGENT_E_BACKUP_RESTORE_FAILED, RESTORE);
-}
-
-void handle_backup_upload_parts(struct request *rq)
-{
-    const char *problem = archive_problem(rq);
-
-    if (!problem)
-        problem = parts_problem(rq);
-    if (problem)
-        refuse(rq, CREATE, problem);
-    else
-        fail(rq, AGENT_E_BACKUP_CREATE_FAILED, CREATE);
+    handle(rq, BACKUP_RESTORE, problem ? problem : archive_problem(rq), backup_restore);
 }

@@ -44,24 +44,9 @@ static void finish(struct git_clone *g)
 
 /* --- answers --- */
 
-/* Without the newline at its end, in the arena; "" without memory. */
 static struct str collected(struct git_clone *g, int stream)
 {
-    struct output *output = &g->output.outputs[stream];
-    char *text = arena_alloc(&g->rq->arena, output->total + 1);
-    struct output_chunk *chunk;
-    size_t n = 0;
-
-    if (!text)
-        return STR("");
-    while ((chunk = output_shift(output))) {
-        memcpy(text + n, chunk->bytes + chunk->taken, chunk->len - chunk->taken);
-        n += chunk->len - chunk->taken;
-        free(chunk);
-    }
-    while (n > 0 && (text[n - 1] == '\n' || text[n - 1] == ' '))
-        n--;
-    return (struct str){ text, n };
+    return output_take_text(&g->output.outputs[stream], &g->rq->arena);
 }
 
 static void reply_failed(struct git_clone *g, enum agent_code code, int exit_code, struct str said)

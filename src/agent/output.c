@@ -107,3 +107,21 @@ int output_last_byte(const struct output *output)
 
     return last && last->len > 0 ? (unsigned char)last->bytes[last->len - 1] : -1;
 }
+
+struct str output_take_text(struct output *output, struct arena *arena)
+{
+    char *text = arena_alloc(arena, output->total + 1);
+    struct output_chunk *chunk;
+    size_t n = 0;
+
+    if (!text)
+        return STR("");
+    while ((chunk = output_shift(output))) {
+        memcpy(text + n, chunk->bytes + chunk->taken, chunk->len - chunk->taken);
+        n += chunk->len - chunk->taken;
+        free(chunk);
+    }
+    while (n > 0 && (text[n - 1] == '\n' || text[n - 1] == ' '))
+        n--;
+    return (struct str){ text, n };
+}

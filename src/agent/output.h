@@ -4,6 +4,7 @@
  */
 #pragma once
 
+#include "base/arena.h"
 #include "sink.h"
 
 struct output_chunk {
@@ -31,6 +32,9 @@ void output_trim(struct output *output);
 
 /* Takes the first chunk out, or NULL. The caller frees it. */
 struct output_chunk *output_shift(struct output *output);
+
+/* Takes everything out as one text in the arena, without newlines and blanks at its end; "" without memory. */
+struct str output_take_text(struct output *output, struct arena *arena);
 
 /* The last byte, or -1. */
 int output_last_byte(const struct output *output);

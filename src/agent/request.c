@@ -63,6 +63,11 @@ static void reply_out_of_memory(struct request *rq)
 void reply_send(struct request *rq, struct reply *reply)
 {
     json_pair_timestamp(&reply->w);
+    reply_send_unstamped(rq, reply);
+}
+
+void reply_send_unstamped(struct request *rq, struct reply *reply)
+{
     json_object_end(&reply->w);
     if (rq->ex) {
         if (json_writer_finish(&reply->w) < 0)

@@ -49,7 +49,8 @@ struct reply {
 };
 
 void reply_begin(struct reply *reply);
-void reply_send(struct request *rq, struct reply *reply); /* frees it */
+void reply_send(struct request *rq, struct reply *reply);           /* frees it */
+void reply_send_unstamped(struct request *rq, struct reply *reply); /* without "timestamp" */
 void json_pair_timestamp(struct json_writer *w);
 
 /* --- errors --- */

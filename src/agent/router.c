@@ -50,7 +50,6 @@ static const struct route routes[] = {
     { "POST", "/api/git/checkout", ROUTE_JSON, handle_git_checkout },
     { "POST", "/api/backup/create", ROUTE_JSON, handle_backup_create },
     { "POST", "/api/backup/restore", ROUTE_JSON, handle_backup_restore },
-    { "POST", "/api/backup/upload-parts", ROUTE_JSON, handle_backup_upload_parts },
 
     { "GET", "/api/interpreter/health", 0, handle_interpreter_health },
     { "POST", "/api/contexts", ROUTE_JSON, handle_context_create },

@@ -64,7 +64,6 @@ void handle_port_watch(struct request *rq);
 
 void handle_backup_create(struct request *rq);
 void handle_backup_restore(struct request *rq);
-void handle_backup_upload_parts(struct request *rq);
 
 void handle_interpreter_health(struct request *rq);
 void handle_interpreter_stats(struct request *rq);
