@@ -10,6 +10,7 @@ import WebSocket from '../../node_modules/ws/wrapper.mjs';
 import { collect } from '../lib/api.mjs';
 import { Daemon, imagesDir, until, whyNoDaemon } from '../lib/daemon.mjs';
 import { Docker } from '../lib/docker.mjs';
+import { scenarios } from './scenarios.mjs';
 import { Wrangler, exampleIn, whyNoWrangler } from './wrangler.mjs';
 
 const test = (name, run) => plain(name, { timeout: 60000 }, run);
@@ -116,6 +117,8 @@ http.server.ThreadingHTTPServer(("0.0.0.0", ${port}), H).serve_forever()'`;
       assert.equal(await answer.text(), 'POST /path?q=1 ping');
     });
   }
+
+  scenarios({ test, call, serve, withHost, containers, wrangler: () => wrangler, docker: () => docker });
 
   test('a terminal over a WebSocket', async () => {
     await call('term', 'exec', ['true']);

@@ -69,8 +69,8 @@ export class Wrangler {
   }
 
   /* Asks the test Worker to call a method of the SDK. */
-  async call(id, method, args = [], { transport, session, events } = {}) {
-    const response = await fetch(`${this.url}/call`, { method: 'POST', body: JSON.stringify({ id, method, args, session, events, options: { transport } }) });
+  async call(id, method, args = [], { session, events, ...options } = {}) {
+    const response = await fetch(`${this.url}/call`, { method: 'POST', body: JSON.stringify({ id, method, args, session, events, options }) });
     const answer = await response.json();
     if (!answer.error) return answer.result;
     throw Object.assign(new Error(`${method}: ${answer.error.message}`), answer.error, { message: answer.error.message });

@@ -1,7 +1,7 @@
 /* Lets a test call the SDK as a Worker does: POST /call {id, options, method, args, session}. */
 import { getSandbox, parseSSEStream, proxyToSandbox } from '@cloudflare/sandbox';
 
-export { Sandbox } from '@cloudflare/sandbox';
+export { ContainerProxy, Sandbox } from '@cloudflare/sandbox';
 
 /* What has methods of its own goes over the wire as its data. */
 const plain = (value) => (value && typeof value === 'object' && !Array.isArray(value)
@@ -24,6 +24,42 @@ async function call(sandbox, { method, args = [], session, events: most }) {
   return Array.isArray(result) ? result.map(plain) : plain(result);
 }
 
+/* What cannot be told in JSON: streams both ways, and things that go on beside each other. */
+const scenarios = {
+  /* The request's body into a file, and back. */
+  async stream(sandbox, request) {
+    await sandbox.writeFile('/tmp/streamed', request.body);
+    const { content, size } = await sandbox.readFile('/tmp/streamed', { encoding: 'none' });
+    return new Response(content, { headers: { 'x-size': String(size) } });
+  },
+
+  /* The events of a watch up to that of `last`, which is made while it is active. */
+  async watch(sandbox) {
+    await sandbox.mkdir('/workspace/watched', { recursive: true });
+    const stream = await sandbox.watch('/workspace/watched', { include: ['*.txt'] });
+    await sandbox.writeFile('/workspace/watched/no.log', '');
+    await sandbox.exec('echo 1 >/workspace/watched/a.txt; mv /workspace/watched/a.txt /workspace/watched/last.txt');
+    const seen = [];
+    for await (const event of parseSSEStream(stream)) {
+      seen.push(event);
+      if (event.path?.endsWith('last.txt')) break;
+    }
+    return Response.json(seen);
+  },
+
+  /* An R2 binding as a directory: no credentials inside, s3fs talks to this Worker. */
+  async bucket(sandbox, request, env) {
+    await env.BUCKET.put('from-worker.txt', 'hello from R2');
+    await sandbox.mountBucket('BUCKET', '/mnt/r2', {});
+    const inside = await sandbox.exec('cat /mnt/r2/from-worker.txt; echo; echo -n written inside >/mnt/r2/from-sandbox.txt; ls /mnt/r2; mount | grep -c "type fuse.s3fs"');
+    const object = await env.BUCKET.get('from-sandbox.txt');
+    const written = await object?.text();
+    await sandbox.unmountBucket('/mnt/r2');
+    const after = await sandbox.exec('ls /mnt/r2 2>&1; env | grep -ciE "secret|access_key" || true');
+    return Response.json({ inside: inside.stdout, written, after: after.stdout });
+  },
+};
+
 export default {
   async fetch(request, env) {
     const proxied = await proxyToSandbox(request, env);
@@ -38,6 +74,8 @@ export default {
       }
       if (url.pathname === '/fetch')
         return await getSandbox(env.Sandbox, id, options).containerFetch(new Request('http://container/path?q=1', { method: 'POST', body: 'ping' }), 8080);
+      const scenario = Object.hasOwn(scenarios, url.pathname.slice(1)) && scenarios[url.pathname.slice(1)];
+      if (scenario) return await scenario(getSandbox(env.Sandbox, id, options), request, env);
       if (url.pathname === '/terminal') return await getSandbox(env.Sandbox, id, options).terminal(request, { cols: 80, rows: 24 });
       if (url.pathname === '/ws') return await getSandbox(env.Sandbox, id, options).wsConnect(request, 8080);
     } catch (error) {

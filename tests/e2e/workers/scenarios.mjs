@@ -1,0 +1,153 @@
+/*
+ * What the SDK does beyond commands and files, for the one wrangler of workers.test.mjs: `at` has its test(), call(),
+ * serve(), withHost(), containers(), wrangler() and docker().
+ */
+import assert from 'node:assert/strict';
+import { createHash, randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+
+import WebSocket from '../../node_modules/ws/wrapper.mjs';
+import { until } from '../lib/daemon.mjs';
+
+/* A WebSocket server of the standard library: it answers the handshake and echoes short masked frames. */
+const echo = (port) => `python3 -u -c '
+import base64, hashlib, socketserver
+class H(socketserver.StreamRequestHandler):
+    def handle(self):
+        path, key = self.rfile.readline().split()[1], b""
+        while (line := self.rfile.readline().strip()):
+            if line.lower().startswith(b"sec-websocket-key:"): key = line.split(b":")[1].strip()
+        accept = base64.b64encode(hashlib.sha1(key + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest())
+        self.wfile.write(b"HTTP/1.1 101 Switching Protocols\\r\\nUpgrade: websocket\\r\\nConnection: Upgrade\\r\\nSec-WebSocket-Accept: " + accept + b"\\r\\n\\r\\n")
+        while len(head := self.rfile.read(2)) == 2 and head[0] & 15 in (1, 2):
+            mask, data = self.rfile.read(4), self.rfile.read(head[1] & 127)
+            data = path + b" " + bytes(b ^ mask[i % 4] for i, b in enumerate(data))
+            self.wfile.write(bytes([head[0], len(data)]) + data)
+class S(socketserver.ThreadingMixIn, socketserver.TCPServer): allow_reuse_address = daemon_threads = True
+S(("0.0.0.0", ${port}), H).serve_forever()'`;
+
+const repository = '(set -e; cd /tmp; git init -q -b main work; cd work; git config user.email a@b; git config user.name a; echo one >README.md; git add .; git commit -qm one; ' +
+  'git checkout -q -b other; echo two >two.txt; git add .; git commit -qm two; git checkout -q main; cd ..; git clone -q --bare work site/repo.git; cd site/repo.git; git update-server-info)';
+
+export function scenarios(at) {
+  const { test, call, serve, withHost, containers } = at;
+  const get = (target, options) => fetch(at.wrangler().url + target, options);
+  const ran = (id, command, options) => call(id, 'exec', [command], options).then((result) => result.stdout.trim());
+
+  async function newest(before) {
+    const added = (await containers('')).filter((container) => !before.has(container.Id));
+    assert.equal(added.length, 1);
+    return added[0];
+  }
+  const known = async () => new Set((await containers('')).map((container) => container.Id));
+
+  for (const transport of ['http', 'websocket', 'rpc']) {
+    const id = `by-${transport}`;
+    const options = { transport };
+
+    test(`${transport}: a repository is cloned, the branch that was asked for`, async () => {
+      await ran(id, repository, options);
+      await call(id, 'startProcess', ['python3 -m http.server -b 127.0.0.1 -d /tmp/site 8418'], options);
+      await until('the server listens', async () => (await call(id, 'exec', ['curl -sf http://127.0.0.1:8418/repo.git/HEAD'], options)).exitCode === 0);
+      const main = await call(id, 'gitCheckout', ['http://127.0.0.1:8418/repo.git'], options);
+      assert.deepEqual([main.success, main.branch, main.targetDir], [true, 'main', '/workspace/repo']);
+      const other = await call(id, 'gitCheckout', ['http://127.0.0.1:8418/repo.git', { branch: 'other', targetDir: '/tmp/other' }], options);
+      assert.equal(other.branch, 'other');
+      assert.equal(await ran(id, 'cat /workspace/repo/README.md /tmp/other/two.txt', options), 'one\ntwo');
+      await assert.rejects(call(id, 'gitCheckout', ['http://127.0.0.1:8418/none.git'], options), /not found|failed/i);
+    });
+
+    test(`${transport}: a watch tells what is changed while it is active`, async () => {
+      const events = await (await get(`/watch?id=${id}&transport=${transport}`)).json();
+      assert.equal(events[0]?.type, 'watching', JSON.stringify(events));
+      assert.ok(events.some((event) => event.type === 'event' && event.path.endsWith('/a.txt')), JSON.stringify(events));
+      assert.ok(!events.some((event) => event.path?.endsWith('.log')), JSON.stringify(events));
+    });
+
+    test(`${transport}: code runs in contexts that remember`, async () => {
+      const context = await call(id, 'createCodeContext', [{ language: 'python' }], options);
+      await call(id, 'runCode', ['x = 20', { context }], options);
+      const result = await call(id, 'runCode', ['print("said"); x * 2 + 2', { context }], options);
+      assert.deepEqual([result.logs.stdout.join(''), result.results[0].text], ['said\nOut[2]: 42\n', '42']);
+      const script = await call(id, 'runCode', ['[1, 2].map((n) => n + 1)', { language: 'javascript' }], options);
+      assert.match(JSON.stringify(script.results), /2,\s*3/);
+      assert.equal((await call(id, 'runCode', ['1 / 0', { context }], options)).error.name, 'ZeroDivisionError');
+      await call(id, 'deleteCodeContext', [context.id], options);
+    });
+
+    test(`${transport}: a WebSocket through wsConnect`, async () => {
+      await call(id, 'killAllProcesses', [], options);
+      await call(id, 'startProcess', [echo(8080)], options);
+      await until('the server listens', async () => (await call(id, 'exec', ['exec 3<>/dev/tcp/127.0.0.1/8080'], options)).exitCode === 0);
+      const socket = new WebSocket(`ws://127.0.0.1:${at.wrangler().port}/ws?id=${id}&transport=${transport}`);
+      await once(socket, 'open');
+      for (const text of ['first', 'second']) {
+        socket.send(text);
+        assert.match((await once(socket, 'message'))[0].toString(), new RegExp(`^/ws\\?id=${id}.* ${text}$`));
+      }
+      socket.close();
+    });
+  }
+
+  test('rpc: a stream is written to a file and read as bytes', async () => {
+    const bytes = randomBytes(5 << 20);
+    const response = await get('/stream?id=by-rpc&transport=rpc', { method: 'POST', body: bytes });
+    const back = Buffer.from(await response.arrayBuffer());
+    assert.equal(response.status, 200, back.toString('utf8', 0, 300));
+    assert.equal(response.headers.get('x-size'), String(bytes.length));
+    assert.ok(back.equals(bytes));
+    assert.equal((await ran('by-rpc', 'sha256sum </tmp/streamed', { transport: 'rpc' })).slice(0, 64), createHash('sha256').update(bytes).digest('hex'));
+  });
+
+  test('an R2 binding is a directory, through s3fs and the interception of what goes out', async () => {
+    const answer = await get('/bucket?id=bucket');
+    const result = await answer.json();
+    assert.equal(answer.status, 200, JSON.stringify(result));
+    assert.deepEqual(result.inside.trim().split('\n'), ['hello from R2', 'from-sandbox.txt', 'from-worker.txt', '1']);
+    assert.equal(result.written, 'written inside');
+    assert.match(result.after, /No such file or directory\n0$/);
+  });
+
+  test('a preview URL of a runtime that has ended is 410, and its token still unknown to others', async () => {
+    const id = 'stale';
+    const before = await known();
+    await serve(id, 8080);
+    const container = await newest(before);
+    const { url } = await call(id, 'exposePort', [8080, { hostname: `localhost:${at.wrangler().port}`, token: 'stale_token' }]);
+    assert.equal((await withHost(new URL(url).host, '/')).text, 'GET / ');
+    await at.docker().post(`/containers/${container.Id}/kill`);
+    await until('it is gone', async () => (await at.docker().get(`/containers/${container.Id}/json`)).status === 404);
+    const stale = await until('the end is known', async () => {
+      const answer = await withHost(new URL(url).host, '/');
+      return answer.status === 410 && answer;
+    });
+    assert.equal(stale.json.code, 'STALE_PREVIEW_URL');
+    await call(id, 'exec', ['true']); /* another runtime does not revive it */
+    assert.equal((await withHost(new URL(url).host, '/')).status, 410);
+    await serve(id, 8080);
+    const again = await call(id, 'exposePort', [8080, { hostname: `localhost:${at.wrangler().port}`, token: 'stale_token' }]);
+    assert.equal((await withHost(new URL(again.url).host, '/')).text, 'GET / ');
+    await call(id, 'destroy');
+  });
+
+  test('an idle sandbox is stopped and wakes anew; with keepAlive it stays', async () => {
+    const ids = [];
+    for (const [id, options] of [['awake', { sleepAfter: '1s', keepAlive: true }], ['sleeper', { sleepAfter: '1s' }]]) {
+      const before = await known();
+      await call(id, 'exec', ['echo mine >/tmp/mine'], options);
+      ids.push((await newest(before)).Id);
+    }
+    const gone = async (id) => (await at.docker().get(`/containers/${id}/json`)).status === 404;
+    await until('the sleeper is stopped', () => gone(ids[1]), 30000);
+    assert.equal(await gone(ids[0]), false);
+    assert.equal(await ran('sleeper', 'cat /tmp/mine 2>/dev/null || echo new', { sleepAfter: '1m' }), 'new');
+    assert.equal(await ran('awake', 'cat /tmp/mine'), 'mine');
+    await Promise.all(['awake', 'sleeper'].map((id) => call(id, 'destroy')));
+  });
+
+  test('twenty-five at once', async () => {
+    const names = Array.from({ length: 25 }, (_, i) => `crowd-${i}`);
+    assert.deepEqual(await Promise.all(names.map((id) => ran(id, `echo ${id}`))), names);
+    await Promise.all(names.map((id) => call(id, 'destroy')));
+  });
+}
