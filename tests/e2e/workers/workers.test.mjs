@@ -10,6 +10,7 @@ import WebSocket from '../../node_modules/ws/wrapper.mjs';
 import { collect } from '../lib/api.mjs';
 import { Daemon, imagesDir, until, whyNoDaemon } from '../lib/daemon.mjs';
 import { Docker } from '../lib/docker.mjs';
+import { attacks } from './attacks.mjs';
 import { scenarios } from './scenarios.mjs';
 import { Wrangler, exampleIn, whyNoWrangler } from './wrangler.mjs';
 
@@ -170,11 +171,7 @@ http.server.ThreadingHTTPServer(("0.0.0.0", ${port}), H).serve_forever()'`;
     assert.equal(again.stdout.trim(), 'again');
   });
 
-  test('code in the sandbox reaches neither the Docker socket nor the daemon nor a neighbour', async () => {
-    const probe = `ls ${docker.socketPath} /run/berm /var/run/docker.sock 2>&1 | grep -v 'No such'; ` +
-      `for port in ${daemon.port} ${wrangler.port}; do curl -s -m 2 -o /dev/null http://127.0.0.1:$port/ && echo reached $port; done; echo end`;
-    assert.equal((await call('curious', 'exec', [probe])).stdout.trim(), 'end');
-  });
+  attacks({ test, call, containers, daemon: () => daemon, wrangler: () => wrangler, docker: () => docker });
 
   /* workerd takes the end of its connection for the end of the container, and makes another in its place. */
   test('after a crash of the daemon the Worker goes on, with one container', async () => {
