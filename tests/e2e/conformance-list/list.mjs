@@ -4,7 +4,8 @@
  * {"$match": re} is a text, {"$any": true} anything. "${name}" is what an earlier step has saved, or the sandbox's id.
  *
  * A driver is one way: {name, ops: {op: async (id, args) => result}, absent: {op: why}, differs: {case: why}, codes, close()}.
- * An op that fails throws an error with a `code`; `codes: false` is for a way that has no codes to tell.
+ * An op that fails throws an error with a `code`; `codes: false` is for a way that has no codes to tell,
+ * `aliases` for codes of another name.
  */
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
@@ -27,7 +28,8 @@ export async function run(driver, { steps }) {
       const outcome = await attempt(driver, step.op, saved.sandbox, filled(step.args, saved));
       if ('error' in step) {
         assert.ok(outcome.error, `${what} should fail with ${step.error}, not give ${JSON.stringify(outcome.result)}`);
-        if (driver.codes !== false) assert.equal(outcome.error.code, step.error, `${what}: ${outcome.error.stack}`);
+        const { code } = outcome.error;
+      if (driver.codes !== false) assert.equal(driver.aliases?.[code] ?? code, step.error, `${what}: ${outcome.error.stack}`);
         continue;
       }
       assert.ok(!outcome.error, `${what}: ${outcome.error?.stack}`);

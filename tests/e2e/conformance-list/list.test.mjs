@@ -8,10 +8,11 @@ import { whyNotHere } from '../interpreter/helper.mjs';
 import { cli } from './drivers/cli.mjs';
 import { http } from './drivers/http.mjs';
 import { javascript } from './drivers/javascript.mjs';
+import { libberm } from './drivers/libberm.mjs';
 import { python } from './drivers/python.mjs';
 import { cases, opNames, run, runnable } from './list.mjs';
 
-const ways = [http, javascript, (url) => python(url, 'blocking'), (url) => python(url, 'asyncio'), cli];
+const ways = [http, javascript, (url) => python(url, 'blocking'), (url) => python(url, 'asyncio'), cli, libberm];
 
 describe('the conformance list', { skip: whyNotHere() }, () => {
   let daemon;
