@@ -31,6 +31,11 @@ export class Berm extends Connection {
     } while (cursor);
   }
 
+  /* A stream of what happens to all sandboxes from now on. */
+  followEvents({ signal } = {}) {
+    return this.stream('allEvents', {}, { headers: { accept: 'text/event-stream' }, signal });
+  }
+
   async health() {
     return this.json('health');
   }

@@ -129,13 +129,20 @@ export class Sandbox extends ExecutionSession {
     return this.look('describe', {}, { query: { usage } });
   }
 
-  async stats() {
-    return (await this.describe({ usage: true })).usage;
+  /* Berm's own: limits and what it uses now; `usage` is null while it does not run. */
+  stats() {
+    return this.look('stats');
   }
 
   /* Berm's own: the last events of its life, oldest first. */
   async events() {
     return (await this.look('events')).events;
+  }
+
+  /* Berm's own: a stream of the events to come, or of those behind the one with the number `after`. */
+  async followEvents({ after, signal } = {}) {
+    const headers = { accept: 'text/event-stream', ...(after === undefined ? {} : { 'last-event-id': String(after) }) };
+    return this.#connection.stream('events', { id: this.#id }, { headers, signal });
   }
 
   async isRunning() {
@@ -155,7 +162,12 @@ export class Sandbox extends ExecutionSession {
   }
 
   async setLabels(labels) {
-    await this.configure({ labels });
+    await this.call('setLabels', {}, { json: labels });
+  }
+
+  /* Berm's own: those that are named; null takes away. */
+  async changeLabels(changes) {
+    await this.call('changeLabels', {}, { json: changes });
   }
 
   async getState() {
@@ -184,10 +196,8 @@ export class Sandbox extends ExecutionSession {
   /* For all that starts from now on, and in the shell of the default session. */
   async setEnvVars(variables) {
     checkVariables(variables);
-    await this.#ready();
-    const env = { ...this.#settings.env, ...Object.fromEntries(Object.entries(variables).map(([name, value]) => [name, value ?? null])) };
-    await this.describeWith({ env });
-    this.#settings.env = env;
+    const changes = Object.fromEntries(Object.entries(variables).map(([name, value]) => [name, value ?? null]));
+    await this.call('changeEnv', {}, { json: changes });
     if (!this.#sessionless) await super.setEnvVars(variables);
   }
 

@@ -103,11 +103,11 @@ export class ExecutionSession {
    * text, bytes or a stream. In no session unless `sessionId` names one, which then has no standard input.
    */
   async execArgv(argv, options = {}) {
-    const pieces = { stdout: [], stderr: [] };
+    const output = { stdout: [], stderr: [] };
     for await (const event of this.#argvEvents(argv, options)) {
       const { type, exitCode, usage } = event;
-      if (type === 'exit') return defined({ exitCode, stdout: joined(pieces.stdout), stderr: joined(pieces.stderr), usage });
-      pieces[event.type].push(event.bytes);
+      if (type === 'exit') return defined({ exitCode, stdout: joined(output.stdout), stderr: joined(output.stderr), usage });
+      output[event.type].push(event.bytes);
     }
     throw new Error('Stream ended without completion event');
   }
@@ -231,8 +231,8 @@ export class ExecutionSession {
   async readFile(path, { encoding, sessionId } = {}) {
     if (encoding !== 'none') return this.#do('readFile', { path, encoding }, { sessionId });
     const { size, mimeType } = await this.#metadata(path, sessionId);
-    const pieces = this.#argvEvents(['cat', '--', await this.#absolute(path, sessionId)], {});
-    return { success: true, path, content: outputOf(pieces, path), size, mimeType, timestamp: new Date().toISOString() };
+    const output = this.#argvEvents(['cat', '--', await this.#absolute(path, sessionId)], {});
+    return { success: true, path, content: outputOf(output, path), size, mimeType, timestamp: new Date().toISOString() };
   }
 
   /* A path that means the same outside the session: a session that streams would be busy for as long. */
@@ -250,6 +250,13 @@ export class ExecutionSession {
       throw new Error(`File streaming error: ${event.error}`);
     }
     throw new Error('Stream ended unexpectedly');
+  }
+
+  /* Berm's own: a part of a file below /workspace, or all of it, as bytes. */
+  async readBytes(path, { offset = 0, length } = {}) {
+    const headers = offset || length !== undefined ? { range: `bytes=${offset}-${length === undefined ? '' : offset + length - 1}` } : {};
+    const absolute = await this.#absolute(path);
+    return joined(await pieces(await this.#sandbox.open('getFile', { path: absolute.slice(1) }, { headers })));
   }
 
   readFileStream(path, { sessionId } = {}) {
@@ -428,10 +435,17 @@ async function afterFirstEvent(stream) {
   throw new Error('Stream ended unexpectedly');
 }
 
-function joined(pieces) {
-  const whole = new Uint8Array(pieces.reduce((sum, piece) => sum + piece.length, 0));
+async function pieces(stream) {
+  const reader = stream.getReader();
+  const read = [];
+  for (let step = await reader.read(); !step.done; step = await reader.read()) read.push(step.value);
+  return read;
+}
+
+function joined(parts) {
+  const whole = new Uint8Array(parts.reduce((sum, piece) => sum + piece.length, 0));
   let offset = 0;
-  for (const piece of pieces) {
+  for (const piece of parts) {
     whole.set(piece, offset);
     offset += piece.length;
   }

@@ -473,6 +473,8 @@ export class ExecutionSession {
   writeFile(path: string, content: string | ReadableStream<Uint8Array>, options?: { encoding?: string; sessionId?: string; idempotencyKey?: string }): Promise<WriteFileResult>;
   readFile(path: string, options: { encoding: 'none'; sessionId?: string }): Promise<ReadFileStreamResult>;
   readFile(path: string, options?: { encoding?: Exclude<FileEncoding, 'none'>; sessionId?: string }): Promise<ReadFileResult>;
+  /** Berm's own: a part of a file below /workspace, or all of it, as bytes. */
+  readBytes(path: string, options?: { offset?: number; length?: number }): Promise<Uint8Array>;
   readFileStream(path: string, options?: { sessionId?: string }): Promise<ReadableStream<Uint8Array>>;
   mkdir(path: string, options?: { recursive?: boolean; sessionId?: string }): Promise<MkdirResult>;
   deleteFile(path: string, sessionId?: string): Promise<DeleteFileResult>;
@@ -566,6 +568,8 @@ export interface Usage {
   diskBytes: number;
   pids: number;
   oomKills: number;
+  networkBytesIn: number;
+  networkBytesOut: number;
 }
 export interface Description {
   id: string;
@@ -586,10 +590,22 @@ export interface Description {
   exitStatus: number | null;
   usage?: Usage | null;
 }
+export interface Stats {
+  state: Description['state'];
+  generation: number;
+  time: string;
+  limits: Required<Limits>;
+  usage: Usage | null;
+}
 export interface SandboxEvent {
+  /** In streams. */
+  sandbox?: string;
+  number: number;
   time: string;
   event: string;
+  reason: string | null;
   detail: string | null;
+  generation: number;
 }
 export interface ExposedPort {
   url: string;
@@ -630,16 +646,20 @@ export class Sandbox extends ExecutionSession {
   configure(settings?: Settings, options?: { idempotencyKey?: string }): Promise<Description>;
   /** Berm's own. */
   describe(options?: { usage?: boolean }): Promise<Description>;
-  /** Berm's own: null while it does not run. */
-  stats(): Promise<Usage | null>;
+  /** Berm's own. */
+  stats(): Promise<Stats>;
   /** Berm's own. */
   events(): Promise<SandboxEvent[]>;
+  /** Berm's own: a stream of the events to come, or of those behind the one with the number `after`. */
+  followEvents(options?: { after?: number; signal?: AbortSignal }): Promise<ReadableStream<Uint8Array>>;
   /** Berm's own. */
   isRunning(): Promise<boolean>;
   start(): Promise<void>;
   setSleepAfter(sleepAfter: string | number): Promise<void>;
   setKeepAlive(keepAlive: boolean): Promise<void>;
   setLabels(labels: Record<string, string>): Promise<void>;
+  /** Berm's own: those that are named; null takes away. */
+  changeLabels(changes: Record<string, string | null>): Promise<void>;
   getState(): Promise<{ status: 'running' | 'healthy' | 'stopped' | 'stopped_with_code'; lastChange: number; exitCode?: number }>;
   destroy(): Promise<void>;
   createSession(options?: SessionOptions): Promise<ExecutionSession>;
@@ -698,6 +718,7 @@ export class Berm {
   newId(): Promise<string>;
   listSandboxes(options?: { labels?: Record<string, string | null>; state?: Description['state']; limit?: number; cursor?: string }): Promise<{ sandboxes: Description[]; cursor: string | null }>;
   sandboxes(options?: { labels?: Record<string, string | null>; state?: Description['state'] }): AsyncGenerator<Description>;
+  followEvents(options?: { signal?: AbortSignal }): Promise<ReadableStream<Uint8Array>>;
   health(): Promise<{ ok: boolean }>;
   host(): Promise<Record<string, unknown>>;
   images(): Promise<{ name: string; digest: string; sizeBytes: number; createdAt: string; default: boolean }[]>;

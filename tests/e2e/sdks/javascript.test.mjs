@@ -205,6 +205,7 @@ describe('the JavaScript SDK with a daemon', { skip: whyNoDaemon() }, () => {
     await sandbox.setEnvVars({ WORD: "it's $HOME", GONE: undefined });
     const shown = 'printf "%s|%s|%s" "$KEPT" "$WORD" "${GONE-unset}"';
     assert.equal((await sandbox.exec(shown)).stdout, "kept|it's $HOME|unset");
+    assert.equal((await sandbox.exec(shown, { sessionId: '__DISABLE_SESSION__' })).stdout, "kept|it's $HOME|unset");
     assert.deepEqual((await sandbox.describe()).env.sort(), ['KEPT', 'WORD']);
     const session = await sandbox.createSession({ id: 'own', env: { WORD: 'mine', SKIPPED: undefined } });
     assert.equal((await session.exec('printf "$KEPT|$WORD"')).stdout, 'kept|mine');
@@ -214,6 +215,27 @@ describe('the JavaScript SDK with a daemon', { skip: whyNoDaemon() }, () => {
     await assert.rejects(sandbox.deleteSession('default'), /Cannot delete default session/);
     await assert.rejects(sandbox.exec('true', { sessionId: ' ' }), /must not be empty/);
     await sandbox.destroy();
+  });
+
+  test('labels are set and changed, events followed, parts of files read', async () => {
+    const sandbox = open('followed');
+    const everything = berm.parseSSEStream(await api.followEvents());
+    await sandbox.setLabels({ a: '1', b: '2' });
+    await sandbox.changeLabels({ a: null, c: '3' });
+    assert.deepEqual((await sandbox.describe()).labels, { b: '2', c: '3' });
+    await sandbox.writeFile('/workspace/part', '0123456789');
+    const part = async (options) => text(await sandbox.readBytes('part', options));
+    assert.deepEqual([await part({ offset: 2, length: 3 }), await part({ offset: 8 }), await part()], ['234', '89', '0123456789']);
+    await assert.rejects(sandbox.readBytes('../etc/passwd'), TypeError);
+    assert.ok((await sandbox.stats()).usage.pids > 0);
+    const [first, ...later] = await sandbox.events();
+    assert.equal(first.event, 'created');
+    const own = berm.parseSSEStream(await sandbox.followEvents({ after: first.number }));
+    await sandbox.destroy();
+    const names = [];
+    for await (const { event } of own) names.push(event);
+    assert.deepEqual(names, [...later.map(({ event }) => event), 'destroyed']);
+    for await (const { sandbox: id, event } of everything) if (id === sandbox.id && event === 'destroyed') break;
   });
 
   test('hosts are allowed and denied one after another', async () => {

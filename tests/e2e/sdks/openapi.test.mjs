@@ -11,10 +11,10 @@ import { test } from '../lib/test.mjs';
 const python = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../../../sdk/python/src');
 
 const absent = {
-  readFile: 'readFile() with encoding none, which knows other places than the workspace',
   writeFile: 'writeFile() with a stream, which is not bounded and knows other places than the workspace',
   readNoFile: 'an error', writeNoFile: 'an error',
   createSession: 'the control server\'s route tells SESSION_ALREADY_EXISTS',
+  putEnv: 'configure() with env',
   putEgress: 'egress.set() is a part of the settings, so that it can make the sandbox',
   listDirectory: 'listFiles() by POST',
   getOpenApiPage: 'for people', getOpenApiHtml: 'for people',

@@ -102,7 +102,7 @@ class Blocking(unittest.TestCase):
             sandbox.exec("true")
             self.assertEqual(sandbox.describe()["limits"]["pids"], 77)
             self.assertEqual(sandbox.get_state(), "healthy")
-            self.assertGreater(sandbox.stats()["pids"], 0)
+            self.assertGreater(sandbox.stats()["usage"]["pids"], 0)
         self.assertFalse(sandbox.is_running())
         with self.assertRaises(berm.InvalidRequestError) as caught:
             self.client.sandbox("py-wrong", limits={"pids": 0}).exec("true")
@@ -147,6 +147,9 @@ class Blocking(unittest.TestCase):
             self.assertEqual(sandbox.exec("stat -c %a /srv/d/run; ls /srv/d").stdout, "755\nrun")
             self.assertEqual(sandbox.read_file("run").data, data)
             self.assertEqual(sandbox.stat_file("run").size, len(data))
+            sandbox.write_file("/workspace/part", b"0123456789")
+            parts = [sandbox.read_bytes("/workspace/part", offset=2, length=3), sandbox.read_bytes("/workspace/part", offset=8), sandbox.read_bytes("/workspace/part")]
+            self.assertEqual(parts, [b"234", b"89", b"0123456789"])
             with self.assertRaises(FileNotFoundError):
                 sandbox.read_file("nothing")
             with self.assertRaises(berm.FileSystemError):
@@ -170,6 +173,11 @@ class Blocking(unittest.TestCase):
         with self.client.sandbox("py-variables", env={"KEPT": "kept"}) as sandbox:
             sandbox.set_env_vars({"WORD": "it's $HOME", "GONE": None})
             self.assertEqual(sandbox.exec('printf "$KEPT|$WORD"').stdout, "kept|it's $HOME")
+            sandbox.set_env_vars({"OTHER": "o", "WORD": None})
+            self.assertEqual(sandbox.exec('printf "$KEPT|${WORD-unset}|$OTHER"', session_id="new").stdout, "kept|unset|o")
+            sandbox.set_labels({"a": "1", "b": "2"})
+            sandbox.change_labels({"a": None, "c": "3"})
+            self.assertEqual(sandbox.describe()["labels"], {"b": "2", "c": "3"})
             session = sandbox.create_session("own", env={"WORD": "mine"})
             self.assertEqual((session.id, session.exec('printf "$KEPT|$WORD"').stdout), ("own", "kept|mine"))
             self.assertIn("own", sandbox.list_sessions())
@@ -196,6 +204,20 @@ class Blocking(unittest.TestCase):
                 terminal.write("exit 5\r")
                 self.assertIn(b"in-42", b"".join(terminal))
                 self.assertEqual(terminal.exit, berm.TerminalExit(5))
+
+    def test_events_are_followed(self):
+        sandbox = self.client.sandbox("py-events")
+        with self.client.follow_events() as everything:
+            sandbox.start()
+            sandbox.set_keep_alive(True)
+            first, *later = sandbox.events()
+            self.assertEqual(first["event"], "created")
+            with sandbox.follow_events(after=first["number"]) as own:
+                sandbox.destroy()
+                self.assertEqual([event["event"] for event in own], [event["event"] for event in later] + ["destroyed"])
+            for event in everything:
+                if event["sandbox"] == sandbox.id and event["event"] == "destroyed":
+                    break
 
     def test_the_daemon(self):
         self.assertTrue(self.client.health()["ok"])

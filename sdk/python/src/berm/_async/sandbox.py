@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import ssl
 import time
 from typing import Any, AsyncIterator, Dict, List, Mapping, Optional, Sequence, Union
@@ -9,7 +10,7 @@ from typing import Any, AsyncIterator, Dict, List, Mapping, Optional, Sequence, 
 from .._errors import NotSupportedError, SandboxError
 from .._ids import DEFAULT_SESSION, NO_SESSION, check_name, check_port, check_variables, sandbox_id
 from .._types import ExposedPort, TunnelInfo, build
-from .http import AsyncByteStream, AsyncTransport
+from .http import AsyncByteStream, AsyncEventStream, AsyncTransport
 from .io import Body
 from .session import AsyncSession, Env, present
 
@@ -64,13 +65,19 @@ class AsyncSandbox(AsyncSession):
         """The daemon's description. SandboxNotFoundError if there is none."""
         return await self._look("describe", query={"usage": usage or None})
 
-    async def stats(self) -> Optional[Dict[str, int]]:
-        """What it uses, None while it does not run."""
-        return (await self.describe(usage=True))["usage"]
+    async def stats(self) -> Dict[str, Any]:
+        """Limits and what it uses now; `usage` is None while it does not run."""
+        return await self._look("stats")
 
     async def events(self) -> List[Dict[str, Any]]:
         """The last events of its life, oldest first."""
         return (await self._look("events"))["events"]
+
+    async def follow_events(self, after: Optional[int] = None) -> AsyncEventStream:
+        """The events to come, or those behind the one with that number."""
+        headers = {"Accept": "text/event-stream", **({} if after is None else {"Last-Event-ID": str(after)})}
+        response = await self._transport.request("events", {"id": self._sandbox_id}, headers=headers)
+        return AsyncEventStream(response, lambda _, data: json.loads(data))
 
     async def is_running(self) -> bool:
         return (await self._look("running"))["running"]
@@ -85,7 +92,11 @@ class AsyncSandbox(AsyncSession):
         await self.configure(keep_alive=keep_alive)
 
     async def set_labels(self, labels: Mapping[str, str]) -> None:
-        await self.configure(labels=labels)
+        await self._json("set_labels", labels)
+
+    async def change_labels(self, changes: Mapping[str, Optional[str]]) -> None:
+        """Those that are named; None takes away."""
+        await self._json("change_labels", changes)
 
     async def get_state(self) -> str:
         """running (starting), healthy, stopped, stopped_with_code."""
@@ -109,10 +120,7 @@ class AsyncSandbox(AsyncSession):
     async def set_env_vars(self, variables: Mapping[str, Optional[str]]) -> None:
         """For all that starts from now on, and in the shell of the default session; None unsets."""
         check_variables(variables)
-        await self._ready()
-        env = {**(self._settings.get("env") or {}), **variables}
-        await self._put({"env": env})
-        self._settings["env"] = env
+        await self._json("change_env", variables)
         if self._session != NO_SESSION:
             await super().set_env_vars(variables)
 
@@ -242,6 +250,11 @@ class AsyncBerm:
             cursor = page["cursor"]
             if cursor is None:
                 return
+
+    async def follow_events(self) -> AsyncEventStream:
+        """What happens to all sandboxes from now on."""
+        response = await self._transport.request("all_events", {}, headers={"Accept": "text/event-stream"})
+        return AsyncEventStream(response, lambda _, data: json.loads(data))
 
     async def health(self) -> Dict[str, Any]:
         return await self._transport.json("health", {})

@@ -252,6 +252,15 @@ class AsyncSession:
         """Text as it is, all else in base64; `.data` is the bytes. At most 32 MiB."""
         return build(ReadFileResult, await self._in_session("read_file", {"path": path, "encoding": encoding}, session_id))
 
+    async def read_bytes(self, path: str, *, offset: int = 0, length: Optional[int] = None) -> bytes:
+        """A part of a file below /workspace, or all of it."""
+        await self._ready()
+        span = f"bytes={offset}-{'' if length is None else offset + length - 1}"
+        headers = {"Range": span} if offset or length is not None else {}
+        absolute = await self._absolute(path, None)
+        response = await self._transport.request("get_file", {"id": self._sandbox_id, "path": absolute[1:]}, headers=headers)
+        return await response.read_all()
+
     async def read_file_stream(self, path: str, *, session_id: Optional[str] = None) -> AsyncEventStream:
         """FileEvents: metadata, chunks (base64 of what is not text), complete. A missing file is an `error` event."""
         return await self._events("read_file_stream", FileEvent, {"path": path, "sessionId": self._session_for(session_id)})

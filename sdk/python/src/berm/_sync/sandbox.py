@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import ssl
 import time
 from typing import Any, Iterator, Dict, List, Mapping, Optional, Sequence, Union
@@ -10,7 +11,7 @@ from typing import Any, Iterator, Dict, List, Mapping, Optional, Sequence, Union
 from .._errors import NotSupportedError, SandboxError
 from .._ids import DEFAULT_SESSION, NO_SESSION, check_name, check_port, check_variables, sandbox_id
 from .._types import ExposedPort, TunnelInfo, build
-from .http import ByteStream, Transport
+from .http import ByteStream, EventStream, Transport
 from .io import Body
 from .session import Session, Env, present
 
@@ -65,13 +66,19 @@ class Sandbox(Session):
         """The daemon's description. SandboxNotFoundError if there is none."""
         return self._look("describe", query={"usage": usage or None})
 
-    def stats(self) -> Optional[Dict[str, int]]:
-        """What it uses, None while it does not run."""
-        return (self.describe(usage=True))["usage"]
+    def stats(self) -> Dict[str, Any]:
+        """Limits and what it uses now; `usage` is None while it does not run."""
+        return self._look("stats")
 
     def events(self) -> List[Dict[str, Any]]:
         """The last events of its life, oldest first."""
         return (self._look("events"))["events"]
+
+    def follow_events(self, after: Optional[int] = None) -> EventStream:
+        """The events to come, or those behind the one with that number."""
+        headers = {"Accept": "text/event-stream", **({} if after is None else {"Last-Event-ID": str(after)})}
+        response = self._transport.request("events", {"id": self._sandbox_id}, headers=headers)
+        return EventStream(response, lambda _, data: json.loads(data))
 
     def is_running(self) -> bool:
         return (self._look("running"))["running"]
@@ -86,7 +93,11 @@ class Sandbox(Session):
         self.configure(keep_alive=keep_alive)
 
     def set_labels(self, labels: Mapping[str, str]) -> None:
-        self.configure(labels=labels)
+        self._json("set_labels", labels)
+
+    def change_labels(self, changes: Mapping[str, Optional[str]]) -> None:
+        """Those that are named; None takes away."""
+        self._json("change_labels", changes)
 
     def get_state(self) -> str:
         """running (starting), healthy, stopped, stopped_with_code."""
@@ -110,10 +121,7 @@ class Sandbox(Session):
     def set_env_vars(self, variables: Mapping[str, Optional[str]]) -> None:
         """For all that starts from now on, and in the shell of the default session; None unsets."""
         check_variables(variables)
-        self._ready()
-        env = {**(self._settings.get("env") or {}), **variables}
-        self._put({"env": env})
-        self._settings["env"] = env
+        self._json("change_env", variables)
         if self._session != NO_SESSION:
             super().set_env_vars(variables)
 
@@ -243,6 +251,11 @@ class Berm:
             cursor = page["cursor"]
             if cursor is None:
                 return
+
+    def follow_events(self) -> EventStream:
+        """What happens to all sandboxes from now on."""
+        response = self._transport.request("all_events", {}, headers={"Accept": "text/event-stream"})
+        return EventStream(response, lambda _, data: json.loads(data))
 
     def health(self) -> Dict[str, Any]:
         return self._transport.json("health", {})

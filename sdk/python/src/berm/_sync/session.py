@@ -253,6 +253,15 @@ class Session:
         """Text as it is, all else in base64; `.data` is the bytes. At most 32 MiB."""
         return build(ReadFileResult, self._in_session("read_file", {"path": path, "encoding": encoding}, session_id))
 
+    def read_bytes(self, path: str, *, offset: int = 0, length: Optional[int] = None) -> bytes:
+        """A part of a file below /workspace, or all of it."""
+        self._ready()
+        span = f"bytes={offset}-{'' if length is None else offset + length - 1}"
+        headers = {"Range": span} if offset or length is not None else {}
+        absolute = self._absolute(path, None)
+        response = self._transport.request("get_file", {"id": self._sandbox_id, "path": absolute[1:]}, headers=headers)
+        return response.read_all()
+
     def read_file_stream(self, path: str, *, session_id: Optional[str] = None) -> EventStream:
         """FileEvents: metadata, chunks (base64 of what is not text), complete. A missing file is an `error` event."""
         return self._events("read_file_stream", FileEvent, {"path": path, "sessionId": self._session_for(session_id)})
