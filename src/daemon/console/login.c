@@ -34,6 +34,7 @@ static bool any_session(const struct request *request, bool (*each)(const struct
     const struct h1_head *head = request->head;
     struct daemon *daemon = request->daemon;
     uint64_t now = loop_now_ms(daemon->loop);
+    bool secure = http_exchange_secure(request->exchange);
 
     for (size_t i = 0; i < head->header_count; i++) {
         struct str field = head->headers[i].value;
@@ -45,7 +46,7 @@ static bool any_session(const struct request *request, bool (*each)(const struct
             bool https = str_is(cookie.name, CONSOLE_COOKIE_SECURE);
             struct web_session *session;
 
-            if ((!https && !str_is(cookie.name, CONSOLE_COOKIE)) || !is_own(head, https))
+            if ((!https && !str_is(cookie.name, CONSOLE_COOKIE)) || !is_own(head, https) || (!https && secure))
                 continue;
             session = web_session_find(&daemon->web_sessions, cookie.value, now);
             if (session && each(request, session))

@@ -26,11 +26,12 @@ export function whyNoBrowser() {
 }
 
 export class Browser {
-  static async open() {
+  /* `options`: more of playwright's. */
+  static async open(options = {}) {
     const browser = new Browser();
     browser.profile = fs.mkdtempSync(path.join(os.tmpdir(), 'berm-browser-'));
     browser.context = await chromium.launchPersistentContext(browser.profile, { executablePath: PROGRAM, headless: true, args: FLAGS,
-      viewport: { width: 1280, height: 800 }, acceptDownloads: true });
+      viewport: { width: 1280, height: 800 }, acceptDownloads: true, ...options });
     browser.context.setDefaultTimeout(10000);
     browser.said = [];
     browser.context.on('page', (page) => browser.listen(page));

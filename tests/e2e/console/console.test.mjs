@@ -218,8 +218,9 @@ pd.DataFrame({"name": ["one", "two"], "value": [1, 2]})`);
   test('the page of a busy sandbox takes less than 5 % of a core', async (t) => {
     await api.exec('hello', 'nohup sh -c "while :; do :; done" >/dev/null 2>&1 &');
     await page.locator('.stat').first().filter({ hasNotText: /^CPU0\.\d %/ }).waitFor();
+    await page.waitForTimeout(2000); /* loading the page, which is over then, is not what is measured */
     const from = { cpu: cpuSeconds(browser.profile), time: performance.now() };
-    await page.waitForTimeout(6000); /* what is measured is a length of time */
+    await page.waitForTimeout(6000);
     const share = (cpuSeconds(browser.profile) - from.cpu) / ((performance.now() - from.time) / 1000);
     t.diagnostic(`${(100 * share).toFixed(1)} % of a core`);
     assert.ok(share < 0.05, `${(100 * share).toFixed(1)} % of a core`);
