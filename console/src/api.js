@@ -96,6 +96,7 @@ export async function listSandboxes(signal) {
 export const listImages = () => call('GET', '/v1/images');
 export const newId = async () => (await call('POST', '/v1/sandbox')).id;
 export const getSandbox = (id, signal) => call('GET', sandboxPath(id, '?usage=true'), { signal });
+export const getStats = (id, signal) => call('GET', sandboxPath(id, '/stats'), { signal });
 export const putSandbox = (id, settings = {}) => call('PUT', sandboxPath(id), { body: settings });
 export const deleteSandbox = (id) => call('DELETE', sandboxPath(id));
 export const listEvents = (id, signal) => call('GET', sandboxPath(id, '/events'), { signal });
@@ -134,6 +135,13 @@ export const closeTunnel = (id, port) => call('DELETE', sandboxPath(id, `/tunnel
 export const getEgress = (id, signal) => call('GET', sandboxPath(id, '/egress'), { signal });
 export const putEgress = (id, policy) => call('PUT', sandboxPath(id, '/egress'), { body: policy });
 export const resetEgress = (id) => call('DELETE', sandboxPath(id, '/egress'));
+
+/* Calls `tell` when a sandbox has begun, ended or changed; the browser connects again by itself. Returns what ends it. */
+export function followSandboxes(tell) {
+  const source = new EventSource('/v1/events');
+  source.onmessage = tell;
+  return () => source.close();
+}
 
 /* Runs a command in a shell of its own: its standard output. */
 export async function capture(id, argv, signal) {

@@ -9,7 +9,8 @@ import * as format from './format.js';
 import { Button, Confirm, Dialog, Empty, Icon, Labels, Plot, Problem, State, useAction, usePoll } from './ui.jsx';
 import { usageOf } from './usage.js';
 
-const LIST_MS = 5000;
+const LIST_MS = 10000; /* besides what events tell */
+const EVENTS_MS = 200; /* that are waited for more of them */
 const USAGE_MS = 3000;
 const SPARE_ROWS = 6;
 
@@ -86,7 +87,7 @@ function matches(sandbox, words) {
 
 function useWindow(count) {
   const box = useRef();
-  const [range, set] = useState({ from: 0, to: 30, height: 60 });
+  const [range, set] = useState({ from: 0, to: 20, height: 60 });
   useLayoutEffect(() => {
     const element = box.current;
     function look() {
@@ -113,7 +114,7 @@ function useUsages(shown) {
   usePoll(async (signal) => {
     await Promise.all(ids.map(async (id) => {
       try {
-        usageOf(id).add(await api.getSandbox(id, signal));
+        usageOf(id).add(await api.getStats(id, signal));
       } catch (error) {
         if (error.name !== 'AbortError' && error.status !== 404) throw error;
       }
@@ -159,6 +160,20 @@ export function List() {
   const [state, setState] = useState('');
   const [dialog, setDialog] = useState(null);
   const input = useRef();
+
+  useEffect(() => {
+    let timer;
+    const end = api.followSandboxes(() => {
+      timer ??= setTimeout(() => {
+        timer = undefined;
+        again();
+      }, EVENTS_MS);
+    });
+    return () => {
+      clearTimeout(timer);
+      end();
+    };
+  }, []);
 
   const rows = useMemo(() => {
     const words = search.toLowerCase().split(/\s+/).filter(Boolean);
