@@ -4,6 +4,7 @@
 #include "daemon/config_options.h"
 #include "daemon/config_value.h"
 #include "daemon/edge/routes.h"
+#include "daemon/sender.h"
 #include "net/server.h"
 
 #include <ctype.h>
@@ -326,6 +327,8 @@ static int check_tls(const struct config *config, struct berm_error *err)
 
 static int check_together(const struct config *config, struct berm_error *err)
 {
+    struct trusted_proxies proxies;
+
     if (check_pair("memory", config->memory, config->max_memory, err) < 0 ||
         check_pair("cpu", config->cpu, config->max_cpu, err) < 0 ||
         check_pair("pids", config->pids, config->max_pids, err) < 0 ||
@@ -336,7 +339,7 @@ static int check_together(const struct config *config, struct berm_error *err)
         return berm_fail_field(err, "listen", "server.listen is empty");
     if (check_addresses("server.listen", &config->listen, err) < 0)
         return -1;
-    if (check_tls(config, err) < 0)
+    if (check_tls(config, err) < 0 || trusted_proxies_parse(config, &proxies, err) < 0)
         return -1;
     if (config->edge_url && edge_url_check(config->edge_url, err) < 0)
         return berm_error_wrap(err, "edge.url");

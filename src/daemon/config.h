@@ -26,7 +26,8 @@ struct config {
     struct config_list listen;
     char *data, *images, *docker_socket, *docker_socket_mode, *docker_socket_group, *user, *spawn, *agent;
     uint64_t spawn_fd; /* UINT64_MAX: start berm-spawn ourselves */
-    char *log_format, *log_level;
+    char *log_format, *log_level, *proxy_header;
+    struct config_list trusted_proxies;
     uint64_t drain_timeout_ms, max_connections, max_connections_peer, max_body, max_file_put, max_hydrate;
 
     /* [tls] */

@@ -24,6 +24,8 @@ const struct option_row option_table[] = {
     { "server", "log_format", OPTION_CHOICE, AT(log_format), "text", .choices = "text json", .doc = "form of the log lines on stderr" },
     { "server", "log_level", OPTION_CHOICE, AT(log_level), "info", .choices = "error warn info debug", .doc = "least severe level that is logged" },
     { "server", "drain_timeout", OPTION_DURATION, AT(drain_timeout_ms), "10s", 0, DAY, .doc = "time that requests in flight get on SIGTERM" },
+    { "server", "trusted_proxies", OPTION_LIST, AT(trusted_proxies), NULL, .doc = "address or range of a proxy in front that is believed who asks, and whether by https; may be repeated" },
+    { "server", "proxy_header", OPTION_CHOICE, AT(proxy_header), "x-forwarded", .choices = "x-forwarded forwarded", .doc = "where it says so: X-Forwarded-For and -Proto, or Forwarded (RFC 7239). It has to write them itself, whatever its clients send" },
     { "server", "max_connections", OPTION_NUMBER, AT(max_connections), "4096", 1, 65536, .doc = "open client connections" },
     { "server", "max_connections_peer", OPTION_NUMBER, AT(max_connections_peer), "0", 0, 65536, .doc = "the same per client address; 0: no limit. Loopback has none" },
     { "server", "max_body", OPTION_SIZE, AT(max_body), "64GiB", KIB, 16 * TIB, .doc = "largest request body that is passed on to a sandbox" },

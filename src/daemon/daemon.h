@@ -14,6 +14,7 @@
 #include "daemon/image_cache.h"
 #include "daemon/metrics.h"
 #include "daemon/registry.h"
+#include "daemon/sender.h"
 #include "daemon/spawn_link.h"
 #include "daemon/store.h"
 #include "net/server.h"
@@ -31,6 +32,7 @@ struct daemon {
     uint32_t backend; /* enum spawn_backend */
     struct store *store;
     struct auth auth;
+    struct trusted_proxies proxies;
     struct web_sessions web_sessions; /* of the console */
     struct image_cache *images;
     struct spawn_link *spawn;

@@ -191,7 +191,8 @@ static int start(struct program *program, struct berm_error *err)
     if (!daemon->spawn || pool_new(daemon, &daemon->pool, err) < 0 || open_store(program, err) < 0)
         return -1;
     listeners_announce(&program->listeners);
-    if (open_edge(program, err) < 0 || open_server(program, err) < 0 || open_docker(program, err) < 0)
+    if (trusted_proxies_parse(&daemon->config, &daemon->proxies, err) < 0 || open_edge(program, err) < 0 ||
+        open_server(program, err) < 0 || open_docker(program, err) < 0)
         return -1;
     if (!auth_has_keys(&daemon->auth))
         log_warn("auth.no_keys", "consequence", "only loopback is served");

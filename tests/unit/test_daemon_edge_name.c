@@ -1,5 +1,7 @@
-/* Host names of the edge. */
+/* Host names of the edge, and the cookies of those hosts. */
 #include "daemon/edge/name.h"
+
+#include "daemon/edge/cookie.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -106,6 +108,29 @@ static void a_name_that_is_too_long_for_one_label_is_told(void **state)
         edge_preview_fits(18080, STR("abcdefghijklmnopqrstuvwxyz234567abcdefghi"), STR("0123456789abcdef")));
 }
 
+static void cookies_stay_at_the_host_that_sets_them(void **state)
+{
+    static const char *const cases[][2] = {
+        { "a=1", "a=1" },
+        { "a=1; Path=/; Domain=localhost; Secure", "a=1; Path=/; Secure" },
+        { "a=1;domain=localhost", "a=1" },
+        { "a=1; DOMAIN = .x.y ;domain", "a=1" },
+        { "domain=1; domain=2", "domain=1" },
+        { "a=\"1; Domain=x\"; HttpOnly", "a=\"1; HttpOnly" },
+        { "a=1; Domains=x", "a=1; Domains=x" },
+        { "a=1;", "a=1" },
+        { "a=1;;b", "a=1;;b" },
+        { "", "" },
+    };
+    char out[100];
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        out[edge_cookie_host_only(str_from(cases[i][0]), out)] = '\0';
+        assert_string_equal(out, cases[i][1]);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -115,6 +140,7 @@ int main(void)
         cmocka_unit_test(several_labels_below_the_domain_are_nobody_s),
         cmocka_unit_test(ports_tokens_and_labels_have_their_rules),
         cmocka_unit_test(a_name_that_is_too_long_for_one_label_is_told),
+        cmocka_unit_test(cookies_stay_at_the_host_that_sets_them),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,6 +1,8 @@
 /* Which addresses are the public internet, in every form that an address can be given. */
 #include "unit.h"
 
+#include <sys/socket.h>
+
 #include "daemon/egress/address.h"
 
 static struct ip ip_of(const char *text)

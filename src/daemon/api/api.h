@@ -53,6 +53,7 @@ struct request {
     struct daemon *daemon;
     struct http_exchange *exchange; /* NULL once it is closed */
     const struct h1_head *head;
+    struct sender sender;
     const struct route *route; /* NULL: none matched */
     size_t route_index;
     char id[17];

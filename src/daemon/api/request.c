@@ -20,7 +20,8 @@ static void log_request(const struct request *request, bool complete, uint64_t u
              request->status ? log_num(request->status) : "none", "complete", complete ? "true" : "false",
              "sandbox", request->sandbox_id.n ? request->sandbox_id.p : NULL, "in",
              log_num((long long)request->bytes_in), "out", log_num((long long)request->bytes_out), "us",
-             log_num((long long)us), "peer", peer);
+             log_num((long long)us), "peer", peer, "client",
+             request->sender.forwarded ? request->sender.client : NULL);
 }
 
 static void count_request(const struct request *request, uint64_t us)
@@ -115,6 +116,16 @@ static const struct http_exchange_callbacks streaming = {
     .on_body = on_stream_body, .on_body_end = on_stream_end, .on_drain = on_drain, .on_close = on_close
 };
 
+static void find_sender(struct request *request)
+{
+    char name[80];
+    struct sender_peer peer = { name, http_peer_is_local(request->exchange),
+                                http_exchange_secure(request->exchange) };
+
+    http_peer_name(request->exchange, name, sizeof(name));
+    sender_find(&request->daemon->proxies, &peer, request->head, &request->sender);
+}
+
 struct request *request_new(struct daemon *daemon, struct http_exchange *exchange, const struct h1_head *head)
 {
     struct request *request = calloc(1, sizeof(*request));
@@ -124,6 +135,7 @@ struct request *request_new(struct daemon *daemon, struct http_exchange *exchang
     request->daemon = daemon;
     request->exchange = exchange;
     request->head = head;
+    find_sender(request);
     request->started_ns = clock_monotonic_ns();
     request->route_index = api_route_none();
     request->free_later.callback = free_request;

@@ -246,7 +246,7 @@ static int check_key(struct request *request)
 {
     const struct auth *auth = &request->daemon->auth;
     struct str authorization = authorization_of(request);
-    bool local = http_peer_is_local(request->exchange);
+    bool local = request->sender.local;
 
     if (request->route && request->route->auth == ROUTE_OPEN)
         return 0;

@@ -8,10 +8,11 @@
  */
 #include "daemon/api/fields.h"
 #include "daemon/api/proxy.h"
+#include "daemon/edge/cookie.h"
 #include "daemon/edge/name.h"
 #include "daemon/edge/routes.h"
 
-#include <arpa/inet.h>
+#include <sys/socket.h>
 
 struct forward {
     uint16_t port;
@@ -28,7 +29,10 @@ static const char *const request_dropped[] = {
     "X-Forwarded-For",
     "X-Forwarded-Host",
     "X-Forwarded-Proto",
+    "X-Forwarded-Port",
     "X-Forwarded-Prefix",
+    "X-Forwarded-Server",
+    "X-Real-IP",
     "X-Original-URL",
     "X-Sandbox-Name",
     "X-Sandbox-Preview-Proxy",
@@ -72,6 +76,24 @@ static void refuse_unreachable(struct request *request, uint16_t port)
 
 /* --- the answer --- */
 
+/* -1 without memory. */
+static int keep_cookies_home(struct request *request, struct field_list *fields)
+{
+    for (size_t i = 0; i < fields->count; i++) {
+        struct str value = str_from(fields->items[i].value);
+        char *own;
+
+        if (!str_eq_nocase(str_from(fields->items[i].name), STR("Set-Cookie")))
+            continue;
+        own = arena_alloc(&request->arena, value.n + 1);
+        if (!own)
+            return -1;
+        own[edge_cookie_host_only(value, own)] = '\0';
+        fields->items[i].value = own;
+    }
+    return 0;
+}
+
 static bool on_head(struct request *request, const struct h1_head *head)
 {
     struct forward *forward = request->state;
@@ -83,7 +105,7 @@ static bool on_head(struct request *request, const struct h1_head *head)
                                                    "sandbox allow-scripts allow-forms allow-popups")
                              : fields_copy(&fields, &request->arena, head, NULL, 0);
 
-    if (rc < 0) {
+    if (rc < 0 || keep_cookies_home(request, &fields) < 0) {
         request->proxy.status = 0;
         return false;
     }
@@ -113,35 +135,31 @@ static const struct proxy_rules rules = { .on_head = on_head, .on_refusal = on_r
 
 /* --- the call --- */
 
-/* "203.0.113.7" of "203.0.113.7:51200", in the arena; an IPv6 address as RFC 7239 wants it. */
-static const char *client_address(struct request *request, const char **ret_forwarded)
+/*
+ * Nobody says how it was asked: then it came by plain HTTP, or through a proxy that the daemon was not told of and
+ * whose address is the one in edge.url.
+ */
+static bool asked_by_https(const struct request *request)
 {
-    char peer[64];
-    char *colon, *plain;
-    bool v6;
-
-    http_peer_name(request->exchange, peer, sizeof(peer));
-    colon = strrchr(peer, ':');
-    if (colon)
-        *colon = '\0';
-    v6 = peer[0] == '[';
-    plain = arena_printf(&request->arena, "%.*s", (int)(strlen(peer) - 2 * v6), peer + v6);
-    *ret_forwarded = arena_printf(&request->arena, v6 ? "\"[%s]\"" : "%s", plain ? plain : "unknown");
-    return plain;
+    if (request->sender.https_known)
+        return request->sender.https;
+    return request->daemon->proxies.count == 0 && edge_is_https(request->daemon->edge);
 }
 
 static int add_fields(struct request *request, struct field_list *fields)
 {
     struct forward *forward = request->state;
-    struct edge *edge = request->daemon->edge;
-    const char *proto = edge_is_https(edge) ? "https" : "http";
+    const char *proto = asked_by_https(request) ? "https" : "http";
+    const char *address = request->sender.client;
     const char *host = arena_strdup(&request->arena, request->head->host);
-    const char *forwarded, *address = client_address(request, &forwarded);
+    const char *forwarded;
     const char *url = arena_printf(&request->arena, "%s://%s%.*s", proto, host ? host : "",
                                    (int)request->head->target.n, request->head->target.p);
 
-    forwarded = arena_printf(&request->arena, "for=%s;host=\"%s\";proto=%s", forwarded ? forwarded : "unknown",
-                             host ? host : "", proto);
+    /* RFC 7239 wants an IPv6 address quoted, in brackets. */
+    forwarded = arena_printf(
+        &request->arena, strchr(address, ':') ? "for=\"[%s]\";host=\"%s\";proto=%s" : "for=%s;host=\"%s\";proto=%s",
+        address, host ? host : "", proto);
     if (fields_copy(fields, &request->arena, request->head, request_dropped, ARRAY_SIZE(request_dropped)) < 0)
         return -1;
     /* A server of the user's own is asked as if from its own machine; a tunnel's shows its public name. */

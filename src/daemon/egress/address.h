@@ -5,7 +5,7 @@
 
 #include "base/base.h"
 
-#include <sys/socket.h>
+struct sockaddr_storage;
 
 #define IP_TEXT_SIZE 48
 

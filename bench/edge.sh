@@ -1,0 +1,143 @@
+# shellcheck shell=bash
+# The edge beside nginx and caddy as proxies to one service on a loopback: sourced by bench/run, which has what is used and set here.
+# shellcheck disable=SC2154,SC2034
+# The service (an nginx that answers from memory and from a file, and a Node program for WebSockets) runs inside of a
+# sandbox's network namespace, the only place where bermd proxies to. The other proxies and the clients that are not for
+# bermd run in there too, so that every path is one loopback.
+
+edge_packages() {
+  local missing=()
+  for pair in wrk:wrk nginx:nginx-light caddy:caddy; do
+    command -v "${pair%%:*}" >/dev/null || missing+=("${pair##*:}")
+  done
+  [ ${#missing[@]} -eq 0 ] && return
+  # Their services are not wanted: Debian asks this program whether to start one.
+  local policy=/usr/sbin/policy-rc.d
+  [ -e "$policy" ] && policy=$work/policy-rc.d
+  printf '#!/bin/sh\nexit 101\n' >"$policy" && chmod +x "$policy"
+  DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${missing[@]}" >"$work/apt.log" 2>&1 ||
+    { cat "$work/apt.log" && rm -f "$policy" && exit 1; }
+  rm -f "$policy"
+}
+
+inside() { nsenter --net="/proc/$edge_pid/ns/net" "$@"; }
+
+edge_start() {
+  start_daemon 1 4 --edge-url "http://bench.localhost:$port" --max-connections 20000
+  curl -sf -X PUT "http://127.0.0.1:$port/v1/sandbox/edge" >/dev/null
+  edge_host=$(curl -sf -X POST -H 'Content-Type: application/json' -d '{"port":8080,"token":"bench"}' \
+    "http://127.0.0.1:$port/v1/sandbox/edge/ports" | jq -r .url | sed 's|^http://||; s|:.*||')
+  edge_ws_host=$(curl -sf -X POST -H 'Content-Type: application/json' -d '{"port":8090,"token":"ws"}' \
+    "http://127.0.0.1:$port/v1/sandbox/edge/ports" | jq -r .url | sed 's|^http://||; s|:.*||')
+  # The one process of this daemon whose network is not the host's: the agent.
+  for pid in $(pgrep berm-agent); do
+    grep -qs "$work/data" "/proc/$pid/mountinfo" || grep -qs "$work/data" "/proc/$pid/cgroup" || continue
+    edge_pid=$pid
+  done
+  [ -n "$edge_pid" ] || { echo "the sandbox's process was not found" >&2 && exit 1; }
+  truncate -s 1G "$work/1g"
+  edge_nginx service 8080 'location / { return 200 "hello\n"; } location /1g { alias '"$work"'/1g; }'
+  edge_nginx proxy 8081 'location / { proxy_pass http://service; proxy_http_version 1.1; proxy_set_header Connection ""; proxy_buffering off; }'
+  cat >"$work/Caddyfile" <<EOF
+{
+  admin off
+  auto_https off
+}
+:8082 {
+  reverse_proxy 127.0.0.1:8080
+}
+EOF
+  inside env HOME="$work" GOMAXPROCS=1 caddy run --config "$work/Caddyfile" >"$work/caddy.log" 2>&1 &
+  edge_pids+=($!)
+  inside scripts/node bench/web-sockets.mjs serve 8090 >"$work/ws.log" 2>&1 &
+  edge_pids+=($!)
+  for p in 8080 8081 8082; do
+    inside curl -sf --retry 50 --retry-delay 0 --retry-connrefused -o /dev/null "http://127.0.0.1:$p/"
+  done
+}
+
+edge_nginx() { # name, port, locations
+  cat >"$work/$1.conf" <<EOF
+worker_processes 1;
+daemon off;
+pid $work/$1.pid;
+error_log $work/$1.log;
+events { worker_connections 16384; }
+http {
+  access_log off;
+  keepalive_requests 1000000000;
+  sendfile on;
+  upstream service { server 127.0.0.1:8080; keepalive 128; }
+  server { listen 127.0.0.1:$2 reuseport; $3 }
+}
+EOF
+  inside nginx -c "$work/$1.conf" &
+  edge_pids+=($!)
+}
+
+edge_stop() {
+  for pid in "${edge_pids[@]}"; do
+    if kill "$pid" 2>/dev/null; then wait "$pid" 2>/dev/null || true; fi
+  done
+  edge_pids=()
+}
+
+# wrk's own words: p50 in ms, requests a second.
+edge_wrk() { # connections, url, further arguments
+  "${@:3}" wrk -t1 -c"$1" -d"${BENCH_EDGE_SECONDS:-10}" --latency -H "Host: $edge_host" "$2" >"$work/wrk.txt" || cat "$work/wrk.txt" >&2
+  awk '/50%/ { v = $2; n = v + 0; print v ~ /us/ ? n / 1000 : v ~ /ms/ ? n : n * 1000 } /Requests\/sec/ { print $2 }' "$work/wrk.txt" | paste -sd' '
+}
+
+edge_speed() { # url, further arguments: GB/s
+  "${@:2}" curl -s -o /dev/null -w '%{speed_download}\n' -H "Host: $edge_host" "$1/1g" | awk '{ printf "%.2f", $1 / 1e9 }'
+}
+
+edge_missed() { # value, operator, target, words
+  if awk "BEGIN { exit !($1 $2 $3) }"; then return; fi
+  echo "  missed: $4 (asked $2 $3)"
+  status=3
+}
+
+bench_edge() {
+  local name url one many speed added rate enter
+  declare -A p50 rps
+  printf 'edge: through a proxy to one service; 1 connection, 64 connections, a body of 1 GB\n'
+  for name in direct nginx caddy bermd; do
+    case $name in
+    direct) url=http://127.0.0.1:8080 enter=(inside) ;;
+    nginx) url=http://127.0.0.1:8081 enter=(inside) ;;
+    caddy) url=http://127.0.0.1:8082 enter=(inside) ;;
+    bermd) url=http://127.0.0.1:$port enter=(env) ;;
+    esac
+    read -r one _ <<<"$(edge_wrk 1 "$url/" "${enter[@]}")"
+    read -r _ many <<<"$(edge_wrk 64 "$url/" "${enter[@]}")"
+    speed=$(edge_speed "$url" "${enter[@]}")
+    p50[$name]=$one rps[$name]=$many
+    printf '  %-8s p50 %s ms   %s requests/s   %s GB/s\n' "$name" "$one" "$many" "$speed"
+  done
+  added=$(awk "BEGIN { print ${p50[bermd]} - ${p50[direct]} }")
+  rate=$(awk "BEGIN { print ${rps[bermd]} / ${rps[nginx]} }")
+  printf '  added by bermd: %s ms; requests/s of nginx with one worker: %s\n' "$added" "$rate"
+  edge_missed "$added" "<=" 0.15 "added latency in ms"
+  edge_missed "${p50[bermd]}" "<=" "${p50[nginx]}" "p50, beside nginx"
+  edge_missed "$rate" ">=" 1 "requests/s of nginx"
+  edge_missed "$speed" ">=" 2 "GB/s"
+  bench_edge_idle "${BENCH_EDGE_SOCKETS:-5000}"
+}
+
+edge_rss() { awk '/^VmRSS/ { print $2 }' "/proc/$daemon/status"; }
+
+bench_edge_idle() { # count
+  local before after each
+  before=$(edge_rss)
+  scripts/node bench/web-sockets.mjs open "$port" "$edge_ws_host" "$1" >"$work/open.txt" &
+  edge_pids+=($!)
+  until grep -q open "$work/open.txt" 2>/dev/null; do
+    kill -0 "${edge_pids[-1]}" 2>/dev/null || { echo "the WebSockets could not be opened" >&2 && exit 1; }
+    sleep 0.1
+  done
+  after=$(edge_rss)
+  each=$(((after - before) * 1024 / $1))
+  printf '  %s idle WebSockets: %s bytes of bermd each\n' "$1" "$each"
+  edge_missed "$each" "<=" 10240 "bytes for an idle WebSocket"
+}
