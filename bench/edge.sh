@@ -1,9 +1,13 @@
 # shellcheck shell=bash
 # The edge beside nginx and caddy as proxies to one service on a loopback: sourced by bench/run, which has what is used and set here.
 # shellcheck disable=SC2154,SC2034
+#
 # The service (an nginx that answers from memory and from a file, and a Node program for WebSockets) runs inside of a
 # sandbox's network namespace, the only place where bermd proxies to. The other proxies and the clients that are not for
 # bermd run in there too, so that every path is one loopback.
+
+edge_pids=() # that edge_stop ends
+edge_pid=    # whose network namespace is the sandbox's
 
 edge_packages() {
   local missing=()
