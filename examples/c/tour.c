@@ -1,5 +1,5 @@
 /*
- * tour.c - a little of everything: files, processes, a terminal, an archive, an error and its code.
+ * tour.c - a little of everything: files, limits, processes, a terminal, an archive, an error and its code.
  */
 #include <berm.h>
 #include <stdio.h>
@@ -20,6 +20,21 @@ static int files(struct berm_client *client, const char *id, struct berm_problem
         printf("%s: %s\n", list->items[i].type, list->items[i].path);
     printf("moved: %s\n", there ? "no" : "yes");
     berm_file_list_free(list);
+    return 0;
+}
+
+static int limits(struct berm_client *client, const char *id, struct berm_problem *problem)
+{
+    const struct berm_exec_limits limits = { .output_bytes = 1000, .no_network = true };
+    const char *const argv[] = { "yes", NULL };
+    struct berm_usage usage;
+    const struct berm_exec exec = { .argv = argv, .limits = &limits, .ret_usage = &usage };
+    int code;
+
+    if (berm_sandbox_exec(client, id, &exec, &code, problem) < 0)
+        return -1;
+    printf("ended with %d because of %s; time is known: %s\n", code, usage.reason,
+           usage.cpu_ms >= 0 ? "yes" : "no");
     return 0;
 }
 
@@ -106,8 +121,9 @@ int main(void)
     }
     rc = berm_sandbox_create(client, NULL, &id, NULL, &problem);
     if (rc == 0) {
-        rc = files(client, id, &problem) < 0 || processes(client, id, &problem) < 0 ||
-                     terminal(client, id, &problem) < 0 || archive(client, id, &problem) < 0
+        rc = files(client, id, &problem) < 0 || limits(client, id, &problem) < 0 ||
+                     processes(client, id, &problem) < 0 || terminal(client, id, &problem) < 0 ||
+                     archive(client, id, &problem) < 0
                  ? -1
                  : 0;
         error(client, id);

@@ -124,7 +124,7 @@ static int run_clone(struct cli *cli, int argc, char **argv)
                              .branch = args.branch,
                              .directory = operands.count > 2 ? operands.items[2] : NULL,
                              .depth = args.depth };
-    if (berm_git_checkout(cli->client, operands.items[0], &git, &directory, &problem) < 0)
+    if (berm_git_checkout(cli->client, operands.items[0], &git, &directory, NULL, &problem) < 0)
         return cli_problem(cli, &problem);
     if (args.json)
         return print_json_pair(cli, "directory", directory);

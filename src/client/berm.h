@@ -156,6 +156,9 @@ struct berm_event {
     const char *time;   /* RFC 3339 */
     const char *event;  /* "created", "started", "configured", "slept", "died", "start_failed" */
     const char *detail; /* or NULL */
+    const char *reason; /* of an end: "exited", "oom", "slept"...; else NULL */
+    int64_t number;     /* grows by one with each event of the sandbox */
+    int64_t generation;
 };
 
 struct berm_event_list {
@@ -192,6 +195,26 @@ int berm_session_delete(struct berm_client *client, const char *sandbox_id, cons
 typedef ssize_t (*berm_source)(void *data, void *bytes, size_t n);
 typedef int (*berm_sink)(void *data, const void *bytes, size_t n);
 
+/* What a command may use, all of its processes together; 0: no limit of its own. */
+struct berm_exec_limits {
+    int64_t cpu_ms;  /* processor time */
+    int64_t wall_ms; /* since its start */
+    uint64_t memory_bytes;
+    uint64_t output_bytes; /* of stdout and stderr; so many are delivered */
+    uint32_t pids;
+    bool no_network;
+};
+
+/* What a command has used; -1: nobody knows. */
+struct berm_usage {
+    int64_t cpu_ms;
+    int64_t max_rss_bytes; /* of the largest of its processes */
+    int64_t io_bytes;      /* of storage */
+    int64_t net_bytes;
+    char
+        reason[24]; /* "exited", the name of the limit it passed ("cpuMs"), "timeout" or "killed"; "": no receipt */
+};
+
 struct berm_exec {
     const char *const *argv;        /* NULL-terminated, at least one */
     const char *cwd;                /* NULL: the session's, or /workspace */
@@ -202,6 +225,9 @@ struct berm_exec {
     int stdin_fd;                   /* read until its end while the command runs; its flags are left alone */
     berm_sink on_stdout, on_stderr; /* NULL: thrown away */
     void *data;
+    /* NULL: none. A command that passes one is killed with all it has started, and its exit code is 137. */
+    const struct berm_exec_limits *limits;
+    struct berm_usage *ret_usage; /* filled when a command with limits has ended; NULL: not wanted */
 };
 
 /*

@@ -51,7 +51,10 @@ void berm_stream_close(struct berm_stream *stream);
 
 /* ---- what can be streamed; *ret_stream is for berm_stream_close() ---- */
 
-/* The command's output, then its exit. Without input and sinks, which must not be set. */
+/*
+ * The command's output, then its exit. Without input and sinks, which must not be set. `ret_usage`, if set, is
+ * filled before the exit is given, and has to live until then.
+ */
 int berm_exec_stream(struct berm_client *client, const char *id, const struct berm_exec *exec,
                      struct berm_stream **ret_stream, struct berm_problem *problem);
 
@@ -91,7 +94,10 @@ struct berm_port_wait {
 int berm_port_wait(struct berm_client *client, const char *id, const struct berm_port_wait *wait,
                    struct berm_stream **ret_stream, struct berm_problem *problem);
 
-/* Life-cycle events from now on of one sandbox, or with `id` NULL of all: named after themselves. */
+/*
+ * Life-cycle events from now on of one sandbox, or with `id` NULL of all: events "message"
+ * {"sandbox","number","time","event", "reason","detail","generation"}.
+ */
 int berm_events_follow(struct berm_client *client, const char *id, struct berm_stream **ret_stream,
                        struct berm_problem *problem);
 

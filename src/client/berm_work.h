@@ -143,9 +143,9 @@ struct berm_git {
     int64_t depth;         /* 0: all of the history */
 };
 
-/* *ret_directory (may be NULL) is for free(). */
+/* Where it is, and which branch that is; each may be NULL and is for free(). */
 int berm_git_checkout(struct berm_client *client, const char *id, const struct berm_git *git, char **ret_directory,
-                      struct berm_problem *problem);
+                      char **ret_branch, struct berm_problem *problem);
 
 /* ---- the sandbox itself ---- */
 

@@ -14,6 +14,8 @@ static int check(const struct berm_exec *exec, struct berm_problem *problem)
         return problem_set(problem, BERM_PROBLEM_ARGUMENT, 0, "no command given");
     if (exec->timeout_ms < 0)
         return problem_set(problem, BERM_PROBLEM_ARGUMENT, 0, "the timeout must not be negative");
+    if (exec->limits && (exec->limits->cpu_ms < 0 || exec->limits->wall_ms < 0))
+        return problem_set(problem, BERM_PROBLEM_ARGUMENT, 0, "a limit must not be negative");
     return 0;
 }
 
@@ -24,6 +26,30 @@ static int check(const struct berm_exec *exec, struct berm_problem *problem)
 static bool input_form(const struct berm_exec *exec)
 {
     return exec->has_stdin || exec->cwd;
+}
+
+static void write_limits(struct json_writer *w, const struct berm_exec_limits *limits)
+{
+    const struct {
+        const char *name;
+        uint64_t value;
+    } fields[] = { { "cpuMs", (uint64_t)limits->cpu_ms },
+                   { "wallMs", (uint64_t)limits->wall_ms },
+                   { "memory", limits->memory_bytes },
+                   { "outputBytes", limits->output_bytes },
+                   { "pids", limits->pids } };
+
+    json_key(w, "limits");
+    json_object_begin(w);
+    for (size_t i = 0; i < ARRAY_SIZE(fields); i++) {
+        if (fields[i].value == 0)
+            continue;
+        json_key(w, fields[i].name);
+        json_uint(w, fields[i].value);
+    }
+    if (limits->no_network)
+        json_pair_bool(w, "network", false);
+    json_object_end(w);
 }
 
 static int write_request(const struct berm_exec *exec, struct buf *out, struct berm_problem *problem)
@@ -41,6 +67,8 @@ static int write_request(const struct berm_exec *exec, struct buf *out, struct b
         json_pair_cstring(&w, "cwd", exec->cwd);
     if (exec->timeout_ms > 0)
         json_pair_int(&w, "timeout_ms", exec->timeout_ms);
+    if (exec->limits)
+        write_limits(&w, exec->limits);
     if (write_pairs(&w, "env", exec->env, problem) < 0)
         return -1;
     json_object_end(&w);
@@ -119,6 +147,7 @@ int berm_exec_stream(struct berm_client *client, const char *id, const struct be
     request.target = sandbox_target(id, "/exec", problem);
     request.content_type = request_type(exec);
     request.session = exec->session;
+    request.ret_usage = exec->ret_usage;
     request.body = &body;
     return stream_open(client, &request, ret_stream, problem);
 }

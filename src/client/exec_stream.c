@@ -30,6 +30,21 @@ static int take_output(struct exec_stream *s, struct str data, berm_sink sink)
     return problem_set(s->problem, BERM_PROBLEM_LOCAL, errno, "writing the output");
 }
 
+/* What is null or missing is not known. */
+static void take_usage(struct berm_usage *ret, const struct json *usage)
+{
+    const char *reason = NULL;
+
+    *ret = (struct berm_usage){ .cpu_ms = -1, .max_rss_bytes = -1, .io_bytes = -1, .net_bytes = -1 };
+    json_field_int(usage, "cpuMs", 0, INT64_MAX, &ret->cpu_ms, NULL);
+    json_field_int(usage, "maxRss", 0, INT64_MAX, &ret->max_rss_bytes, NULL);
+    json_field_int(usage, "ioBytes", 0, INT64_MAX, &ret->io_bytes, NULL);
+    json_field_int(usage, "netBytes", 0, INT64_MAX, &ret->net_bytes, NULL);
+    json_field_cstring(usage, "reason", &reason, NULL);
+    snprintf(ret->reason, sizeof(ret->reason), "%s", reason ? reason : "");
+    problem_clean(ret->reason);
+}
+
 static int take_exit(struct exec_stream *s, const struct json *document)
 {
     int64_t code = INT64_MIN;
@@ -37,6 +52,8 @@ static int take_exit(struct exec_stream *s, const struct json *document)
     if (json_field_int(document, "exit_code", INT32_MIN, INT32_MAX, &code, NULL) < 0 || code == INT64_MIN)
         return malformed(s, "the exit event has no exit_code");
     s->exit_code = (int)code;
+    if (s->exec->ret_usage)
+        take_usage(s->exec->ret_usage, json_get(document, "usage"));
     s->ended = true;
     return 0;
 }

@@ -328,7 +328,10 @@ static int take_events(void *data, const struct json *answer, struct berm_error 
         const struct json *event = &events->array.items[i];
         if (json_field_cstring(event, "time", &items[i].time, err) < 0 ||
             json_field_cstring(event, "event", &items[i].event, err) < 0 ||
-            json_field_cstring(event, "detail", &items[i].detail, err) < 0)
+            json_field_cstring(event, "detail", &items[i].detail, err) < 0 ||
+            json_field_cstring(event, "reason", &items[i].reason, err) < 0 ||
+            json_field_int(event, "number", 0, INT64_MAX, &items[i].number, err) < 0 ||
+            json_field_int(event, "generation", 0, INT64_MAX, &items[i].generation, err) < 0)
             return -1;
         if (!items[i].time || !items[i].event)
             return berm_fail(err, BERM_E_PROTOCOL, 0, "an event without \"time\" or \"event\"");

@@ -248,7 +248,9 @@ int stream_open(struct berm_client *client, const struct stream_request *request
         buf_init(request->body, 0);
     }
     sse_parser_init(&s->parser, EVENT_MAX, on_event, s);
-    s->sinks = (struct berm_exec){ .on_stdout = on_stdout, .on_stderr = on_stderr, .data = s };
+    s->sinks = (struct berm_exec){
+        .on_stdout = on_stdout, .on_stderr = on_stderr, .data = s, .ret_usage = request->ret_usage
+    };
     exec_stream_init(&s->exec, &s->sinks);
     if (copy_fields(s, request->fields) < 0 || (request->session && !s->session) ||
         (request->want_header && !s->want_header)) {

@@ -26,7 +26,8 @@ struct stream_request {
     const char *session;      /* Session-Id, or NULL */
     const char *const *fields;
     const char *want_header;
-    bool must_exit; /* an end without an item of kind EXIT is a problem */
+    struct berm_usage *ret_usage; /* of STREAM_EXEC */
+    bool must_exit;               /* an end without an item of kind EXIT is a problem */
 };
 
 int stream_open(struct berm_client *client, const struct stream_request *request, struct berm_stream **ret_stream,

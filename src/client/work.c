@@ -134,21 +134,38 @@ int berm_port_wait(struct berm_client *client, const char *id, const struct berm
 
 /* --- git --- */
 
+static int take_clone(const char *json, char **ret_directory, char **ret_branch, struct berm_problem *problem)
+{
+    _cleanup_(arena_free) struct arena arena;
+    _cleanup_free_ char *directory = NULL, *branch = NULL;
+    const struct json *answer;
+    struct berm_error err;
+
+    arena_init(&arena, ARENA_MAX);
+    if (json_parse(&arena, str_from(json), JSON_MAX_DEPTH, &answer, &err) < 0)
+        return problem_protocol(problem, &err);
+    if (take_string(answer, "targetDir", &directory, problem) < 0 ||
+        take_string(answer, "branch", &branch, problem) < 0)
+        return -1;
+    if (ret_directory)
+        *ret_directory = TAKE_PTR(directory);
+    if (ret_branch)
+        *ret_branch = TAKE_PTR(branch);
+    return 0;
+}
+
 int berm_git_checkout(struct berm_client *client, const char *id, const struct berm_git *git, char **ret_directory,
-                      struct berm_problem *problem)
+                      char **ret_branch, struct berm_problem *problem)
 {
     _cleanup_document_ struct document d;
-    _cleanup_free_ char *directory = NULL;
+    _cleanup_free_ char *json = NULL;
 
     document_begin(&d);
     document_text(&d, "repoUrl", git->url);
     document_text(&d, "branch", git->branch);
     document_text(&d, "targetDir", git->directory);
     document_number(&d, "depth", git->depth);
-    if (call_json(client, "POST", sandbox_target(id, "/git/checkout", problem), &d, "targetDir", &directory,
-                  problem) < 0)
+    if (call_text(client, "POST", sandbox_target(id, "/git/checkout", problem), &d, &json, problem) < 0)
         return -1;
-    if (ret_directory)
-        *ret_directory = TAKE_PTR(directory);
-    return 0;
+    return take_clone(json, ret_directory, ret_branch, problem);
 }

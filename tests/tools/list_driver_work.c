@@ -503,27 +503,17 @@ static int op_check_changes(struct call *call)
 static int op_git_checkout(struct call *call)
 {
     struct berm_git git = { .url = text_of(call, "url"), .directory = text_of(call, "target") };
-    struct output output;
-    char *directory;
-    int rc;
+    char *directory, *branch;
 
-    if (berm_git_checkout(call->client, call->id, &git, &directory, &call->problem) < 0)
+    if (berm_git_checkout(call->client, call->id, &git, &directory, &branch, &call->problem) < 0)
         return -1;
-    {
-        const char *argv[] = { "git", "-C", directory, "branch", "--show-current", NULL };
-        struct berm_exec exec = { .argv = argv };
-        rc = run_command(call, &exec, &output);
-    }
-    if (rc == 0) {
-        struct str branch = buf_str(&output.out);
-        json_object_begin(&call->w);
-        json_pair_string(&call->w, "branch", (struct str){ branch.p, branch.n ? branch.n - 1 : 0 });
-        json_pair_cstring(&call->w, "target", directory);
-        json_object_end(&call->w);
-    }
-    output_free(&output);
+    json_object_begin(&call->w);
+    json_pair_cstring(&call->w, "branch", branch);
+    json_pair_cstring(&call->w, "target", directory);
+    json_object_end(&call->w);
     free(directory);
-    return rc;
+    free(branch);
+    return 0;
 }
 
 const struct operation work_operations[] = {

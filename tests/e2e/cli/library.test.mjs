@@ -108,7 +108,7 @@ describe('libberm', () => {
       run: '13 \nhello from C\nended with 7\n',
       poll: 'a file was made\noutput: done\nexit: 0\n',
       threads: 'sum 50\n',
-      tour: 'directory: /workspace/a/c\nmoved: yes\nreader is running\ngot words\nthe terminal ended with 5\n' +
+      tour: 'directory: /workspace/a/c\nmoved: yes\nended with 137 because of outputBytes; time is known: yes\nreader is running\ngot words\nthe terminal ended with 5\n' +
         'an archive of whole blocks: yes\n404 FILE_NOT_FOUND\n',
     };
 

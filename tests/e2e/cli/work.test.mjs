@@ -200,6 +200,35 @@ describe('berm at work', { skip: whyNoDaemon() }, () => {
     assert.equal((await call('shell', 'NOT AN ID')).status, 1);
   });
 
+  test('labels and variables are set, changed and taken away', async () => {
+    await ok('label', id, 'team=a', 'tier=low');
+    await ok('label', id, 'tier=', 'team=b');
+    assert.deepEqual(JSON.parse(await ok('inspect', id)).labels, { team: 'b' });
+    assert.deepEqual(await json('label', '--replace', id, 'only=one'), { id });
+    assert.deepEqual(JSON.parse(await ok('inspect', id)).labels, { only: 'one' });
+    await ok('env', id, 'COLOUR=blue');
+    assert.equal(await bash('echo $COLOUR'), 'blue\n');
+    await ok('env', id, 'COLOUR=');
+    assert.equal(await bash('echo [$COLOUR]'), '[]\n');
+    assert.equal((await call('label', id)).status, 2);
+    assert.equal((await call('label', id, 'nothing')).status, 1);
+  });
+
+  test('figures, and events as they happen', async () => {
+    assert.equal(JSON.parse(await ok('stats', id)).state, 'running');
+    const following = start(['events'], { env });
+    const seen = [];
+    lines(following.child, (line) => seen.push(JSON.parse(line)));
+    const other = await until('an event', async () => {
+      const made = (await ok('create')).trim();
+      await ok('rm', made);
+      return seen.some((event) => event.sandbox === made) && made;
+    });
+    assert.ok(seen.some((event) => event.sandbox === other && event.event === 'created'));
+    following.child.kill('SIGTERM');
+    assert.equal((await following.done).signal, 'SIGTERM');
+  });
+
   test('the pool is told of', async () => {
     assert.equal(typeof JSON.parse(await ok('pool', 'stats')).warm, 'number');
     await ok('pool', 'shutdown');
