@@ -2,12 +2,14 @@
 
 #include "base/sys.h"
 #include "channel.h"
+#include "pipe.h"
 #include "scratch.h"
 
-#define TURNS 8 /* scratch fills that one event may move: others wait meanwhile */
+#define TURNS 8                   /* fills that one event may move: others wait meanwhile */
+#define MUCH  ((ssize_t)64 << 10) /* a direction that brings as much at once has more, and is worth the pipe */
 
 /* NOLINTNEXTLINE(misc-redundant-expression): two limits that happen to be equal */
-_Static_assert(NET_SCRATCH <= RELAY_BUFFER, "what one read brings must fit");
+_Static_assert(NET_SCRATCH <= RELAY_BUFFER && NET_PIPE <= RELAY_BUFFER, "what one turn brings must fit");
 
 struct relay_side {
     struct loop_io io;
@@ -15,6 +17,7 @@ struct relay_side {
     struct channel *channel; /* NULL: the socket itself */
     struct buf out;          /* for this socket, not written yet */
     uint64_t written;        /* to this socket */
+    bool bulk;               /* it brought much the last time */
     bool ended;              /* it sends no more */
     bool shut;               /* it knows that nothing more comes */
     bool broken;             /* neither matters any more */
@@ -114,23 +117,56 @@ static void pass(struct relay_side *to, struct str bytes)
         fail(to);
 }
 
+/* Of the pipe's `n` bytes, those that the socket does not take wait in its buffer. */
+static void pour(struct relay_side *to, size_t n)
+{
+    size_t done = net_pipe_pour(n, to->io.fd);
+    bool full = done < n && errno == EAGAIN;
+    char *room = full ? buf_reserve(&to->out, n - done) : NULL;
+
+    to->written += done;
+    if (done == n)
+        return;
+    if (room && net_pipe_read(room, n - done) == 0) {
+        buf_commit(&to->out, n - done);
+        return;
+    }
+    net_pipe_drop();
+    fail(to);
+}
+
+/* As recv(2), but what has come is with the peer already. Where it is much, and nothing between, it is not copied.
+ */
+static ssize_t move(struct relay_side *from, struct relay_side *to)
+{
+    bool by_pipe = from->bulk && !from->channel && !to->channel;
+    ssize_t n = by_pipe ? net_pipe_fill(from->io.fd) : -1;
+
+    if (n > 0)
+        pour(to, (size_t)n);
+    if (!by_pipe || (n < 0 && errno == ENOTSUP)) {
+        n = RETRY_EINTR(recv_some(from));
+        if (n > 0)
+            pass(to, (struct str){ net_scratch, (size_t)n });
+    }
+    if (n >= 0) /* else nothing is known about what will come */
+        from->bulk = n >= MUCH;
+    return n;
+}
+
 /* Moves what `from` has sent, as long as its peer takes it. */
 static void pull(struct relay_side *from)
 {
     struct relay_side *to = other(from);
 
     for (int i = 0; i < TURNS && !from->ended && !to->broken && to->out.len == 0; i++) {
-        ssize_t n = recv_some(from);
+        ssize_t n = move(from, to);
 
-        if (n < 0 && errno == EINTR)
-            continue;
         if (n < 0 && errno != EAGAIN)
             fail(from);
         else if (n == 0)
             from->ended = true;
-        else if (n > 0)
-            pass(to, (struct str){ net_scratch, (size_t)n });
-        if (n < (ssize_t)NET_SCRATCH)
+        if (n < MUCH)
             return;
     }
 }

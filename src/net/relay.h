@@ -4,7 +4,8 @@
  * Theory of operation: each direction has what could not be written at once in a buffer of at most RELAY_BUFFER
  * bytes, and reads on only when that is empty, so a peer that does not read stops the one that writes. An end of
  * stream is passed on with shutdown(2) after the last byte, so that half-closed connections work. A direction holds
- * no memory while everything it read could be passed on at once.
+ * no memory while everything it read could be passed on at once. Much at once goes through a pipe (pipe.h) instead
+ * of our memory. The program must ignore SIGPIPE.
  */
 #pragma once
 

@@ -227,6 +227,73 @@ static void with_a_linger_time_an_end_ends_both_ways(void **state)
     tear_down(&f);
 }
 
+/* Writes `byte` until the socket is full. */
+static size_t push(int fd, char byte)
+{
+    char block[8192];
+    size_t total = 0;
+    ssize_t n;
+
+    memset(block, byte, sizeof(block));
+    while ((n = write(fd, block, sizeof(block))) > 0)
+        total += (size_t)n;
+    return total;
+}
+
+/* Reads all there is, which must be `byte` throughout. */
+static size_t drain(int fd, char byte)
+{
+    char block[65536];
+    size_t total = 0;
+    ssize_t n;
+
+    while ((n = read(fd, block, sizeof(block))) > 0) {
+        for (ssize_t i = 0; i < n; i++)
+            assert_int_equal(block[i], byte);
+        total += (size_t)n;
+    }
+    return total;
+}
+
+/* Much at once goes through a pipe that all relays share: what one cannot get rid of must not come out of another.
+ */
+static void relays_do_not_mix_their_bytes(void **state)
+{
+    struct fixture stuck, broken, flowing;
+    size_t sent = 0, got = 0, stuck_sent = 0, more;
+
+    (void)state;
+    set_up(&stuck, STR(""));
+    set_up(&broken, STR(""));
+    set_up(&flowing, STR(""));
+    do { /* nobody reads, until everything is full */
+        more = push(stuck.a, 'S');
+        stuck_sent += more;
+        run_for(&stuck, 2);
+    } while (more > 0);
+    push(broken.a, 'X');
+    run_for(&broken, 2);
+    push(broken.a, 'X');
+    close_fd(&broken.b);
+    run_for(&broken, 2);
+    for (int i = 0; i < 50; i++) {
+        sent += push(flowing.a, 'F');
+        run_for(&flowing, 2);
+        got += drain(flowing.b, 'F');
+    }
+    run_for(&flowing, 2);
+    assert_int_equal(got + drain(flowing.b, 'F'), sent);
+    assert_true(sent > 4 << 20);
+    for (got = 0; got < stuck_sent; got += more) {
+        more = drain(stuck.b, 'S');
+        run_for(&stuck, 2);
+    }
+    assert_int_equal(got, stuck_sent);
+    tear_down(&stuck);
+    tear_down(&broken);
+    tear_down(&flowing);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -237,6 +304,7 @@ int main(void)
         cmocka_unit_test(waiting_costs_no_turns_of_the_loop),
         cmocka_unit_test(what_the_other_side_has_said_already_comes_first_as_well),
         cmocka_unit_test(with_a_linger_time_an_end_ends_both_ways),
+        cmocka_unit_test(relays_do_not_mix_their_bytes),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,6 +1,6 @@
 #include "daemon/egress/http_gate.h"
 
-#define PIECE      ((size_t)16 << 10)
+#define PIECE      ((size_t)64 << 10)
 #define QUEUE_MAX  ((size_t)256 << 10)
 #define HEAD_MAX   ((size_t)32 << 10)
 #define METHOD_MAX 32

@@ -9,7 +9,8 @@
 #include <openssl/x509v3.h>
 #include <sys/socket.h>
 
-#define HTTP_1_1 "\x08http/1.1"
+#define HTTP_1_1    "\x08http/1.1"
+#define READ_BUFFER ((size_t)64 << 10)
 
 struct tls_ends {
     int ca_fd;
@@ -120,6 +121,8 @@ static SSL_CTX *new_context(const SSL_METHOD *method)
     SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
     SSL_CTX_set_options(context, SSL_OP_NO_TICKET | SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
     SSL_CTX_set_num_tickets(context, 0);
+    SSL_CTX_set_read_ahead(context, 1); /* else two calls for each record */
+    SSL_CTX_set_default_read_buffer_len(context, READ_BUFFER);
     SSL_CTX_set_mode(context, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
                                   SSL_MODE_RELEASE_BUFFERS);
     if (SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION) == 1)
