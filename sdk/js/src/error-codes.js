@@ -63,6 +63,8 @@ const byCode = {
   CONTAINER_UNAVAILABLE: errors.ContainerUnavailableError,
   OPERATION_INTERRUPTED: errors.OperationInterruptedError,
   RPC_TRANSPORT_ERROR: errors.RPCTransportError,
+  exec_transport_error: errors.RPCTransportError,
+  exec_error: errors.CommandError,
   invalid_request: errors.InvalidRequestError,
   unauthorized: errors.UnauthorizedError,
   not_found: errors.NotFoundError,
@@ -84,7 +86,19 @@ const translated = {
   }),
 };
 
-/* The error that a response's status and body say. `operation`: the method that was called. */
+/* The error of the class that its code stands for. */
+export function errorFrom(response, options) {
+  return new (byCode[response.code] ?? errors.SandboxError)(response, options);
+}
+
+/* In the layout of the daemon, `error` being the message, or in that of the control server. */
+function told(body, httpStatus, retryAfter) {
+  const message = body.message ?? body.error ?? body.code;
+  const context = body.context ?? body.details ?? {};
+  return errorFrom({ ...body, message, context, httpStatus, ...translated[body.code]?.(context, retryAfter) });
+}
+
+/* The error that a response's status and body tell. `operation`: the method that was called. */
 export function errorOf(status, text, operation, retryAfter) {
   let body;
   try {
@@ -92,18 +106,15 @@ export function errorOf(status, text, operation, retryAfter) {
   } catch {
     body = undefined;
   }
-  if (typeof body !== 'object' || body === null || typeof body.code !== 'string')
+  if (typeof body?.code !== 'string')
     return new errors.SandboxError({ code: 'INTERNAL_ERROR', message: `HTTP error! status: ${status}`, httpStatus: status, context: { body: text.slice(0, 1000) } });
-  const message = body.message ?? body.error ?? body.code;
-  const context = body.context ?? body.details ?? {};
-  if (body.code === 'not_implemented') return new errors.NotSupportedError(operation, message);
-  const other = translated[body.code]?.(context, retryAfter);
-  return errorFrom({ ...body, message, context, httpStatus: status, ...other });
+  if (body.code === 'not_implemented') return new errors.NotSupportedError(operation, body.message ?? body.error);
+  return told(body, status, retryAfter);
 }
 
-/* The error of the class that its code stands for. */
-export function errorFrom(response, options) {
-  return new (byCode[response.code] ?? errors.SandboxError)(response, options);
+/* The error that an `error` event of a stream tells. */
+export function errorOfEvent({ code = 'COMMAND_EXECUTION_ERROR', error, data, reason }) {
+  return told({ code, message: error ?? data ?? 'The stream failed', context: reason === undefined ? {} : { reason } }, 502);
 }
 
 export function transportError(cause, operation) {

@@ -11,46 +11,19 @@ export class SandboxError extends Error {
     this.errorResponse = { context: {}, httpStatus: 500, timestamp: new Date().toISOString(), ...response };
   }
 
-  get code() {
-    return this.errorResponse.code;
-  }
-
-  get context() {
-    return this.errorResponse.context;
-  }
-
-  get httpStatus() {
-    return this.errorResponse.httpStatus;
-  }
-
-  get operation() {
-    return this.errorResponse.operation;
-  }
-
-  get suggestion() {
-    return this.errorResponse.suggestion;
-  }
-
-  get timestamp() {
-    return this.errorResponse.timestamp;
-  }
-
-  get documentation() {
-    return this.errorResponse.documentation;
-  }
-
   toJSON() {
     const { name, message, code, context, httpStatus, operation, suggestion, timestamp, documentation, stack } = this;
     return { name, message, code, context, httpStatus, operation, suggestion, timestamp, documentation, stack };
   }
 }
 
-/* Gives a class a getter for each of these members of the context. */
-function expose(type, ...members) {
-  for (const member of members) {
-    Object.defineProperty(type.prototype, member, { get() { return this.context[member]; }, configurable: true });
-  }
+/* Gives a class a getter for each of these members of one of its own. */
+function mirror(type, source, members) {
+  for (const member of members) Object.defineProperty(type.prototype, member, { get() { return this[source][member]; }, configurable: true });
 }
+
+mirror(SandboxError, 'errorResponse', ['code', 'context', 'httpStatus', 'operation', 'suggestion', 'timestamp', 'documentation']);
+const expose = (type, ...members) => mirror(type, 'context', members);
 
 export class FileNotFoundError extends SandboxError {}
 export class FileExistsError extends SandboxError {}

@@ -19,9 +19,13 @@ function searchOf(query = {}) {
   return search && `?${search}`;
 }
 
+/* Over HTTP/1.1 a page can send what it has as a whole only. */
+const wholeBodies = (fetch) => async (url, init) =>
+  fetch(url, { ...init, body: init.body instanceof ReadableStream ? await new Response(init.body).blob() : init.body });
+
 export class Connection {
   #apiKey;
-  #fetch;
+  #send;
 
   /* `url` and `apiKey`: BERM_URL and BERM_API_KEY otherwise; in a page its own origin. `fetch`: another one. */
   constructor({ url = defaultUrl(), apiKey = environment('BERM_API_KEY'), fetch } = {}) {
@@ -29,13 +33,13 @@ export class Connection {
     if (!/^https?:$/.test(parsed.protocol)) throw new TypeError(`the daemon's URL must begin with http:// or https://: ${url}`);
     this.url = parsed.href.replace(/\/+$/, '');
     this.#apiKey = apiKey;
-    this.#fetch = fetch;
+    this.#send = fetch && wholeBodies(fetch);
   }
 
   /* fetch() of Node ends a request that is silent for five minutes; a command may well be. */
   async #transport() {
-    this.#fetch ??= inNode ? (await import('./node.js')).fetchByHttp : globalThis.fetch.bind(globalThis);
-    return this.#fetch;
+    this.#send ??= inNode ? (await import('./node.js')).fetchByHttp : wholeBodies(globalThis.fetch.bind(globalThis));
+    return this.#send;
   }
 
   /*
@@ -57,16 +61,16 @@ export class Connection {
       },
     };
     const url = this.url + pathOf(route, values) + search;
-    const response = await this.#send(route, url, init);
+    const response = await this.#attempt(route, url, init);
     if (response.ok) return response;
     const retryAfter = Number(response.headers.get('retry-after')) || undefined;
     throw errorOf(response.status, await response.text(), route, retryAfter);
   }
 
-  async #send(route, url, init) {
+  async #attempt(route, url, init) {
     try {
-      const fetch = await this.#transport();
-      return await fetch(url, init);
+      const send = await this.#transport();
+      return await send(url, init);
     } catch (cause) {
       if (init.signal?.aborted) throw new Error('Operation was aborted', { cause });
       throw transportError(cause, route);

@@ -1,4 +1,5 @@
 /* Code contexts and what comes out of code. */
+import { errorOfEvent } from './error-codes.js';
 import { NotSupportedError, SandboxSecurityError } from './errors.js';
 import { defined } from './http.js';
 import { parseSSEStream } from './sse.js';
@@ -55,6 +56,7 @@ export class Execution {
         await onResult?.(this.results.at(-1));
         break;
       case 'error':
+        if (event.ename === undefined) throw errorOfEvent(event); /* not the code's, but the stream's */
         this.error = { name: event.ename, message: event.evalue, traceback: event.traceback ?? [] };
         await onError?.(this.error);
         break;

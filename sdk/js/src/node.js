@@ -66,7 +66,8 @@ const longestMessage = 16 * 1024 * 1024;
 export class NodeSocket extends EventTarget {
   #socket;
   #input = Buffer.alloc(0);
-  #message = [];
+  #message = []; /* of one that comes in several frames */
+  #held = 0; /* bytes in it */
   #messageKind;
   #closed;
 
@@ -139,7 +140,7 @@ export class NodeSocket extends EventTarget {
     for (;;) {
       const frame = takeFrame(this.#input);
       if (frame === undefined) return;
-      if (frame === null) {
+      if (frame === null || this.#held + frame.size > longestMessage) {
         this.#socket.destroy();
         return;
       }
@@ -157,11 +158,13 @@ export class NodeSocket extends EventTarget {
     } else if (opcode <= opcodes.binary) {
       if (opcode) this.#messageKind = opcode;
       this.#message.push(payload);
+      this.#held += payload.length;
       if (last) this.#deliver(Buffer.concat(this.#message.splice(0)));
     }
   }
 
   #deliver(bytes) {
+    this.#held = 0;
     const data = this.#messageKind === opcodes.text ? bytes.toString() : bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.length);
     this.dispatchEvent(Object.assign(new Event('message'), { data }));
   }

@@ -1,5 +1,5 @@
 /* A process in the background, and waiting for what it does. */
-import { errorFrom } from './error-codes.js';
+import { errorFrom, errorOfEvent } from './error-codes.js';
 import { parseSSEStream } from './sse.js';
 
 export class Process {
@@ -39,7 +39,8 @@ export class Process {
       const seen = { stdout: '', stderr: '' };
       for await (const event of parseSSEStream(await this.#session.streamProcessLogs(this.id, { signal }), signal)) {
         if (event.type === 'exit') throw this.#exited(condition, event.exitCode ?? 1);
-        if (!(event.type in seen)) continue;
+        if (event.type === 'error') throw errorOfEvent(event);
+        if (!Object.hasOwn(seen, event.type)) continue;
         seen[event.type] += event.data;
         const found = find(seen[event.type]);
         if (found) return found;
@@ -56,7 +57,7 @@ export class Process {
       for await (const event of parseSSEStream(await this.#session.watchPort(request, { signal }), signal)) {
         if (event.type === 'ready') return;
         if (event.type === 'process_exited') throw this.#exited(condition, event.exitCode ?? 1);
-        if (event.type === 'error') throw new Error(event.error);
+        if (event.type === 'error') throw errorOfEvent({ code: 'PROCESS_ERROR', ...event });
       }
       throw new Error('Port watch stream ended unexpectedly');
     });
@@ -64,8 +65,10 @@ export class Process {
 
   waitForExit(timeout) {
     return this.#within('process exit', timeout, async (signal) => {
-      for await (const event of parseSSEStream(await this.#session.streamProcessLogs(this.id, { signal }), signal))
+      for await (const event of parseSSEStream(await this.#session.streamProcessLogs(this.id, { signal }), signal)) {
         if (event.type === 'exit') return { exitCode: event.exitCode ?? 1 };
+        if (event.type === 'error') throw errorOfEvent(event);
+      }
       throw new Error(`Process ${this.id}: the stream ended unexpectedly without exit event`);
     });
   }

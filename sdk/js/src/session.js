@@ -2,7 +2,7 @@
  * Everything that can be done in a session, which is what an ExecutionSession is and what a Sandbox does in its default
  * session. Sessions differ in directory and variables of their shell only; files and processes are the sandbox's.
  */
-import { errorFrom } from './error-codes.js';
+import { errorFrom, errorOfEvent } from './error-codes.js';
 import { NotSupportedError, SandboxSecurityError } from './errors.js';
 import { bytesOf } from './file-stream.js';
 import { defined } from './http.js';
@@ -42,7 +42,7 @@ export class ExecutionSession {
     return this.#id;
   }
 
-  /* A request in the session: `given` is what the caller wants instead of it. */
+  /* A request in the session, or in the one that the caller names. */
   #do(route, json, { sessionId, signal, idempotencyKey } = {}) {
     return this.#sandbox.call(route, {}, { json: { ...json, sessionId: sessionIdOf(sessionId, this.#id) }, signal, idempotencyKey });
   }
@@ -72,7 +72,7 @@ export class ExecutionSession {
   async #execStreaming(command, options) {
     const output = { stdout: '', stderr: '' };
     for await (const event of parseSSEStream(await this.execStream(command, options), options.signal)) {
-      if (event.type in output) {
+      if (Object.hasOwn(output, event.type)) {
         output[event.type] += event.data;
         options.onOutput(event.type, event.data);
       } else if (event.type === 'complete') {
@@ -80,7 +80,7 @@ export class ExecutionSession {
         const { timestamp, usage } = event;
         return defined({ success: exitCode === 0, exitCode, ...output, timestamp, usage, sessionId: this.#shown(options.sessionId ?? (options.limits && noSession)) });
       } else if (event.type === 'error') {
-        throw new Error(event.error ?? event.data ?? 'Command execution failed');
+        throw errorOfEvent(event);
       }
     }
     throw new Error('Stream ended without completion event');
@@ -125,8 +125,7 @@ export class ExecutionSession {
         const { exit_code: exitCode, usage } = JSON.parse(data);
         yield { type: 'exit', exitCode, usage };
       } else if (event === 'error') {
-        const { error, code } = JSON.parse(data);
-        throw errorFrom({ code, message: error, httpStatus: 502 });
+        throw errorOfEvent(JSON.parse(data));
       }
     }
   }
@@ -153,6 +152,7 @@ export class ExecutionSession {
     for await (const event of parseSSEStream(await this.streamProcessLogs(id))) {
       if (event.type === 'stdout' || event.type === 'stderr') onOutput?.(event.type, event.data);
       else if (event.type === 'exit') onExit?.(event.exitCode ?? null);
+      else if (event.type === 'error') throw errorOfEvent(event);
     }
   }
 

@@ -19,7 +19,7 @@ export class Terminal {
     this.exited = new Promise((resolve) => {
       socket.addEventListener('message', ({ data }) => {
         if (typeof data !== 'string') this.#show(new Uint8Array(data));
-        else this.#control(JSON.parse(data), settled, resolve);
+        else this.#control(data, settled, resolve);
       });
       socket.addEventListener('close', ({ reason }) => {
         this.#over = true;
@@ -35,7 +35,14 @@ export class Terminal {
     this.#wake();
   }
 
-  #control(message, settled, exited) {
+  /* What the sandbox says may be no JSON, or no message that is known: it is passed over. */
+  #control(text, settled, exited) {
+    let message;
+    try {
+      message = JSON.parse(text) ?? {};
+    } catch {
+      return;
+    }
     if (message.type === 'ready') settled();
     else if (message.type === 'error') settled(new Error(message.message));
     else if (message.type === 'exit') exited({ code: message.code, ...(message.signal ? { signal: message.signal } : {}) });

@@ -183,6 +183,19 @@ describe('the JavaScript SDK with a daemon', { skip: whyNoDaemon() }, () => {
     await sandbox.destroy();
   });
 
+  test('a sandbox that ends under a call is told as that', async () => {
+    const sandbox = open('ending');
+    const process = await sandbox.startProcess('sleep 60');
+    const calls = [
+      sandbox.exec('sleep 60', { sessionId: 'a' }), sandbox.exec('sleep 60', { sessionId: 'b', stream: true, onOutput: () => {} }),
+      process.waitForExit(), process.waitForLog('never'), process.waitForPort(8099),
+    ].map((call) => assert.rejects(call, (error) => error instanceof berm.OperationInterruptedError && error.reason === 'runtime_replaced'));
+    calls.push(assert.rejects(sandbox.execArgv(['sleep', '60']), berm.RPCTransportError)); /* all that the bridge's stream can say */
+    await until('all of them run', async () => (await sandbox.exec('cat /proc/[0-9]*/comm', { sessionId: 'c' })).stdout.split('\n').filter((name) => name === 'sleep').length === 4);
+    await sandbox.destroy();
+    await Promise.all(calls);
+  });
+
   test('streams of files: large, kept modes, relative to the session, bytes as they are', async () => {
     const sandbox = open('streamed');
     const bytes = new Uint8Array(3 * 1024 * 1024).map((_, i) => i * 7 + (i >> 10));

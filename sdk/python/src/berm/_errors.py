@@ -347,6 +347,8 @@ _BY_CODE = {
     "CONTAINER_UNAVAILABLE": ContainerUnavailableError,
     "OPERATION_INTERRUPTED": OperationInterruptedError,
     "RPC_TRANSPORT_ERROR": RPCTransportError,
+    "exec_transport_error": RPCTransportError,
+    "exec_error": CommandError,
     "invalid_request": InvalidRequestError,
     "unauthorized": UnauthorizedError,
     "not_found": NotFoundError,
@@ -361,6 +363,19 @@ def error_from(code: str, message: str, **more: Any) -> SandboxError:
     return _BY_CODE.get(code, SandboxError)(code, message, **more)
 
 
+def _told(code: str, message: str, context: Dict[str, Any], retry_after: Optional[str] = None, **more: Any) -> SandboxError:
+    """Where the daemon has a word of its own and the SDK another, the SDK's."""
+    if code == "capacity_exceeded":
+        code = "CONTAINER_UNAVAILABLE"
+        context = {**context, "reason": "max_container_instances_exceeded", "retryable": True}
+        if retry_after and retry_after.isdigit():
+            context["retryAfterMs"] = int(retry_after) * 1000
+    elif code == "sandbox_died":
+        code = "OPERATION_INTERRUPTED"
+        context = {**context, "endReason": context.get("reason"), "reason": "runtime_replaced", "admitted": "unknown", "retryable": True}
+    return error_from(code, message, context=context, **more)
+
+
 def error_of(status: int, text: bytes, operation: str, retry_after: Optional[str] = None) -> SandboxError:
     """The error that a response's status and body tell."""
     try:
@@ -372,18 +387,16 @@ def error_of(status: int, text: bytes, operation: str, retry_after: Optional[str
         return SandboxError("INTERNAL_ERROR", f"HTTP error! status: {status}", {"body": excerpt}, status)
     code = body["code"]
     message = body.get("message") or body.get("error") or code
-    context = body.get("context") or body.get("details") or {}
     if code == "not_implemented":
         return NotSupportedError(operation, message)
-    if code == "capacity_exceeded":
-        code = "CONTAINER_UNAVAILABLE"
-        context = {**context, "reason": "max_container_instances_exceeded", "retryable": True}
-        if retry_after and retry_after.isdigit():
-            context["retryAfterMs"] = int(retry_after) * 1000
-    elif code == "sandbox_died":
-        code = "OPERATION_INTERRUPTED"
-        context = {**context, "endReason": context.get("reason"), "reason": "runtime_replaced", "admitted": "unknown", "retryable": True}
-    return error_from(code, message, context=context, http_status=status, operation=body.get("operation"), suggestion=body.get("suggestion"))
+    return _told(code, message, body.get("context") or body.get("details") or {}, retry_after, http_status=status,
+                 operation=body.get("operation"), suggestion=body.get("suggestion"))
+
+
+def error_of_event(code: Optional[str], message: Optional[str], reason: Optional[str]) -> SandboxError:
+    """The error that an `error` event of a stream tells."""
+    context = {} if reason is None else {"reason": reason}
+    return _told(code or "COMMAND_EXECUTION_ERROR", message or "The stream failed", context, http_status=502)
 
 
 def transport_error(cause: BaseException, operation: str) -> SandboxError:

@@ -6,7 +6,7 @@ import base64
 from dataclasses import dataclass, field, fields
 from typing import Any, Dict, List, Mapping, Optional, Type, TypeVar
 
-from ._errors import camel
+from ._errors import camel, error_of_event
 
 __all__ = [
     "ExecResult", "ArgvResult", "ExecEvent", "LogEvent", "ProcessLogs", "LogMatch", "PortEvent", "FileResult", "ReadFileResult",
@@ -54,12 +54,14 @@ class ExecEvent:
     command: Optional[str] = None
     exit_code: Optional[int] = None
     error: Optional[str] = None
+    code: Optional[str] = None
+    reason: Optional[str] = None
     usage: Optional[Dict[str, Any]] = None
 
 
 @dataclass(frozen=True)
 class LogEvent:
-    """`type`: process_info, stdout, stderr, truncated, exit. `offset`: the place in its stream after it."""
+    """`type`: process_info, stdout, stderr, truncated, exit, error. `offset`: the place in its stream after it."""
 
     type: str
     process_id: str = ""
@@ -67,6 +69,9 @@ class LogEvent:
     data: str = ""
     exit_code: Optional[int] = None
     offset: Optional[int] = None
+    error: Optional[str] = None
+    code: Optional[str] = None
+    reason: Optional[str] = None
 
 
 @dataclass(frozen=True)
@@ -91,6 +96,8 @@ class PortEvent:
     status_code: Optional[int] = None
     exit_code: Optional[int] = None
     error: Optional[str] = None
+    code: Optional[str] = None
+    reason: Optional[str] = None
 
 
 @dataclass(frozen=True)
@@ -222,6 +229,8 @@ class Execution:
             self.stderr.append(value["text"])
         elif event.type == "result":
             self.results.append({key: entry for key, entry in value.items() if key not in ("type", "metadata")})
+        elif event.type == "error" and "ename" not in value:
+            raise error_of_event(value.get("code"), value.get("error"), value.get("reason"))  # not the code's, but the stream's
         elif event.type == "error":
             self.error = CodeError(value["ename"], value["evalue"], value.get("traceback") or [])
         elif event.type == "execution_complete":

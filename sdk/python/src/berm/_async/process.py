@@ -7,7 +7,7 @@ import re
 import time
 from typing import TYPE_CHECKING, Any, Dict, Mapping, Optional, Pattern, Union
 
-from .._errors import SandboxError, error_from
+from .._errors import SandboxError, error_from, error_of_event
 from .._types import LogMatch, ProcessLogs
 
 if TYPE_CHECKING:
@@ -55,6 +55,8 @@ class AsyncProcess:
                 async for event in events:
                     if event.type == "exit":
                         raise self._exited(condition, 1 if event.exit_code is None else event.exit_code)
+                    if event.type == "error":
+                        raise error_of_event(event.code, event.error, event.reason)
                     if event.type in seen:
                         seen[event.type] += event.data
                         found = _find(pattern, seen[event.type])
@@ -77,7 +79,7 @@ class AsyncProcess:
                     if event.type == "process_exited":
                         raise self._exited(condition, 1 if event.exit_code is None else event.exit_code)
                     if event.type == "error":
-                        raise error_from("PROCESS_ERROR", event.error or "the port cannot be waited for", context={"processId": self.id})
+                        raise error_of_event(event.code or "PROCESS_ERROR", event.error, event.reason)
         except TimeoutError:
             raise self._late(condition, timeout) from None
         raise error_from("PROCESS_ERROR", "Port watch stream ended unexpectedly", context={"processId": self.id})
@@ -90,6 +92,8 @@ class AsyncProcess:
                 async for event in events:
                     if event.type == "exit":
                         return 1 if event.exit_code is None else event.exit_code
+                    if event.type == "error":
+                        raise error_of_event(event.code, event.error, event.reason)
         except TimeoutError:
             raise self._late("process exit", timeout) from None
         raise error_from("PROCESS_ERROR", f"Process {self.id}: the stream ended unexpectedly without exit event", context={"processId": self.id})

@@ -12,7 +12,7 @@ import shlex
 import time
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Union
 
-from .._errors import SandboxError, error_from
+from .._errors import SandboxError, error_from, error_of_event
 from .._ids import NO_SESSION, check_variables, language_of
 from .._types import (ArgvResult, Changes, CodeContext, CodeEvent, ExecEvent, ExecResult, Execution, FileEvent, FileInfo, FileResult,
                       GitCheckout, LogEvent, PortEvent, ProcessLogs, ReadFileResult, WatchEvent, build)
@@ -116,7 +116,7 @@ class Session:
                     code = 1 if event.exit_code is None else event.exit_code
                     return {**output, "exitCode": code, "success": code == 0, "timestamp": event.timestamp, "usage": event.usage}
                 elif event.type == "error":
-                    raise error_from("COMMAND_EXECUTION_ERROR", event.error or event.data or "Command execution failed")
+                    raise error_of_event(event.code, event.error or event.data, event.reason)
         raise error_from("COMMAND_EXECUTION_ERROR", "Stream ended without completion event")
 
     def exec_stream(self, command: str, *, timeout: Optional[float] = None, env: Env = None, cwd: Optional[str] = None,
@@ -141,7 +141,7 @@ class Session:
                     return ArgvResult(end["exit_code"], b"".join(pieces["stdout"]), b"".join(pieces["stderr"]), end.get("usage"))
                 elif name == "error":
                     document = json.loads(data)
-                    raise SandboxError(document["code"], document["error"], http_status=502)
+                    raise error_of_event(document["code"], document["error"], document.get("reason"))
         raise error_from("COMMAND_EXECUTION_ERROR", "Stream ended without completion event")
 
     def _argv_events(self, request: Mapping[str, Any], stdin: Union[str, Body, None], session_id: Optional[str],

@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 import struct
-from typing import Dict, List, Optional, Tuple, Union
+from typing import Any, Dict, List, Optional, Tuple, Union
 
 from .._errors import SandboxError, error_of, transport_error
 from .._types import TerminalExit
@@ -18,6 +18,15 @@ from .io import Connection
 _MAGIC = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, 1.3
 _LONGEST = 16 * 1024 * 1024
 _TEXT, _BINARY, _CLOSE, _PING, _PONG = 1, 2, 8, 9, 10
+
+
+def _message(text: bytes) -> Dict[str, Any]:
+    """What the sandbox says may be no JSON: it is passed over."""
+    try:
+        document = json.loads(text)
+    except ValueError:
+        return {}
+    return document if isinstance(document, dict) else {}
 
 
 class Terminal:
@@ -49,11 +58,12 @@ class Terminal:
         terminal = cls(*response.take_connection())
         while True:
             kind, payload = terminal._receive()
+            message = _message(payload) if kind == _TEXT else {}
             if kind == _BINARY:
                 terminal._output.append(payload)
-            elif kind == _TEXT and json.loads(payload).get("type") == "ready":
+            elif message.get("type") == "ready":
                 return terminal
-            elif kind == _TEXT and json.loads(payload).get("type") == "error" or kind == _CLOSE:
+            elif message.get("type") == "error" or kind == _CLOSE:
                 terminal.close()
                 raise SandboxError("exec_transport_error", f"the terminal was closed: {payload.decode(errors='replace')}")
 
@@ -129,9 +139,9 @@ class Terminal:
             elif kind == _CLOSE:
                 self.close()
             else:
-                message = json.loads(payload)
+                message = _message(payload)
                 if message.get("type") == "exit":
-                    self.exit = TerminalExit(message["code"], message.get("signal"))
+                    self.exit = TerminalExit(message.get("code", -1), message.get("signal"))
         if not self._output:
             raise StopIteration
         return self._output.pop(0)
