@@ -5,9 +5,11 @@
  * with ours inside the same loop, so that the machine's mood is the same for all; what counts is the ratio.
  *
  *   berm-bench create PORT LABEL RUNS CREATE_TARGET_MS [CRUN_BUNDLE BWRAP_ROOT]
- *   berm-bench burst PORT COUNT | lives PORT | exec PORT | files PORT | idle PORT COUNT | interpreter PORT RUNS
+ *   berm-bench burst PORT COUNT | lives PORT | exec PORT | files PORT | idle PORT COUNT | interpreter|bridge PORT
+ * RUNS
  */
 #include "agent.h"
+#include "bridge.h"
 #include "http.h"
 #include "interpreter.h"
 #include "stats.h"
@@ -448,6 +450,12 @@ static int bench_kernels(int argc, char **argv)
     return 0;
 }
 
+static int bench_bridge_api(int argc, char **argv)
+{
+    missed += bench_bridge(argc, argv);
+    return 0;
+}
+
 static int bench_control_server(int argc, char **argv)
 {
     missed += bench_agent(argc, argv);
@@ -461,7 +469,7 @@ static const struct {
 } groups[] = {
     { "create", 4, bench_create },       { "burst", 1, bench_burst },          { "lives", 1, bench_lives },
     { "exec", 1, bench_exec },           { "files", 1, bench_files },          { "idle", 1, bench_idle },
-    { "interpreter", 1, bench_kernels }, { "agent", 4, bench_control_server },
+    { "interpreter", 1, bench_kernels }, { "agent", 4, bench_control_server }, { "bridge", 2, bench_bridge_api },
 };
 
 int main(int argc, char **argv)
@@ -472,7 +480,7 @@ int main(int argc, char **argv)
             return missed ? 3 : 0;
         }
     fprintf(stderr, "usage: berm-bench create PORT LABEL RUNS TARGET_MS [BUNDLE ROOT] | "
-                    "burst|lives|exec|files|idle|interpreter PORT "
+                    "burst|lives|exec|files|idle|interpreter|bridge PORT "
                     "[COUNT] | agent PORT PID SECONDS COMMANDS\n");
     return 2;
 }

@@ -141,8 +141,8 @@ int conn_request(struct conn *c, const char *method, const char *path, const cha
     int chunked = 0;
 
     n = snprintf(head, sizeof(head),
-                 "%s %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: %s\r\nContent-Length: %zu\r\n\r\n", method,
-                 path, content_type ? content_type : "application/json", body_len);
+                 "%s %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: %s\r\nContent-Length: %zu\r\n%s\r\n", method,
+                 path, content_type ? content_type : "application/json", body_len, c->headers ? c->headers : "");
     if (n < 0 || (size_t)n >= sizeof(head))
         errx(1, "request too long");
     send_request(c, head, (size_t)n, body, body_len);

@@ -9,7 +9,8 @@
 
 struct conn {
     int fd;
-    char *body; /* of the last response, NUL-terminated; reused */
+    const char *headers; /* further header lines of each request, each with its CRLF; or NULL */
+    char *body;          /* of the last response, NUL-terminated; reused */
     size_t body_len;
     size_t body_cap;
     char in[65536];
