@@ -6,11 +6,19 @@ import { Button, Empty, Icon, Problem, useAction, usePoll } from './ui.jsx';
 
 const POLL_MS = 4000;
 const CONTROL_PORT = 3000;
+const EGRESS_PORTS = 64998; /* from here on bermd itself listens in the sandbox, as a user that is nobody there */
+const NOBODY = 65534;
 
-/* The ports of /proc/net/tcp and tcp6 that listen: state 0A, the port in hex behind the address. */
-export function listening(text) {
-  const ports = [...text.matchAll(/^\s*\d+: [0-9A-F]+:([0-9A-F]{4}) [0-9A-F:]+ 0A /gm)].map((match) => parseInt(match[1], 16));
-  return [...new Set(ports)].filter((port) => port >= 1024 && port !== CONTROL_PORT).sort((a, b) => a - b);
+/*
+ * The ports of /proc/net/tcp and tcp6 that listen and are a program's of the sandbox. A line: number, address and port in
+ * hex, the peer's, the state (0A), two queues, a timer, retransmissions, the user.
+ */
+function listening(text) {
+  const lines = text.matchAll(/^\s*\d+: [0-9A-F]+:([0-9A-F]{4}) [0-9A-F:]+ 0A [0-9A-F:]+ [0-9A-F:]+ [0-9A-F]+ +(\d+) /gm);
+  const ports = [...lines].map(([, port, user]) => [parseInt(port, 16), Number(user)])
+    .filter(([port, user]) => port >= 1024 && port !== CONTROL_PORT && !(port >= EGRESS_PORTS && user === NOBODY))
+    .map(([port]) => port);
+  return [...new Set(ports)].sort((a, b) => a - b);
 }
 
 async function look(id, signal) {

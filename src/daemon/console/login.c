@@ -5,6 +5,7 @@
 #include "daemon/console/cookie.h"
 
 #define LOGIN_BODY_MAX 4096
+#define COOKIES_TRIED  32 /* of the name; more of them only cost time */
 
 static const struct str schemes[] = { { "http://", 7 }, { "https://", 8 } };
 
@@ -28,13 +29,21 @@ static bool is_own(const struct h1_head *head, bool https)
     return origin_is_own(head, schemes[https]);
 }
 
+/* Whether a cookie of this name counts: by https only the one that an https login gave, as both are sent there. */
+static bool counts(const struct request *request, struct str name)
+{
+    if (str_is(name, CONSOLE_COOKIE_SECURE))
+        return is_own(request->head, true);
+    return str_is(name, CONSOLE_COOKIE) && !request->sender.https && is_own(request->head, false);
+}
+
 /* Calls `each` with every session that a cookie of the request names, until it says true. */
 static bool any_session(const struct request *request, bool (*each)(const struct request *, struct web_session *))
 {
     const struct h1_head *head = request->head;
     struct daemon *daemon = request->daemon;
     uint64_t now = loop_now_ms(daemon->loop);
-    bool secure = http_exchange_secure(request->exchange);
+    unsigned tried = 0;
 
     for (size_t i = 0; i < head->header_count; i++) {
         struct str field = head->headers[i].value;
@@ -43,11 +52,12 @@ static bool any_session(const struct request *request, bool (*each)(const struct
         if (!str_eq_nocase(head->headers[i].name, STR("Cookie")))
             continue;
         while (cookie_next(&field, &cookie)) {
-            bool https = str_is(cookie.name, CONSOLE_COOKIE_SECURE);
             struct web_session *session;
 
-            if ((!https && !str_is(cookie.name, CONSOLE_COOKIE)) || !is_own(head, https) || (!https && secure))
+            if (!counts(request, cookie.name))
                 continue;
+            if (tried++ == COOKIES_TRIED)
+                return false;
             session = web_session_find(&daemon->web_sessions, cookie.value, now);
             if (session && each(request, session))
                 return true;
@@ -152,7 +162,7 @@ static const uint8_t *take_key(struct request *request)
     hash = auth_find_key(auth, str_trim(key));
     if (hash)
         return hash;
-    log_warn("login.refused", "request", request->id);
+    log_warn("login.refused", "request", request->id, "client", request->sender.client);
     request_fail_with(request, BERM_E_UNAUTHORIZED, "this is not one of the API keys");
     return NULL;
 }
@@ -176,7 +186,7 @@ static void on_login_body(struct request *request)
     cookie = cookie_field(request, https, token, WEB_SESSION_LIFE_MS / 1000);
     if (!cookie)
         return;
-    log_info("login", "request", request->id);
+    log_info("login", "request", request->id, "client", request->sender.client);
     respond(request, 200, STR("{\"required\":true,\"loggedIn\":true}"), cookie);
 }
 

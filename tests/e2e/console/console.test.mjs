@@ -156,6 +156,7 @@ pd.DataFrame({"name": ["one", "two"], "value": [1, 2]})`);
     const chip = page.getByRole('listitem').filter({ hasText: '8080' });
     await chip.getByRole('button', { name: 'Preview' }).click();
     await chip.getByRole('button', { name: 'Tunnel' }).click();
+    assert.deepEqual(await page.locator('.chips strong').allInnerTexts(), ['8080'], 'what bermd listens on is not shown');
     const links = page.locator('.url a');
     await links.nth(1).waitFor();
     await look('9-ports');

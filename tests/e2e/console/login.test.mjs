@@ -207,6 +207,8 @@ describe('the login of the console', { skip }, () => {
     /* Tossed by a preview of the same site: browsers send both, in an order that the attacker may choose. */
     assert.equal(await listed(visitor, { cookie: `${planted}; ${visitor.cookie}` }), 200);
     assert.equal(await listed(visitor, { cookie: `${visitor.cookie}; ${planted}; a=1` }), 200);
+    assert.equal(await listed(visitor, { cookie: `${`${planted}; `.repeat(31)}${visitor.cookie}` }), 200);
+    assert.equal(await listed(visitor, { cookie: `${`${planted}; `.repeat(32)}${visitor.cookie}` }), 401, 'there is a bound');
     const before = visitor.cookie;
     await visitor.login(key);
     assert.notEqual(visitor.cookie, before);
