@@ -32,6 +32,15 @@ static void table_add(struct child *child)
     child->agent->children.count++;
 }
 
+static struct child *table_find(struct child_table *table, pid_t pid)
+{
+    struct child *child = *bucket_of(table, pid);
+
+    while (child && child->pid != pid)
+        child = child->next;
+    return child;
+}
+
 /* After the exit: the pid may belong to somebody else from now on. */
 static struct child *table_take(struct child_table *table, pid_t pid)
 {
@@ -123,8 +132,15 @@ void child_reap(struct agent *agent)
     int status;
     pid_t pid;
 
-    while ((pid = (pid_t)RETRY_EINTR(waitpid(-1, &status, WNOHANG))) > 0) {
-        struct child *child = table_take(&agent->children, pid);
+    while ((pid = (pid_t)RETRY_EINTR(waitpid(-1, &status, WNOHANG | WUNTRACED))) > 0) {
+        struct child *child;
+        if (WIFSTOPPED(status)) {
+            child = table_find(&agent->children, pid);
+            if (child && child->metered)
+                metered_stopped(child->metered);
+            continue;
+        }
+        child = table_take(&agent->children, pid);
         if (child)
             on_reaped(child, status);
     }
@@ -437,11 +453,10 @@ struct child *child_adopt(struct agent *agent, pid_t pid, int stdin_fd, const st
     siginfo_t info;
     struct child *child;
 
-    for (child = *bucket_of(&agent->children, pid); child; child = child->next)
-        if (child->pid == pid) {
-            errno = EEXIST;
-            return NULL;
-        }
+    if (table_find(&agent->children, pid)) {
+        errno = EEXIST;
+        return NULL;
+    }
     if (waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) < 0)
         return NULL;
     child = new_child(agent, events, data);

@@ -53,6 +53,19 @@ int command_limits(const struct json *body, const char *session_id, struct limit
     return 0;
 }
 
+const char *command_env_problem(struct request *rq, const struct env *env)
+{
+    for (size_t i = 0; i < env->count; i++) {
+        struct str name = env_item_name(env->items[i]);
+        const char *problem;
+        if (env_is_identifier(name))
+            continue;
+        problem = arena_printf(&rq->arena, "Invalid environment variable name: %.*s", (int)name.n, name.p);
+        return problem ? problem : "Invalid environment variable name";
+    }
+    return NULL;
+}
+
 const char *command_directory(struct request *rq, const char *cwd)
 {
     const char *base = session_default_directory(rq->agent);

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "child.h"
+#include "env.h"
 #include "limit.h"
 #include "pty.h"
 #include "request.h"
@@ -20,6 +21,9 @@ int command_session_id(struct request *rq, const char **ret, struct berm_error *
  */
 int command_limits(const struct json *body, const char *session_id, struct limits *ret, bool *ret_given,
                    struct berm_error *err);
+
+/* What is wrong with variables for a session's shell, in the request's arena; NULL: nothing. */
+const char *command_env_problem(struct request *rq, const struct env *env);
 
 /* What a command without a session takes: `bash -c <text>`, or the same without bash where that comes out equal. */
 struct bash_spec {

@@ -1,5 +1,6 @@
 /* exec_stream_session.c - /berm/v1/exec in the shell of a session. */
 #include "agent.h"
+#include "command.h"
 #include "exec_stream.h"
 #include "shell_script.h"
 
@@ -138,11 +139,11 @@ static void run(struct session_op *op)
 
 void exec_stream_start_in_session(struct exec_stream *e)
 {
-    for (size_t i = 0; i < e->env.count; i++) {
-        if (!env_is_identifier(env_item_name(e->env.items[i]))) {
-            exec_stream_fail(e, "Invalid environment variable name");
-            return;
-        }
+    const char *problem = command_env_problem(e->rq, &e->env);
+
+    if (problem) {
+        exec_stream_fail(e, problem);
+        return;
     }
     loop_timer_init(&e->timer, on_timer);
     e->op.run = run;

@@ -198,23 +198,12 @@ static void on_terminated(struct session_op *op, int exit_code)
     finish(e);
 }
 
-static bool env_names_are_valid(struct execution *e)
-{
-    for (size_t i = 0; i < e->env.count; i++) {
-        struct str name = env_item_name(e->env.items[i]);
-        if (!env_is_identifier(name)) {
-            const char *reason =
-                arena_printf(&e->rq->arena, "Invalid environment variable name: %.*s", (int)name.n, name.p);
-            reply_failed(e, reason ? reason : "Invalid environment variable name");
-            return false;
-        }
-    }
-    return true;
-}
-
 static void start_in_session(struct execution *e)
 {
-    if (!env_names_are_valid(e)) {
+    const char *problem = command_env_problem(e->rq, &e->env);
+
+    if (problem) {
+        reply_failed(e, problem);
         free_execution(e);
         return;
     }

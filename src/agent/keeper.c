@@ -6,20 +6,23 @@
 #include "procfs.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 
-#define REPORT_FD     61 /* beside CHILD_EXTRA_FD */
-#define LOOK_MIN_MS   5
-#define LOOK_MAX_MS   1000
-#define MEMORY_PER_MS ((int64_t)4 * 1024 * 1024) /* that a processor can fill */
-#define PIDS_PER_MS   4
-#define END_WITHIN_MS 5000 /* of what SIGKILL takes no effect on */
-#define END_LOOK_MS   20
-#define CPU_SLACK_S   2 /* the kernel's own limit is for each process, in seconds: it only stands behind ours */
+#define REPORT_FD       61 /* beside CHILD_EXTRA_FD */
+#define LOOK_MIN_MS     5
+#define LOOK_MAX_MS     1000
+#define MEMORY_PER_MS   ((int64_t)4 * 1024 * 1024) /* that a processor can fill */
+#define PIDS_PER_MS     4
+#define END_WITHIN_MS   5000 /* of what SIGKILL takes no effect on */
+#define END_LOOK_MS     20
+#define START_WITHIN_MS 10000
+#define START_LOOK_MS   20
+#define CPU_SLACK_S     2 /* the kernel's own limit is for each process, in seconds: it only stands behind ours */
 
 struct keeper {
     const struct limits *limits;
@@ -175,7 +178,7 @@ static void watch(struct keeper *k)
             k->report.usage.reason = END_KILLED;
             return;
         }
-        if (signo != 0 && signo != SIGCHLD)
+        if (signo != 0 && signo != SIGCHLD && signo != SIGCONT)
             signal_tree(signo);
         if (now_ms() >= k->look_at_ms && over_limit(k))
             return;
@@ -299,6 +302,23 @@ static void keep(const struct child_spec *given, const struct limits *limits, co
     _exit(0);
 }
 
+/*
+ * The command may be quicker than its keeper, and stop it before it has spoken: no matter what, the agent does not
+ * wait for good.
+ */
+static bool read_hello(int fd, pid_t keeper, struct keeper_hello *ret)
+{
+    struct pollfd ready = { .fd = fd, .events = POLLIN };
+    uint64_t until_ms = now_ms() + START_WITHIN_MS;
+
+    while (now_ms() < until_ms) {
+        if (poll(&ready, 1, START_LOOK_MS) > 0)
+            return read(fd, ret, sizeof(*ret)) == (ssize_t)sizeof(*ret);
+        kill(keeper, SIGCONT);
+    }
+    return false;
+}
+
 pid_t keeper_start(const struct child_spec *spec, const struct limits *limits, const int fds[3],
                    const struct rlimit *nofile, pid_t *ret_pid, int *ret_report_fd, struct child_error *err)
 {
@@ -321,8 +341,9 @@ pid_t keeper_start(const struct child_spec *spec, const struct limits *limits, c
     close_fd(&theirs); /* so that its end is seen */
     if (pid < 0)
         return -1;
-    if (RETRY_EINTR(read(ours, &hello, sizeof(hello))) != (ssize_t)sizeof(hello)) {
-        err->errnum = ECHILD; /* it is gone */
+    if (!read_hello(ours, pid, &hello)) {
+        kill(pid, SIGKILL); /* not reaped yet, and the command goes with it */
+        err->errnum = ECHILD;
         return -1;
     }
     if (hello.pid < 0) {

@@ -12,8 +12,8 @@
  *   SIGQUIT                kills the tree, as do the end of the agent and of the keeper (as far as the kernel does
  * it)
  *
- * Not a boundary against hostile code: a command with the keeper's user id can kill the keeper, which ends the
- * command itself and is reported as an end without measures, but may leave a child behind.
+ * A command with the keeper's user id can stop the keeper, which ends it, or kill it, which ends it without
+ * measures but may leave a child behind: hostile code is held by the limits of its sandbox and not by these.
  */
 #pragma once
 

@@ -110,6 +110,12 @@ int metered_settle(struct metered *metered)
     return report.wait_status;
 }
 
+void metered_stopped(struct metered *metered)
+{
+    end_for(metered, END_KILLED);
+    kill(metered->child->pid, SIGCONT);
+}
+
 void metered_signal(struct metered *metered, int signo)
 {
     if (metered->child->exited)

@@ -33,5 +33,7 @@ void metered_free(struct metered *metered); /* NULL is fine */
 int metered_begin(struct metered *metered, pid_t pid, int report_fd);
 /* The keeper has been reaped: completes the usage. The wait status of the command. */
 int metered_settle(struct metered *metered);
+/* Somebody has stopped the keeper, which cannot hold the limits now: it ends the command. */
+void metered_stopped(struct metered *metered);
 /* To the whole tree. SIGKILL for all, and then the end is not its own. */
 void metered_signal(struct metered *metered, int signo);

@@ -253,19 +253,6 @@ static void run_in_session(struct session_op *op)
         fail_in_session(start, err.message);
 }
 
-static const char *invalid_name(struct process_start *start)
-{
-    for (size_t i = 0; i < start->env.count; i++) {
-        struct str name = env_item_name(start->env.items[i]);
-        const char *reason;
-        if (env_is_identifier(name))
-            continue;
-        reason = arena_printf(&start->rq->arena, "Invalid environment variable name: %.*s", (int)name.n, name.p);
-        return reason ? reason : "Invalid environment variable name";
-    }
-    return NULL;
-}
-
 /* As upstream does it: it is started, and has failed. */
 static void start_failed(struct process_start *start, const char *reason)
 {
@@ -283,7 +270,7 @@ static void start_failed(struct process_start *start, const char *reason)
 
 static void start_in_session(struct process_start *start)
 {
-    const char *problem = invalid_name(start);
+    const char *problem = command_env_problem(start->rq, &start->env);
 
     if (problem) {
         start_failed(start, problem);

@@ -239,8 +239,21 @@ test('a process: kill-all and its own time limit', async () => {
 });
 
 test('a command that kills its keeper ends with it', async () => {
-  const reply = await run('kill -9 $PPID; sleep 20');
+  const reply = await run('sleep 0.2; kill -9 $PPID; sleep 20');
   assert.deepEqual([reply.exitCode, reply.usage.reason, reply.usage.cpuMs], [137, 'killed', null]);
+});
+
+test('a command that stops its keeper is ended, with its daemons', async () => {
+  const reply = await run(`${daemonised('.17')}; kill -STOP $PPID; ${SPIN}`, { cpuMs: 10000 });
+  assert.deepEqual([reply.exitCode, reply.usage.reason], [137, 'killed']);
+  assert.ok(reply.usage.cpuMs < 10000);
+  assert.equal(await alive('10.17'), '0');
+});
+
+test('a command that is quicker than its keeper does not hold the agent up', async () => {
+  const begin = Date.now();
+  await Promise.all(Array.from({ length: 20 }, (_, i) => run(`kill -${i % 2 ? 'STOP' : 'KILL'} $PPID; sleep 20`, { wallMs: 600 })));
+  assert.ok(Date.now() - begin < 5000);
 });
 
 test('many at once, and no descriptor or process is left', async () => {
