@@ -41,10 +41,7 @@ struct keeper_hello {
 
 static uint64_t now_ms(void)
 {
-    struct timespec ts;
-
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
+    return clock_monotonic_ns() / 1000000;
 }
 
 /* --- measuring --- */

@@ -15,7 +15,7 @@ static void end_for(struct metered *metered, enum end_reason reason)
 
 /* --- output --- */
 
-/* Never more than one byte over the limit is taken for output, and that one is dropped. */
+/* What is over the limit is read all the same, so that it is known, and dropped. */
 static char *reserve(struct sink *sink, int stream, size_t *room, bool final)
 {
     struct metered *metered = container_of(sink, struct metered, sink);
