@@ -5,9 +5,12 @@
 import assert from 'node:assert/strict';
 import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 
 import WebSocket from '../../node_modules/ws/wrapper.mjs';
 import { until } from '../lib/daemon.mjs';
+
+const s3Server = readFileSync(new URL('s3.py', import.meta.url), 'utf8');
 
 /* A WebSocket server of the standard library: it answers the handshake and echoes short masked frames. */
 const echo = (port) => `python3 -u -c '
@@ -106,6 +109,23 @@ export function scenarios(at) {
     assert.deepEqual(result.inside.trim().split('\n'), ['hello from R2', 'from-sandbox.txt', 'from-worker.txt', '1']);
     assert.equal(result.written, 'written inside');
     assert.match(result.after, /No such file or directory\n0$/);
+  });
+
+  test('a bucket of an S3 server is a directory, with credentials, until it is unmounted', async () => {
+    const id = 'bucket';
+    const credentials = { accessKeyId: 'AKTEST', secretAccessKey: 'secret-of-the-test' };
+    await call(id, 'writeFile', ['/tmp/s3.py', s3Server]);
+    await call(id, 'startProcess', ['python3 /tmp/s3.py 9000 AKTEST']);
+    await until('the server listens', async () => (await call(id, 'exec', ['curl -s -o /dev/null http://127.0.0.1:9000/'])).exitCode === 0);
+    const mount = (place, more) => call(id, 'mountBucket', ['bkt', place, { endpoint: 'http://127.0.0.1:9000', credentials, ...more }]);
+    await mount('/mnt/s3');
+    assert.equal(await ran(id, 'mkdir /mnt/s3/d && echo kept >/mnt/s3/d/file && chmod 640 /mnt/s3/d/file && mv /mnt/s3/d/file /mnt/s3/d/moved && stat -c "%a %n" /mnt/s3/d/*; ls /mnt/s3/d'), '640 /mnt/s3/d/moved\nmoved');
+    await call(id, 'unmountBucket', ['/mnt/s3']);
+    assert.equal(await ran(id, 'ls /mnt/s3 2>&1 | grep -c "No such"; ls -A /tmp | grep -c passwd-s3fs'), '1\n0');
+    await mount('/mnt/again', { readOnly: true, prefix: '/d/' });
+    assert.equal(await ran(id, 'cat /mnt/again/moved; touch /mnt/again/new 2>/dev/null || echo read-only'), 'kept\nread-only');
+    await assert.rejects(mount('/mnt/wrong', { credentials: { ...credentials, accessKeyId: 'OTHER' } }), /S3FS mount failed|never appeared/);
+    await call(id, 'destroy');
   });
 
   test('a preview URL of a runtime that has ended is 410, and its token still unknown to others', async () => {
