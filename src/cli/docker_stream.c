@@ -1,12 +1,10 @@
 #include "cli/docker_stream.h"
 
+#include "cli/own_terminal.h"
+
 #include <poll.h>
-#include <signal.h>
-#include <sys/ioctl.h>
-#include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/un.h>
-#include <termios.h>
 
 #define HEAD_MAX  8192
 #define CHUNK     65536
@@ -70,48 +68,16 @@ int docker_frames_write(struct docker_frames *frames, struct str piece)
 
 /* --- our terminal --- */
 
-struct terminal {
-    bool raw;
-    struct termios before;
-    int resized; /* signalfd of SIGWINCH, or -EBADF */
-};
-
 static void tell_size(struct docker_cli *docker, const struct docker_stream *stream)
 {
-    struct winsize size;
+    uint16_t cols, rows;
 
-    if (ioctl(STDIN_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_row && size.ws_col) {
+    if (own_terminal_size(&cols, &rows)) {
         _cleanup_docker_call_ struct docker_call call =
-            DOCKER_CALL("POST", docker_path(docker, "%s?h=%u&w=%u", stream->resize, size.ws_row, size.ws_col));
+            DOCKER_CALL("POST", docker_path(docker, "%s?h=%u&w=%u", stream->resize, rows, cols));
 
         docker_ask(docker, &call); /* the command may have ended: then there is nothing to say */
     }
-}
-
-/* SIGWINCH comes through a descriptor, so that none is lost between a look and a wait. */
-static void enter(struct terminal *terminal, const struct docker_stream *stream)
-{
-    struct termios raw;
-    sigset_t set;
-
-    terminal->resized = -EBADF;
-    terminal->raw = stream->resize && stream->with_stdin && tcgetattr(STDIN_FILENO, &terminal->before) == 0;
-    if (!terminal->raw)
-        return;
-    raw = terminal->before;
-    cfmakeraw(&raw);
-    tcsetattr(STDIN_FILENO, TCSADRAIN, &raw);
-    sigemptyset(&set);
-    sigaddset(&set, SIGWINCH);
-    sigprocmask(SIG_BLOCK, &set, NULL);
-    terminal->resized = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-}
-
-static void leave(struct terminal *terminal)
-{
-    if (terminal->raw)
-        tcsetattr(STDIN_FILENO, TCSADRAIN, &terminal->before);
-    close_fd(&terminal->resized);
 }
 
 /* --- the connection --- */
@@ -159,22 +125,13 @@ static int put(const struct docker_stream *stream, struct docker_frames *frames,
     return stream->resize ? write_out(stream->to_stdout, bytes) : docker_frames_write(frames, bytes);
 }
 
-static void take_resize(struct docker_cli *docker, const struct docker_stream *stream, int resized)
-{
-    struct signalfd_siginfo info;
-
-    while (read(resized, &info, sizeof(info)) > 0)
-        ;
-    tell_size(docker, stream);
-}
-
 /* Until the other side ends. Our stdin is copied as it comes; its end is passed on. */
-static int copy_streams(struct docker_cli *docker, const struct docker_stream *stream, int fd, int resized,
-                        struct docker_frames *frames)
+static int copy_streams(struct docker_cli *docker, const struct docker_stream *stream, int fd,
+                        const struct own_terminal *terminal, struct docker_frames *frames)
 {
     struct pollfd polls[] = { { .fd = fd, .events = POLLIN },
                               { .fd = stream->with_stdin ? STDIN_FILENO : -1, .events = POLLIN },
-                              { .fd = resized, .events = POLLIN } };
+                              { .fd = terminal->resized, .events = POLLIN } };
     char bytes[CHUNK];
     ssize_t n;
 
@@ -183,8 +140,10 @@ static int copy_streams(struct docker_cli *docker, const struct docker_stream *s
     for (;;) {
         if (RETRY_EINTR(poll(polls, ARRAY_SIZE(polls), -1)) < 0)
             return -1;
-        if (polls[2].revents)
-            take_resize(docker, stream, resized);
+        if (polls[2].revents) {
+            own_terminal_take_resize(terminal);
+            tell_size(docker, stream);
+        }
         if (polls[1].revents) {
             n = RETRY_EINTR(read(STDIN_FILENO, bytes, sizeof(bytes)));
             if (n <= 0 || write_out(fd, (struct str){ bytes, (size_t)n }) < 0) {
@@ -205,17 +164,19 @@ static int copy_streams(struct docker_cli *docker, const struct docker_stream *s
 static int run_connected(struct docker_cli *docker, const struct docker_stream *stream, int fd, struct buf *in)
 {
     struct docker_frames frames = { .to_stdout = stream->to_stdout };
-    struct terminal terminal;
+    struct own_terminal terminal = { .resized = -EBADF };
     int rc;
 
     docker_frames_init(&frames);
-    enter(&terminal, stream);
-    if (terminal.raw)
+    if (stream->resize && stream->with_stdin) {
+        if (own_terminal_enter(&terminal) < 0)
+            docker_fail(docker, "the terminal cannot be made raw: %s", strerror(errno));
         tell_size(docker, stream);
+    }
     rc = put(stream, &frames, buf_str(in));
     if (rc == 0)
-        rc = copy_streams(docker, stream, fd, terminal.resized, &frames);
-    leave(&terminal);
+        rc = copy_streams(docker, stream, fd, &terminal, &frames);
+    own_terminal_leave(&terminal);
     docker_frames_free(&frames);
     return rc;
 }

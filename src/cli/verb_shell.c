@@ -1,11 +1,8 @@
 /* verb_shell.c - a terminal of a sandbox on the user's own. */
 #include <poll.h>
-#include <signal.h>
-#include <sys/ioctl.h>
-#include <sys/signalfd.h>
-#include <termios.h>
 
 #include "cli/cli.h"
+#include "cli/own_terminal.h"
 
 struct shell_args {
     const char *session, *shell;
@@ -22,65 +19,17 @@ static const struct cli_option shell_options[] = {
 struct attachment {
     struct cli *cli;
     struct berm_terminal *terminal;
-    struct termios before;
-    int resize_fd; /* SIGWINCH */
-    bool raw, input_ended;
+    struct own_terminal own;
+    bool input_ended;
     int exit_code;
 };
 
-static void size_of(uint16_t *cols, uint16_t *rows)
-{
-    struct winsize size = { 0 };
-
-    if (ioctl(STDIN_FILENO, TIOCGWINSZ, &size) < 0 && ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) < 0)
-        return;
-    *cols = size.ws_col;
-    *rows = size.ws_row;
-}
-
-static int make_raw(struct attachment *a)
-{
-    struct termios raw;
-
-    if (!isatty(STDIN_FILENO))
-        return 0;
-    if (tcgetattr(STDIN_FILENO, &a->before) < 0)
-        return -1;
-    raw = a->before;
-    cfmakeraw(&raw);
-    if (tcsetattr(STDIN_FILENO, TCSADRAIN, &raw) < 0)
-        return -1;
-    a->raw = true;
-    return 0;
-}
-
-static void restore(struct attachment *a)
-{
-    if (a->raw)
-        tcsetattr(STDIN_FILENO, TCSADRAIN, &a->before);
-    a->raw = false;
-}
-
-static int watch_resizes(void)
-{
-    sigset_t set;
-
-    sigemptyset(&set);
-    sigaddset(&set, SIGWINCH);
-    if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
-        return -1;
-    return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-}
-
 static int on_resize(struct attachment *a, struct berm_problem *problem)
 {
-    struct signalfd_siginfo info;
-    uint16_t cols = 0, rows = 0;
+    uint16_t cols, rows;
 
-    while (read(a->resize_fd, &info, sizeof(info)) > 0)
-        ;
-    size_of(&cols, &rows);
-    return cols && rows ? berm_terminal_resize(a->terminal, cols, rows, problem) : 0;
+    own_terminal_take_resize(&a->own);
+    return own_terminal_size(&cols, &rows) ? berm_terminal_resize(a->terminal, cols, rows, problem) : 0;
 }
 
 /* Ctrl-D of the user is a key like others; the end of a file that is our input becomes one. */
@@ -127,7 +76,7 @@ static int converse(struct attachment *a, struct berm_problem *problem)
         struct pollfd fds[] = {
             { .fd = berm_terminal_fd(a->terminal), .events = POLLIN },
             { .fd = a->input_ended ? -1 : STDIN_FILENO, .events = POLLIN },
-            { .fd = a->resize_fd, .events = POLLIN },
+            { .fd = a->own.resized, .events = POLLIN },
             { .fd = a->cli->signal_fd, .events = POLLIN },
         };
 
@@ -149,7 +98,7 @@ static int converse(struct attachment *a, struct berm_problem *problem)
 
 static int run(struct cli *cli, int argc, char **argv)
 {
-    struct attachment a = { .cli = cli, .resize_fd = -1, .exit_code = STATUS_FAILED };
+    struct attachment a = { .cli = cli, .exit_code = STATUS_FAILED };
     struct berm_terminal_options options = { 0 };
     struct shell_args args = { 0 };
     struct cli_operands operands;
@@ -164,16 +113,14 @@ static int run(struct cli *cli, int argc, char **argv)
         return STATUS_FAILED;
     options.session = args.session;
     options.shell = args.shell;
-    size_of(&options.cols, &options.rows);
+    own_terminal_size(&options.cols, &options.rows);
     if (berm_terminal_open(cli->client, operands.items[0], &options, &a.terminal, &problem) < 0)
         return cli_problem(cli, &problem);
-    a.resize_fd = watch_resizes();
-    if (make_raw(&a) < 0)
+    if (own_terminal_enter(&a.own) < 0)
         cli_warn(cli, "the terminal cannot be made raw: %s", strerror(errno));
     rc = converse(&a, &problem);
-    restore(&a);
+    own_terminal_leave(&a.own);
     berm_terminal_close(a.terminal);
-    close_fd(&a.resize_fd);
     return rc < 0 ? cli_problem(cli, &problem) : a.exit_code & 0xff;
 }
 

@@ -124,7 +124,6 @@ export function scenarios(at) {
     assert.equal(await ran(id, 'ls /mnt/s3 2>&1 | grep -c "No such"; ls -A /tmp | grep -c passwd-s3fs'), '1\n0');
     await mount('/mnt/again', { readOnly: true, prefix: '/d/' });
     assert.equal(await ran(id, 'cat /mnt/again/moved; touch /mnt/again/new 2>/dev/null || echo read-only'), 'kept\nread-only');
-    await assert.rejects(mount('/mnt/wrong', { credentials: { ...credentials, accessKeyId: 'OTHER' } }), /S3FS mount failed|never appeared/);
     await call(id, 'destroy');
   });
 
