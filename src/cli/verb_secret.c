@@ -6,27 +6,6 @@
 
 static const struct cli_option no_options[] = { CLI_OPTIONS_END };
 
-/* NULL: *ret_status says how it ended. */
-static struct berm_client *begin(struct cli *cli, int argc, char **argv, int operand_count,
-                                 struct cli_operands *ret, int *ret_status)
-{
-    struct {
-        bool none;
-    } args = { 0 };
-    struct berm_client *client;
-
-    *ret_status = STATUS_USAGE;
-    if (cli_parse(cli, argc, argv, &args, operand_count, operand_count, ret) < 0)
-        return NULL;
-    if (cli->help) {
-        *ret_status = cli_help(cli);
-        return NULL;
-    }
-    client = cli_client(cli);
-    *ret_status = STATUS_FAILED;
-    return client;
-}
-
 /* All of standard input but a line's end behind it: an argument would show in the list of processes. */
 static int read_value(char value[VALUE_MAX])
 {
@@ -50,7 +29,7 @@ static int run_set(struct cli *cli, int argc, char **argv)
     struct berm_problem problem;
     char value[VALUE_MAX];
     int status, rc;
-    struct berm_client *client = begin(cli, argc, argv, 1, &operands, &status);
+    struct berm_client *client = cli_begin(cli, argc, argv, NULL, 1, 1, &operands, &status);
 
     if (!client)
         return status;
@@ -67,7 +46,7 @@ static int run_ls(struct cli *cli, int argc, char **argv)
     struct berm_problem problem;
     char *json = NULL;
     int status;
-    struct berm_client *client = begin(cli, argc, argv, 0, &operands, &status);
+    struct berm_client *client = cli_begin(cli, argc, argv, NULL, 0, 0, &operands, &status);
 
     if (!client)
         return status;
@@ -83,7 +62,7 @@ static int run_rm(struct cli *cli, int argc, char **argv)
     struct cli_operands operands;
     struct berm_problem problem;
     int status;
-    struct berm_client *client = begin(cli, argc, argv, 1, &operands, &status);
+    struct berm_client *client = cli_begin(cli, argc, argv, NULL, 1, 1, &operands, &status);
 
     if (!client)
         return status;

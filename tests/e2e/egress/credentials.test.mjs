@@ -11,11 +11,10 @@ import { after, before, describe } from 'node:test';
 import { Api } from '../lib/api.mjs';
 import { Daemon, until } from '../lib/daemon.mjs';
 import { test } from '../lib/test.mjs';
+import { curl, inside, sh } from './inside.mjs';
 import { inOwnNetwork, Internet } from './internet.mjs';
 import { OTHER, RESOLVER } from './zone.mjs';
 
-const sh = (script) => ['bash', '-c', script];
-const curl = (...args) => ['curl', '-sS', '-m', '8', ...args];
 const TOKEN = 'sk-7c1f0e9b42d8';
 const SECRET = `Bearer ${TOKEN}`;
 const KEY = 'key-aabacabadabacaba'; /* repeats itself, as a naive search would get wrong */
@@ -45,17 +44,10 @@ if (inOwnNetwork(import.meta.url, 'credentials')) {
       await internet.stop();
     });
 
-    const sandbox = async (settings = {}) => {
-      const name = await api.newId();
-      const response = await api.put(`/v1/sandbox/${name}`, JSON.stringify({ image: 'base', ...settings }));
-      assert.equal(response.status, 201, response.text);
-      return name;
-    };
-    const setPolicy = async (body) => {
-      const response = await api.put(`/v1/sandbox/${id}/egress`, JSON.stringify(body));
-      assert.equal(response.status, 200, response.text);
-    };
-    const egress = async () => (await api.get(`/v1/sandbox/${id}/egress`)).json;
+    const helpers = inside(() => api);
+    const { sandbox } = helpers;
+    const setPolicy = (body) => helpers.setPolicy(id, body);
+    const egress = () => helpers.egress(id);
 
     /* Runs it; whatever happens, the secret is not in what came of it. */
     const attempt = async (argv) => {
@@ -265,19 +257,10 @@ print(got.decode('latin1'))`];
     });
 
     test('a request under way ends with the credential that it was given', async () => {
-      await attempt(sh(`nohup python3 -c "
-import socket, ssl
-s = ssl.create_default_context().wrap_socket(socket.create_connection(('web.test', 443), 8), server_hostname='web.test')
-s.sendall(b'POST /long HTTP/1.1\\r\\nHost: web.test\\r\\nContent-Length: 1000\\r\\n\\r\\nbegun')
-s.settimeout(8)
-try: text = repr(s.recv(99))
-except OSError as e: text = type(e).__name__
-open('/tmp/result.new', 'w').write(text); import os; os.rename('/tmp/result.new', '/tmp/result')
-" >/dev/null 2>&1 & `));
+      const end = await helpers.hold(id, 'web.test', String.raw`b'POST /long HTTP/1.1\r\nHost: web.test\r\nContent-Length: 1000\r\n\r\nbegun'`);
       await until('it is under way', async () => (await internet.log()).some(({ url }) => url === '/long'));
       await setPolicy({ mode: 'deny', hosts: ['web.test'] });
-      await until('it has seen the end', async () => (await api.exec(id, ['test', '-e', '/tmp/result'])).code === 0);
-      assert.match((await attempt(['cat', '/tmp/result'])).out, /^(b''|ConnectionResetError|SSLEOFError)$/);
+      assert.match(await end(), /^(b''|ConnectionResetError|SSLEOFError)$/);
       await setPolicy(policy());
     });
 

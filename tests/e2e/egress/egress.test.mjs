@@ -7,12 +7,11 @@ import { after, before, describe } from 'node:test';
 import { Api } from '../lib/api.mjs';
 import { Daemon, until } from '../lib/daemon.mjs';
 import { test } from '../lib/test.mjs';
+import { curl, inside, sh } from './inside.mjs';
 import { inOwnNetwork, Internet } from './internet.mjs';
 import { installPackages, makePackages } from './packages.mjs';
 import { HOST, METADATA, OTHER, PRIVATE, RESOLVER, WEB, WEB6 } from './zone.mjs';
 
-const sh = (script) => ['bash', '-c', script];
-const curl = (...args) => ['curl', '-sS', '-m', '8', ...args];
 
 /* Talks to an address by hand: what `bytes` (a Python literal) gets back, or the error. */
 const talk = (address, port, bytes) => ['python3', '-c', `
@@ -50,27 +49,7 @@ if (inOwnNetwork(import.meta.url, 'the way out of a sandbox')) {
       await internet.stop();
     });
 
-    const sandbox = async (settings = {}) => {
-      const id = await api.newId();
-      const response = await api.put(`/v1/sandbox/${id}`, JSON.stringify({ image: 'base', ...settings }));
-      assert.equal(response.status, 201, response.text);
-      return id;
-    };
-    const egress = async (id) => (await api.get(`/v1/sandbox/${id}/egress`)).json;
-    const setPolicy = async (id, policy) => {
-      const response = await api.put(`/v1/sandbox/${id}/egress`, JSON.stringify(policy));
-      assert.equal(response.status, 200, response.text);
-    };
-    const out = async (id, argv) => {
-      const result = await api.exec(id, argv);
-      assert.equal(result.code, 0, result.err);
-      return result.out;
-    };
-    const fails = async (id, argv) => {
-      const result = await api.exec(id, argv);
-      assert.notEqual(result.code, 0, result.out);
-      return result.err;
-    };
+    const { sandbox, egress, setPolicy, out, fails } = inside(() => api);
 
     describe('by default', () => {
       let id;

@@ -7,12 +7,10 @@ import { after, before, describe } from 'node:test';
 import { Api } from '../lib/api.mjs';
 import { Daemon, until } from '../lib/daemon.mjs';
 import { test } from '../lib/test.mjs';
+import { curl, inside, sh } from './inside.mjs';
 import { inOwnNetwork, Internet } from './internet.mjs';
 import { installPackages, makePackages } from './packages.mjs';
 import { GATEWAY, OTHER, RESOLVER, WEB } from './zone.mjs';
-
-const sh = (script) => ['bash', '-c', script];
-const curl = (...args) => ['curl', '-sS', '-m', '8', ...args];
 
 /* Who has signed what a client is shown, whether or not it trusts it. */
 const issuer = (name) => ['python3', '-c', `
@@ -44,24 +42,8 @@ if (inOwnNetwork(import.meta.url, 'TLS of sandboxes')) {
       await internet.stop();
     });
 
-    const sandbox = async (settings = {}) => {
-      const id = await api.newId();
-      const response = await api.put(`/v1/sandbox/${id}`, JSON.stringify({ image: 'base', ...settings }));
-      assert.equal(response.status, 201, response.text);
-      return id;
-    };
-    const egress = async (id) => (await api.get(`/v1/sandbox/${id}/egress`)).json;
+    const { sandbox, egress, setPolicy, out, fails, hold } = inside(() => api);
     const reasons = async (id) => (await egress(id)).denied.map(({ reason }) => reason);
-    const out = async (id, argv) => {
-      const result = await api.exec(id, argv);
-      assert.equal(result.code, 0, result.err);
-      return result.out;
-    };
-    const fails = async (id, argv) => {
-      const result = await api.exec(id, argv);
-      assert.notEqual(result.code, 0, result.out);
-      return result.err;
-    };
 
     describe('where methods and paths are named', () => {
       let id;
@@ -158,42 +140,19 @@ s.sendall(b'ping'); print(s.recv(10).decode())`]), '101\nping\n');
 
     test('a policy that needs it comes to a running sandbox: what was open unread ends, and the authority is trusted at once', async () => {
       const id = await sandbox();
-      await out(id, sh(`nohup python3 -c "
-import socket, ssl
-c = ssl.create_default_context(); c.check_hostname = False; c.verify_mode = ssl.CERT_NONE
-s = c.wrap_socket(socket.create_connection(('web.test', 443), 8), server_hostname='web.test')
-open('/tmp/open', 'w').close()
-s.settimeout(8)
-try: text = repr(s.recv(99))
-except OSError as e: text = type(e).__name__
-open('/tmp/result.new', 'w').write(text); import os; os.rename('/tmp/result.new', '/tmp/result')
-" >/dev/null 2>&1 & `));
-      await until('it is open', async () => (await api.exec(id, ['test', '-e', '/tmp/open'])).code === 0);
-      const policy = { mode: 'allow', hosts: [{ host: 'web.test', methods: ['GET'] }] };
-      assert.equal((await api.put(`/v1/sandbox/${id}/egress`, JSON.stringify(policy))).status, 200);
-      await until('it has seen the end', async () => (await api.exec(id, ['test', '-e', '/tmp/result'])).code === 0);
-      assert.match(await out(id, ['cat', '/tmp/result']), /^(b''|ConnectionResetError|SSLEOFError)$/);
+      const end = await hold(id, 'web.test', "b''");
+      await setPolicy(id, { mode: 'allow', hosts: [{ host: 'web.test', methods: ['GET'] }] });
+      assert.match(await end(), /^(b''|ConnectionResetError|SSLEOFError)$/);
       assert.equal(JSON.parse(await out(id, curl('https://web.test/a'))).tls, 'web.test');
       assert.equal(await out(id, curl('-d', 'x', 'https://web.test/a')), 'egress: method not allowed\n');
     });
 
     test('a request under way ends when the policy does not allow it any more', async () => {
       const id = await sandbox({ egress: { mode: 'deny', hosts: [{ host: 'a.sub.test', methods: ['GET', 'POST'] }] } });
-      await out(id, sh(`nohup python3 -c "
-import socket, ssl, time
-s = ssl.create_default_context().wrap_socket(socket.create_connection(('a.sub.test', 443), 8), server_hostname='a.sub.test')
-s.sendall(b'POST /under-way HTTP/1.1\\r\\nHost: a.sub.test\\r\\nContent-Length: 1000\\r\\n\\r\\nbegun')
-open('/tmp/open', 'w').close()
-s.settimeout(8)
-try: text = repr(s.recv(99))
-except OSError as e: text = type(e).__name__
-open('/tmp/result.new', 'w').write(text); import os; os.rename('/tmp/result.new', '/tmp/result')
-" >/dev/null 2>&1 & `));
+      const end = await hold(id, 'a.sub.test', String.raw`b'POST /under-way HTTP/1.1\r\nHost: a.sub.test\r\nContent-Length: 1000\r\n\r\nbegun'`);
       await until('it is under way', async () => (await internet.log()).some(({ url }) => url === '/under-way'));
-      const policy = { mode: 'deny', hosts: [{ host: 'a.sub.test', methods: ['GET'] }] };
-      assert.equal((await api.put(`/v1/sandbox/${id}/egress`, JSON.stringify(policy))).status, 200);
-      await until('it has seen the end', async () => (await api.exec(id, ['test', '-e', '/tmp/result'])).code === 0);
-      assert.match(await out(id, ['cat', '/tmp/result']), /^(b''|ConnectionResetError|SSLEOFError)$/);
+      await setPolicy(id, { mode: 'deny', hosts: [{ host: 'a.sub.test', methods: ['GET'] }] });
+      assert.match(await end(), /^(b''|ConnectionResetError|SSLEOFError)$/);
       assert.ok((await reasons(id)).includes('method not allowed'));
     });
 
