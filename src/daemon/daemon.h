@@ -22,6 +22,7 @@
 struct docker;
 struct edge;
 struct mcp;
+struct onces;
 struct pool;
 struct egress_service;
 
@@ -42,6 +43,7 @@ struct daemon {
     struct pool *pool;
     struct edge *edge;
     struct mcp *mcp;
+    struct onces *onces;           /* see api/once.h */
     struct egress_service *egress; /* NULL: the operator has turned it off */
     struct metrics metrics;
     int run_dirfd; /* of the agents' sockets */

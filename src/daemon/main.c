@@ -10,6 +10,7 @@
 #include "base/sys.h"
 #include "daemon/adopt.h"
 #include "daemon/api/api.h"
+#include "daemon/api/once.h"
 #include "daemon/api/passage.h"
 #include "daemon/confine.h"
 #include "daemon/docker/docker.h"
@@ -157,7 +158,7 @@ static int open_server(struct program *program, struct berm_error *err)
     handler.data = daemon;
     daemon->high_water = limits.high_water;
     daemon->server = http_server_new(daemon->loop, &limits, &handler);
-    if (!daemon->server || mcp_init(daemon) < 0)
+    if (!daemon->server || mcp_init(daemon) < 0 || once_init(daemon) < 0)
         return berm_fail(err, BERM_E_SYSTEM, ENOMEM, "server");
     return listeners_serve(&program->listeners, daemon->server, daemon->loop, err);
 }
@@ -309,6 +310,7 @@ static void end(struct program *program)
     http_server_free(daemon->server);
     listeners_free(&program->listeners);
     mcp_free(daemon);
+    once_free(daemon);
     docker_free(daemon->docker);
     passages_free(daemon);
     if (daemon->store)

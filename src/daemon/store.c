@@ -43,6 +43,15 @@ static const char *const statement_sql[STATEMENT_COUNT] = {
     [PUT_EDGE_ROUTE] = "INSERT OR REPLACE INTO edge_routes(sandbox,tunnel,port,kind,secret,id,name,generation,created,"
                        "expires) VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10)",
     [DELETE_EDGE_ROUTE] = "DELETE FROM edge_routes WHERE sandbox=?1 AND tunnel=?2 AND port=?3",
+    [PUT_ONCE] = "INSERT INTO onces(sandbox,key,hash,created) VALUES(?1,?2,?3,?4) ON CONFLICT DO UPDATE SET hash=?3,"
+                 "created=?4,status=0,body=x''",
+    [FINISH_ONCE] = "UPDATE onces SET status=?3,type=?4,generation=?5,kept=?6,body=?7 WHERE sandbox=?1 AND key=?2",
+    [GET_ONCE] = "SELECT hash,status,type,generation,kept,body,created FROM onces WHERE sandbox=?1 AND key=?2 AND created>=?3",
+    [DELETE_ONCE] = "DELETE FROM onces WHERE sandbox=?1 AND key=?2",
+    [EXPIRE_ONCE] = "DELETE FROM onces WHERE created<?1",
+    [COUNT_ONCE] = "SELECT count(*) FROM onces",
+    [SIZE_ONCE] = "SELECT ifnull(sum(length(body)),0) FROM onces",
+    [TRIM_ONCE] = "DELETE FROM onces WHERE rowid IN (SELECT rowid FROM onces ORDER BY created LIMIT ?1)",
     [DELETE_EDGE_ROUTES] = "DELETE FROM edge_routes WHERE sandbox=?1",
 };
 /* clang-format on */

@@ -92,6 +92,18 @@ struct edge_row {
     int64_t expires_ms; /* 0: never */
 };
 
+/* A request with an Idempotency-Key (api/once.h). They go after a day, or as the oldest of too many. */
+struct once_row {
+    const char *sandbox, *key;
+    uint8_t hash[32]; /* of the request */
+    int64_t created_ms;
+    int status; /* of the answer; 0: none yet */
+    const char *type;
+    int64_t generation;
+    bool kept; /* the answer's body is there; else it was too large */
+    struct str body;
+};
+
 /* Opens or makes the database; refuses one that a newer version has written. */
 int store_open(const char *path, struct store **ret, struct berm_error *err);
 /* The same for a file in a directory that need not be reachable by any path. `dirfd` has to stay open. */
@@ -147,3 +159,12 @@ int store_each_document(struct store *store, int (*each)(const struct store_docu
                         void *data, struct berm_error *err);
 int store_each_edge(struct store *store, int (*each)(const struct edge_row *row, void *data), void *data,
                     struct berm_error *err);
+
+/* Only sandbox, key, hash and created_ms of the row count; one of that name is replaced. */
+int store_begin_once(struct store *store, const struct once_row *row, struct berm_error *err);
+/* Gives it its outcome. */
+int store_finish_once(struct store *store, const struct once_row *row, struct berm_error *err);
+int store_forget_once(struct store *store, const char *sandbox, const char *key, struct berm_error *err);
+/* `found` is called if there is one that is not a day old; what it is given lives as long. */
+int store_find_once(struct store *store, const char *sandbox, const char *key, int64_t now_ms,
+                    void (*found)(const struct once_row *row, void *data), void *data, struct berm_error *err);

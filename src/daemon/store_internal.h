@@ -29,6 +29,14 @@ enum statement {
     PUT_EDGE_ROUTE,
     DELETE_EDGE_ROUTE,
     DELETE_EDGE_ROUTES,
+    PUT_ONCE,
+    FINISH_ONCE,
+    GET_ONCE,
+    DELETE_ONCE,
+    EXPIRE_ONCE,
+    COUNT_ONCE,
+    SIZE_ONCE,
+    TRIM_ONCE,
     STATEMENT_COUNT
 };
 
@@ -38,6 +46,7 @@ struct store {
     bool in_touch;
     int64_t last_seq;
     unsigned commits;
+    unsigned onces; /* begun, to look at their bounds now and then */
 
     sqlite3 *checkpoint_db; /* the thread's, after it has started */
     pthread_t thread;

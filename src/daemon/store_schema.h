@@ -81,6 +81,20 @@ static const char *const store_steps[] = {
     "ALTER TABLE sandboxes ADD COLUMN egress TEXT NOT NULL DEFAULT '';",
     "ALTER TABLE events ADD COLUMN reason TEXT NOT NULL DEFAULT '';"
     "ALTER TABLE events ADD COLUMN generation INTEGER NOT NULL DEFAULT 0;",
+    /* Idempotency keys; status 0 is under way. */
+    "CREATE TABLE onces("
+    "  sandbox TEXT NOT NULL,"
+    "  key TEXT NOT NULL,"
+    "  hash BLOB NOT NULL,"
+    "  created INTEGER NOT NULL,"
+    "  status INTEGER NOT NULL DEFAULT 0,"
+    "  type TEXT NOT NULL DEFAULT '',"
+    "  generation INTEGER NOT NULL DEFAULT 0,"
+    "  kept INTEGER NOT NULL DEFAULT 0,"
+    "  body BLOB NOT NULL DEFAULT x'',"
+    "  PRIMARY KEY(sandbox,key)"
+    ") STRICT;"
+    "CREATE INDEX onces_created ON onces(created);",
 };
 
 #define STORE_SCHEMA_VERSION ((int)ARRAY_SIZE(store_steps))

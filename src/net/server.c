@@ -204,6 +204,11 @@ static bool is_v4(const struct http_conn *conn)
     return memcmp(conn->address, prefix, sizeof(prefix)) == 0;
 }
 
+bool http_peer_is_own(const struct http_exchange *ex)
+{
+    return http_exchange_listener(ex) == HTTP_OWN_PEER;
+}
+
 bool http_peer_is_local(const struct http_exchange *ex)
 {
     static const uint8_t loopback6[16] = { [15] = 1 };

@@ -94,6 +94,8 @@ void *http_exchange_data(const struct http_exchange *ex);
 const struct h1_head *http_request(const struct http_exchange *ex);
 /* True when the peer is a unix socket, or an IP address of the loopback range. */
 bool http_peer_is_local(const struct http_exchange *ex);
+/* Whether it came over http_server_adopt_own(): from this program. */
+bool http_peer_is_own(const struct http_exchange *ex);
 /* Which listener it came by: the fd given to http_server_listen_fd. */
 int http_exchange_listener(const struct http_exchange *ex);
 /* Whether the request came over TLS. */

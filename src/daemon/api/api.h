@@ -29,6 +29,7 @@ struct route {
     const char *name;    /* in logs and metrics */
     enum route_auth auth;
     void (*handler)(struct request *request);
+    bool once; /* takes an Idempotency-Key, see once.h */
 };
 
 /* What the answer of an agent becomes; see proxy.h. */

@@ -39,33 +39,38 @@ static void api_extension(struct request *request);
     {                                                                                                              \
         verb, SANDBOX pattern, name, ROUTE_KEY, api_extension                                                      \
     }
+/* With an Idempotency-Key, if the client wants that. */
+#define EXTENSION_ONCE(verb, pattern, name)                                                                        \
+    {                                                                                                              \
+        verb, SANDBOX pattern, name, ROUTE_KEY, api_extension, true                                                \
+    }
 
 /* clang-format off */
 static const struct extension extensions[] = {
     { EXTENSION("GET", "processes", "process.list"), "GET", "/api/process/list", .query = "status", .idle = "\"processes\":[]" },
-    { EXTENSION("POST", "processes", "process.start"), "POST", "/api/process/start", .body = BODY_CLIENT },
+    { EXTENSION_ONCE("POST", "processes", "process.start"), "POST", "/api/process/start", .body = BODY_CLIENT },
     { EXTENSION("DELETE", "processes", "process.kill_all"), "DELETE", "/api/process/kill-all", .idle = "\"cleanedCount\":0" },
     /* The id goes where it cannot be taken for "list" or "kill-all". */
     { EXTENSION("GET", "processes/:pid", "process.get"), "GET", "/api/process/-?id=:", .missing = "PROCESS_NOT_FOUND" },
     { EXTENSION("DELETE", "processes/:pid", "process.kill"), "DELETE", "/api/process/-?id=:", .query = "signal", .missing = "PROCESS_NOT_FOUND" },
     { EXTENSION("GET", "processes/:pid/logs", "process.logs"), "GET", "/api/process/-/logs?id=:", .query = "from", .missing = "PROCESS_NOT_FOUND" },
     { EXTENSION("GET", "processes/:pid/stream", "process.stream"), "GET", "/api/process/-/stream?id=:", .query = "from", .missing = "PROCESS_NOT_FOUND" },
-    { EXTENSION("POST", "processes/:pid/input", "process.input"), "POST", "/api/process/-/stdin?id=:", .body = BODY_CLIENT, .missing = "PROCESS_NOT_FOUND" },
+    { EXTENSION_ONCE("POST", "processes/:pid/input", "process.input"), "POST", "/api/process/-/stdin?id=:", .body = BODY_CLIENT, .missing = "PROCESS_NOT_FOUND" },
     { EXTENSION("POST", "processes/:pid/signal", "process.signal"), "POST", "/api/process/-/signal?id=:", .body = BODY_CLIENT, .missing = "PROCESS_NOT_FOUND" },
 
     { EXTENSION("GET", "contexts", "context.list"), "GET", "/api/contexts", .idle = "\"contexts\":[]" },
-    { EXTENSION("POST", "contexts", "context.create"), "POST", "/api/contexts", .body = BODY_CLIENT },
+    { EXTENSION_ONCE("POST", "contexts", "context.create"), "POST", "/api/contexts", .body = BODY_CLIENT },
     { EXTENSION("DELETE", "contexts/:cid", "context.delete"), "DELETE", "/api/contexts/:", .missing = "CONTEXT_NOT_FOUND" },
     { EXTENSION("POST", "contexts/:cid/interrupt", "context.interrupt"), "POST", "/api/contexts/:/interrupt", .missing = "CONTEXT_NOT_FOUND" },
-    { EXTENSION("POST", "code", "code.run"), "POST", "/api/execute/code", .body = BODY_CLIENT },
+    { EXTENSION_ONCE("POST", "code", "code.run"), "POST", "/api/execute/code", .body = BODY_CLIENT },
 
-    { EXTENSION("POST", "execute", "execute"), "POST", "/api/execute", .body = BODY_CLIENT, .takes_session = true },
-    { EXTENSION("POST", "exec-stream", "exec_stream"), "POST", "/api/execute/stream", .body = BODY_CLIENT, .takes_session = true },
+    { EXTENSION_ONCE("POST", "execute", "execute"), "POST", "/api/execute", .body = BODY_CLIENT, .takes_session = true },
+    { EXTENSION_ONCE("POST", "exec-stream", "exec_stream"), "POST", "/api/execute/stream", .body = BODY_CLIENT, .takes_session = true },
     { EXTENSION("GET", "sessions", "session.list"), "GET", "/api/session/list", .idle = "\"data\":[]" },
 
     { EXTENSION("POST", "watch", "watch"), "POST", "/api/watch", .body = BODY_CLIENT },
     { EXTENSION("POST", "watch/check", "watch.check"), "POST", "/api/watch/check", .body = BODY_CLIENT },
-    { EXTENSION("POST", "git/checkout", "git.checkout"), "POST", "/api/git/checkout", .body = BODY_CLIENT },
+    { EXTENSION_ONCE("POST", "git/checkout", "git.checkout"), "POST", "/api/git/checkout", .body = BODY_CLIENT },
     { EXTENSION("POST", "ports/:port/wait", "port.wait"), "POST", "/api/port-watch", .body = BODY_PORT },
 
     { EXTENSION("GET", "files", "files.list"), "POST", "/api/list-files", .body = BODY_LIST },
@@ -74,11 +79,11 @@ static const struct extension extensions[] = {
     { EXTENSION("POST", "files/exists", "files.exists"), "POST", "/api/exists", .body = BODY_CLIENT },
     { EXTENSION("POST", "files/read", "files.read"), "POST", "/api/read", .body = BODY_CLIENT },
     { EXTENSION("POST", "files/read/stream", "files.read_stream"), "POST", "/api/read/stream", .body = BODY_CLIENT },
-    { EXTENSION("POST", "files/write", "files.write"), "POST", "/api/write", .body = BODY_CLIENT },
-    { EXTENSION("POST", "files/mkdir", "files.mkdir"), "POST", "/api/mkdir", .body = BODY_CLIENT },
-    { EXTENSION("POST", "files/move", "files.move"), "POST", "/api/move", .body = BODY_CLIENT },
-    { EXTENSION("POST", "files/rename", "files.rename"), "POST", "/api/rename", .body = BODY_CLIENT },
-    { EXTENSION("POST", "files/delete", "files.delete"), "POST", "/api/delete", .body = BODY_CLIENT },
+    { EXTENSION_ONCE("POST", "files/write", "files.write"), "POST", "/api/write", .body = BODY_CLIENT },
+    { EXTENSION_ONCE("POST", "files/mkdir", "files.mkdir"), "POST", "/api/mkdir", .body = BODY_CLIENT },
+    { EXTENSION_ONCE("POST", "files/move", "files.move"), "POST", "/api/move", .body = BODY_CLIENT },
+    { EXTENSION_ONCE("POST", "files/rename", "files.rename"), "POST", "/api/rename", .body = BODY_CLIENT },
+    { EXTENSION_ONCE("POST", "files/delete", "files.delete"), "POST", "/api/delete", .body = BODY_CLIENT },
 };
 /* clang-format on */
 

@@ -1,5 +1,6 @@
 #include "base/log.h"
 #include "daemon/api/extensions.h"
+#include "daemon/api/once.h"
 #include "daemon/api/origin.h"
 #include "daemon/api/request.h"
 #include "daemon/console/console.h"
@@ -11,25 +12,25 @@ static const struct route routes[] = {
     { "GET",    "/metrics",                           "metrics",        ROUTE_KEY,  api_metrics },
     { "POST",   "/v1/sandbox",                        "sandbox.new_id", ROUTE_KEY,  api_sandbox_new_id },
     { "GET",    "/v1/sandboxes",                      "sandbox.list",   ROUTE_KEY,  api_sandbox_list },
-    { "PUT",    "/v1/sandbox/:id",                    "sandbox.put",    ROUTE_KEY,  api_sandbox_put },
+    { "PUT",    "/v1/sandbox/:id",                    "sandbox.put",    ROUTE_KEY,  api_sandbox_put, true },
     { "GET",    "/v1/sandbox/:id",                    "sandbox.get",    ROUTE_KEY,  api_sandbox_get },
     { "DELETE", "/v1/sandbox/:id",                    "sandbox.delete", ROUTE_KEY,  api_sandbox_delete },
     { "GET",    "/v1/sandbox/:id/running",            "sandbox.running", ROUTE_KEY, api_sandbox_running },
     { "GET",    "/v1/sandbox/:id/events",             "sandbox.events", ROUTE_KEY,  api_sandbox_events },
     { "GET",    "/v1/sandbox/:id/stats",              "sandbox.stats",  ROUTE_KEY,  api_sandbox_stats },
-    { "PUT",    "/v1/sandbox/:id/env",                "sandbox.env",    ROUTE_KEY,  api_sandbox_env },
-    { "PATCH",  "/v1/sandbox/:id/env",                "sandbox.env",    ROUTE_KEY,  api_sandbox_env },
-    { "PUT",    "/v1/sandbox/:id/labels",             "sandbox.labels", ROUTE_KEY,  api_sandbox_labels },
-    { "PATCH",  "/v1/sandbox/:id/labels",             "sandbox.labels", ROUTE_KEY,  api_sandbox_labels },
+    { "PUT",    "/v1/sandbox/:id/env",                "sandbox.env",    ROUTE_KEY,  api_sandbox_env, true },
+    { "PATCH",  "/v1/sandbox/:id/env",                "sandbox.env",    ROUTE_KEY,  api_sandbox_env, true },
+    { "PUT",    "/v1/sandbox/:id/labels",             "sandbox.labels", ROUTE_KEY,  api_sandbox_labels, true },
+    { "PATCH",  "/v1/sandbox/:id/labels",             "sandbox.labels", ROUTE_KEY,  api_sandbox_labels, true },
     { "GET",    "/v1/events",                         "events",         ROUTE_KEY,  api_events },
     { "GET",    "/v1/sandbox/:id/egress",             "egress.get",     ROUTE_KEY,  api_egress_get },
     { "PUT",    "/v1/sandbox/:id/egress",             "egress.put",     ROUTE_KEY,  api_egress_put },
     { "DELETE", "/v1/sandbox/:id/egress",             "egress.delete",  ROUTE_KEY,  api_egress_delete },
-    { "POST",   "/v1/sandbox/:id/exec",               "exec",           ROUTE_KEY,  api_exec },
+    { "POST",   "/v1/sandbox/:id/exec",               "exec",           ROUTE_KEY,  api_exec, true },
     { "GET",    "/v1/sandbox/:id/file",               "file.get",       ROUTE_KEY,  api_file_get },
     { "PUT",    "/v1/sandbox/:id/file",               "file.put",       ROUTE_KEY,  api_file_put },
     { "GET",    "/v1/sandbox/:id/file/*",             "file.get",       ROUTE_KEY,  api_file_get },
-    { "PUT",    "/v1/sandbox/:id/file/*",             "file.put",       ROUTE_KEY,  api_file_put },
+    { "PUT",    "/v1/sandbox/:id/file/*",             "file.put",       ROUTE_KEY,  api_file_put, true },
     { "POST",   "/v1/sandbox/:id/session",            "session.create", ROUTE_KEY,  api_session_create },
     { "DELETE", "/v1/sandbox/:id/session/:sid",       "session.delete", ROUTE_KEY,  api_session_delete },
     { NULL,     "/v1/sandbox/:id/container/*",        "container",      ROUTE_KEY,  api_container },
@@ -248,7 +249,7 @@ static int check_key(struct request *request)
     struct str authorization = authorization_of(request);
     bool local = request->sender.local;
 
-    if (request->route && request->route->auth == ROUTE_OPEN)
+    if ((request->route && request->route->auth == ROUTE_OPEN) || once_is_own(request))
         return 0;
     if (auth_allows(auth, authorization, local && !from_web_page(request->head)))
         return 0;
@@ -288,8 +289,8 @@ static int take_generation(struct request *request)
  */
 static int refuse_repeated(struct request *request)
 {
-    static const char *const single[] = { "Authorization", "Session-Id", "Berm-If-Generation",
-                                          "Content-Type",  "Origin",     "Sec-Fetch-Site" };
+    static const char *const single[] = { "Authorization", "Session-Id",     "Berm-If-Generation", "Content-Type",
+                                          "Origin",        "Sec-Fetch-Site", "Idempotency-Key" };
     struct berm_error err;
 
     for (size_t f = 0; f < ARRAY_SIZE(single); f++) {
@@ -315,7 +316,7 @@ static void dispatch(struct request *request)
         return;
     if (!request->route)
         request_fail_with(request, BERM_E_NOT_FOUND, "Not Found");
-    else if (take_generation(request) == 0)
+    else if (take_generation(request) == 0 && !once_takes(request))
         request->route->handler(request);
 }
 

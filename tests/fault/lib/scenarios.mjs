@@ -94,6 +94,22 @@ const execDone = {
   },
 };
 
+/* With an Idempotency-Key: what is in the store is answered again, what is not known is not run again. */
+const runOnce = ({ client }) =>
+  client.call('POST', `${path}/exec`, JSON.stringify({ command: 'echo x >>/workspace/ran; echo $$' }), { 'idempotency-key': 'once' });
+
+const once = {
+  prepare: makeFresh,
+  act: runOnce,
+  async check(world, outcome, memo, point) {
+    const again = await runOnce(world);
+    const ran = await world.client.get(`${path}/file/workspace/ran`);
+    assert.equal(again.status, point === 'once.stored' ? 200 : 409, `${again.bytes}`);
+    assert.equal(ran.status === 200 ? `${ran.bytes}` : '', point === 'once.begun' ? '' : 'x\n');
+    if (outcome.acknowledged) assert.deepEqual(again.bytes, outcome.value.bytes);
+  },
+};
+
 const execKept = {
   prepare: makeFresh,
   act: ({ client }) =>
@@ -212,5 +228,5 @@ const adoptUnclaimed = {
 };
 
 export const scenarios = {
-  adopt, adoptPool, adoptUnclaimed, claim, create, destroy, end, exec, execDone, execKept, fail, firstUse, keys, settings, shutdownPool, sleep, wake, write,
+  adopt, adoptPool, adoptUnclaimed, claim, create, destroy, end, exec, execDone, execKept, fail, firstUse, keys, once, settings, shutdownPool, sleep, wake, write,
 };
