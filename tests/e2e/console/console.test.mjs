@@ -1,14 +1,13 @@
 /* The console as a person uses it: Debian's Chromium, a real daemon, real sandboxes. Pictures go to build/screenshots. */
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';
-import path from 'node:path';
 import { after, before, describe } from 'node:test';
 
 import { Api } from '../lib/api.mjs';
 import { Daemon, until, whyNoDaemon } from '../lib/daemon.mjs';
 import { test } from '../lib/test.mjs';
-import { Browser, cpuSeconds, whyNoBrowser } from './browser.mjs';
+import { Browser, whyNoBrowser } from './browser.mjs';
+import { daemonWithAThousand, openList } from './thousand.mjs';
 
 const skip = whyNoDaemon() ?? whyNoBrowser();
 const HOSTILE = '<img src=x onerror="window.pwned=1"><script>window.pwned=1</script>';
@@ -223,18 +222,9 @@ pd.DataFrame({"name": ["one", "two"], "value": [1, 2]})`);
     await page.setViewportSize({ width: 1280, height: 800 });
   });
 
-  test('the page of a busy sandbox takes less than 5 % of a core', async (t) => {
+  test('shows that a sandbox is busy', async () => {
     await api.exec('hello', 'nohup sh -c "while :; do :; done" >/dev/null 2>&1 &');
-    await page.locator('.stat').first().filter({ hasNotText: /^CPU0\.\d %/ }).waitFor();
-    await page.waitForTimeout(2000); /* loading the page, which is over then, is not what is measured */
-    let share = 1;
-    for (let i = 0; i < 3 && share >= 0.05; i++) { /* Chromium has work of its own at times */
-      const from = { cpu: cpuSeconds(browser.profile), time: performance.now() };
-      await page.waitForTimeout(5000);
-      share = (cpuSeconds(browser.profile) - from.cpu) / ((performance.now() - from.time) / 1000);
-    }
-    t.diagnostic(`${(100 * share).toFixed(1)} % of a core`);
-    assert.ok(share < 0.05, `${(100 * share).toFixed(1)} % of a core`);
+    await page.locator('.stat').first().filter({ hasText: /^CPU\d\d\d? %/ }).waitFor();
     await look('15-busy');
   });
 
@@ -250,30 +240,11 @@ pd.DataFrame({"name": ["one", "two"], "value": [1, 2]})`);
   });
 });
 
-/* Copies of the one sandbox in the store, asleep: what the registry and the list cost has nothing to do with running. */
-const COPY = `
-import sqlite3, sys
-db = sqlite3.connect(sys.argv[1])
-columns = [row[1] for row in db.execute('PRAGMA table_info(sandboxes)')]
-row = dict(zip(columns, db.execute('SELECT * FROM sandboxes').fetchone()))
-letters = 'abcdefghij'
-for i in range(1, 1000):
-    copy = dict(row, id='copy' + ''.join(letters[int(d)] for d in str(i)), seq=row['seq'] + i, key=0, state=2, event_count=0)
-    db.execute(f"INSERT INTO sandboxes({','.join(columns)}) VALUES({','.join('?' * len(columns))})", [copy[c] for c in columns])
-db.commit()
-`;
-
 describe('a thousand sandboxes', { skip }, () => {
   let daemon, browser;
 
   before(async () => {
-    daemon = await new Daemon({ poolSize: 0 }).start();
-    const api = new Api(daemon);
-    await api.put('/v1/sandbox/original', { labels: { team: 'a', stage: 'test' } });
-    api.close();
-    await daemon.end();
-    execFileSync('python3', ['-c', COPY, path.join(daemon.data, 'state/berm.db')]);
-    await daemon.start();
+    daemon = await daemonWithAThousand();
     browser = await Browser.open();
   });
   after(async () => {
@@ -281,30 +252,9 @@ describe('a thousand sandboxes', { skip }, () => {
     await daemon.stop();
   });
 
-  test('are listed within 100 ms', async (t) => {
-    const { page } = browser;
-    await page.goto(`http://localhost:${daemon.port}/#/s/original/details`);
-    await page.getByRole('heading', { name: 'Settings' }).waitFor();
-    /* From the click to the rows in the page, the request included. The first has the code cold; other programs may take the processor. */
-    const times = [];
-    const most = process.env.BERM_SANITIZED ? 1000 : 100; /* sanitizers make the daemon's answer slow */
-    for (let i = 0; i < 3 || (i < 12 && Math.min(...times) > most); i++) {
-      times.push(await page.evaluate(() => new Promise((resolve) => {
-        const from = performance.now();
-        const observer = new MutationObserver(() => {
-          if (document.querySelectorAll('[role=row] a').length < 8) return;
-          observer.disconnect();
-          requestAnimationFrame(() => resolve(performance.now() - from));
-        });
-        observer.observe(document.body, { childList: true, subtree: true });
-        location.hash = '#/';
-      })));
-      assert.equal(await page.getByRole('table').getAttribute('aria-rowcount'), '1001');
-      await page.goBack();
-      await page.getByRole('heading', { name: 'Settings' }).waitFor();
-    }
-    t.diagnostic(`${times.map((time) => time.toFixed(0))} ms`);
-    assert.ok(Math.min(...times) <= most, `${times.map((time) => time.toFixed(0))} ms`);
+  test('are listed', async (t) => {
+    t.diagnostic(`${(await openList(browser.page, daemon)).toFixed(0)} ms`); /* bench/run console measures it */
+    assert.equal(await browser.page.getByRole('table').getAttribute('aria-rowcount'), '1001');
   });
 
   test('are scrolled through and searched', async () => {
