@@ -100,6 +100,18 @@ describe('exec', { skip: whyNoDaemon() }, () => {
     }
   });
 
+  test('limits of execute and of processes, by the daemon\'s own routes', async () => {
+    const executed = await api.post(`/v1/sandbox/${id}/execute`, { command: 'while :; do :; done', limits: { cpuMs: 100 } });
+    assert.deepEqual([executed.status, executed.json.exitCode, executed.json.usage.reason], [200, 137, 'cpuMs']);
+    const { json } = await api.post(`/v1/sandbox/${id}/processes`, { command: 'sleep 20', limits: { wallMs: 100 } });
+    const record = async () => (await api.get(`/v1/sandbox/${id}/processes/${json.processId}`)).json.process;
+    await until('the end of the process', async () => (await record()).status !== 'running');
+    assert.deepEqual([(await record()).status, (await record()).usage.reason], ['killed', 'wallMs']);
+    const refused = await api.post(`/v1/sandbox/${id}/execute`, { command: 'true', limits: { pids: 0 } });
+    assert.equal(refused.status, 400);
+    assert.match(refused.text, /limits\.pids/);
+  });
+
   test('limits: without the network, not even the control server is there', async () => {
     const dial = ['bash', '-c', ': < /dev/tcp/127.0.0.1/3000'];
     assert.equal((await api.exec(id, dial)).code, 0);
