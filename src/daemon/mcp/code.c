@@ -184,7 +184,7 @@ static void post(struct mcp_call *call, const char *pattern, const char *key, co
 
 static void run_code(struct mcp_call *call, const char *context)
 {
-    post(call, "/v1/sandbox/{sandbox}/container/api/execute/code", "context_id", context, &take_code);
+    post(call, "/v1/sandbox/{sandbox}/code", "context_id", context, &take_code);
 }
 
 static void context_done(struct mcp_call *call)
@@ -206,7 +206,7 @@ static void make_context(struct mcp_call *call)
 {
     static const struct mcp_take take = { .on_done = context_done };
 
-    post(call, "/v1/sandbox/{sandbox}/container/api/contexts", "language", language_of(call), &take);
+    post(call, "/v1/sandbox/{sandbox}/contexts", "language", language_of(call), &take);
 }
 
 void mcp_start_code(struct mcp_call *call)

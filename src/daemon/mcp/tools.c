@@ -3,7 +3,7 @@
 
 #include "daemon/mcp/call.h"
 
-#define AGENT "/v1/sandbox/{sandbox}/container/api/"
+#define IN_IT "/v1/sandbox/{sandbox}/"
 #define SANDBOX                                                                                                    \
     {                                                                                                              \
         "sandbox", MCP_TEXT, MCP_IN_PATH, true, NULL, NULL,                                                        \
@@ -128,38 +128,38 @@ static const struct mcp_tool tools[] = {
     { "sandbox_destroy", "Destroy a sandbox", "Ends everything in a sandbox at once and frees it, with its files.",
       MCP_DESTROYS | MCP_REPEATABLE, "DELETE", "/v1/sandbox/{sandbox}", sandbox_only, &mcp_take_empty, NULL },
     { "exec", "Run a command", "Runs a command to its end and gives its output and exit code.",
-      MCP_DESTROYS, "POST", "/v1/sandbox/{sandbox}/exec", exec_args, &mcp_take_exec, NULL },
+      MCP_DESTROYS, "POST", IN_IT "exec", exec_args, &mcp_take_exec, NULL },
     { "file_read", "Read a file", "Gives a file's contents: text as it is, images as images, other bytes as base64.",
-      MCP_READS | MCP_REPEATABLE, "POST", AGENT "read", read_args, &mcp_take_file, NULL },
+      MCP_READS | MCP_REPEATABLE, "POST", IN_IT "files/read", read_args, &mcp_take_file, NULL },
     { "file_write", "Write a file", "Makes or replaces a file, with the directories it needs.",
-      MCP_DESTROYS | MCP_REPEATABLE, "POST", AGENT "write", write_args, &mcp_take_json, NULL },
+      MCP_DESTROYS | MCP_REPEATABLE, "POST", IN_IT "files/write", write_args, &mcp_take_json, NULL },
     { "file_list", "List files", "Lists a directory with kinds, sizes and times.",
-      MCP_READS | MCP_REPEATABLE, "POST", AGENT "list-files", files_args, &mcp_take_json, NULL },
+      MCP_READS | MCP_REPEATABLE, "POST", IN_IT "files/list", files_args, &mcp_take_json, NULL },
     { "file_delete", "Delete a file", "Deletes one file.",
-      MCP_DESTROYS, "POST", AGENT "delete", delete_args, &mcp_take_json, NULL },
+      MCP_DESTROYS, "POST", IN_IT "files/delete", delete_args, &mcp_take_json, NULL },
     { "code_run", "Run code", "Runs Python, JavaScript or TypeScript in an interpreter that remembers what earlier code of this session "
       "defined. Figures and images come as images.",
       MCP_DESTROYS, "POST", NULL, code_args, NULL, mcp_start_code },
     { "process_start", "Start a process", "Starts a command that goes on in the background, such as a server.",
-      MCP_DESTROYS, "POST", AGENT "process/start", start_args, &mcp_take_json, NULL },
+      MCP_DESTROYS, "POST", IN_IT "processes", start_args, &mcp_take_json, NULL },
     { "process_list", "List processes", "Lists the background processes of a sandbox with their status.",
-      MCP_READS | MCP_REPEATABLE, "GET", AGENT "process/list", sandbox_only, &mcp_take_json, NULL },
+      MCP_READS | MCP_REPEATABLE, "GET", IN_IT "processes", sandbox_only, &mcp_take_json, NULL },
     { "process_logs", "Read a process's output", "Gives what a background process has written so far.",
-      MCP_READS | MCP_REPEATABLE, "GET", AGENT "process/{process}/logs", process_args, &mcp_take_json, NULL },
+      MCP_READS | MCP_REPEATABLE, "GET", IN_IT "processes/{process}/logs", process_args, &mcp_take_json, NULL },
     { "process_kill", "Kill a process", "Ends a background process and its children.",
-      MCP_DESTROYS, "DELETE", AGENT "process/{process}", process_args, &mcp_take_json, NULL },
+      MCP_DESTROYS, "DELETE", IN_IT "processes/{process}", process_args, &mcp_take_json, NULL },
     { "port_expose", "Expose a port", "Gives a preview URL, with a token in its name, for a server in the sandbox.",
-      MCP_REPEATABLE, "POST", "/v1/sandbox/{sandbox}/ports", expose_args, &mcp_take_json, NULL },
+      MCP_REPEATABLE, "POST", IN_IT "ports", expose_args, &mcp_take_json, NULL },
     { "port_list", "List exposed ports", "Lists the preview URLs of a sandbox.",
-      MCP_READS | MCP_REPEATABLE, "GET", "/v1/sandbox/{sandbox}/ports", sandbox_only, &mcp_take_json, NULL },
+      MCP_READS | MCP_REPEATABLE, "GET", IN_IT "ports", sandbox_only, &mcp_take_json, NULL },
     { "port_unexpose", "Stop exposing a port", "Ends the preview URL of a port.",
-      MCP_DESTROYS | MCP_REPEATABLE, "DELETE", "/v1/sandbox/{sandbox}/ports/{port}", port_args, &mcp_take_empty, NULL },
+      MCP_DESTROYS | MCP_REPEATABLE, "DELETE", IN_IT "ports/{port}", port_args, &mcp_take_empty, NULL },
     { "tunnel_open", "Open a tunnel", "Gives a URL with an unguessable or a chosen name for a server in the sandbox.",
-      MCP_REPEATABLE, "POST", "/v1/sandbox/{sandbox}/tunnel/{port}", tunnel_args, &mcp_take_json, NULL },
+      MCP_REPEATABLE, "POST", IN_IT "tunnel/{port}", tunnel_args, &mcp_take_json, NULL },
     { "tunnel_close", "Close a tunnel", "Ends the tunnel of a port.",
-      MCP_DESTROYS | MCP_REPEATABLE, "DELETE", "/v1/sandbox/{sandbox}/tunnel/{port}", port_args, &mcp_take_empty, NULL },
+      MCP_DESTROYS | MCP_REPEATABLE, "DELETE", IN_IT "tunnel/{port}", port_args, &mcp_take_empty, NULL },
     { "git_checkout", "Clone a repository", "Clones a git repository into the sandbox.",
-      MCP_DESTROYS, "POST", AGENT "git/checkout", git_args, &mcp_take_json, NULL },
+      MCP_DESTROYS, "POST", IN_IT "git/checkout", git_args, &mcp_take_json, NULL },
 };
 /* clang-format on */
 
