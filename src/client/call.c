@@ -12,7 +12,14 @@ struct list {
 static int take_member(const struct json *from, const struct member *member, char *item, struct berm_error *err)
 {
     void *place = item + member->offset;
+    int64_t port = 0;
 
+    if (member->type == MEMBER_PORT) {
+        if (json_field_int(from, member->key, 1, 65535, &port, err) < 0)
+            return -1;
+        *(uint16_t *)place = (uint16_t)port;
+        return port ? 0 : berm_fail(err, BERM_E_PROTOCOL, 0, "an item without \"%s\"", member->key);
+    }
     if (member->type == MEMBER_NUMBER) {
         *(int64_t *)place = member->fallback;
         return json_field_int(from, member->key, INT64_MIN, INT64_MAX, place, err);

@@ -5,7 +5,7 @@
 
 #include "client/internal.h"
 
-enum member_type { MEMBER_TEXT, MEMBER_NUMBER /* int64_t */ };
+enum member_type { MEMBER_TEXT, MEMBER_NUMBER /* int64_t */, MEMBER_PORT /* uint16_t, must be there */ };
 
 struct member {
     const char *key; /* NULL: the end of the table */
@@ -26,6 +26,10 @@ struct member {
 #define NUMBER(type, field, key, fallback)                                                                         \
     {                                                                                                              \
         key, MEMBER_NUMBER, offsetof(struct type, field), false, fallback                                          \
+    }
+#define PORT(type, field, key)                                                                                     \
+    {                                                                                                              \
+        key, MEMBER_PORT, offsetof(struct type, field), true, 0                                                    \
     }
 #define NO_MORE                                                                                                    \
     {                                                                                                              \

@@ -1,9 +1,13 @@
-#include "internal.h"
+#include "call.h"
 
-struct key_list {
-    struct berm_key_list public;
-    struct arena arena;
+static const struct member members[] = {
+    NEEDED(berm_key, id, "id"),
+    TEXT(berm_key, label, "label"),
+    TEXT(berm_key, created_at, "createdAt"),
+    NO_MORE,
 };
+
+static const struct list_type key_list = { members, sizeof(struct berm_key), "keys", NULL };
 
 int berm_key_create(struct berm_client *client, const char *label, char **ret_id, char **ret_key,
                     struct berm_problem *problem)
@@ -31,56 +35,18 @@ int berm_key_create(struct berm_client *client, const char *label, char **ret_id
     return 0;
 }
 
-static int take_keys(void *data, const struct json *answer, struct berm_error *err)
-{
-    struct key_list *list = data;
-    const struct json *keys = NULL;
-    struct berm_key *items;
-
-    if (json_field_array(answer, "keys", &keys, err) < 0)
-        return -1;
-    if (!keys)
-        return berm_fail(err, BERM_E_PROTOCOL, 0, "no \"keys\"");
-    items = arena_calloc(&list->arena, keys->array.count + 1, sizeof(*items));
-    if (!items)
-        return berm_fail(err, BERM_E_SYSTEM, ENOMEM, "keys");
-    for (size_t i = 0; i < keys->array.count; i++) {
-        const struct json *key = &keys->array.items[i];
-        if (json_field_cstring(key, "id", &items[i].id, err) < 0 ||
-            json_field_cstring(key, "label", &items[i].label, err) < 0 ||
-            json_field_cstring(key, "createdAt", &items[i].created_at, err) < 0)
-            return -1;
-        if (!items[i].id)
-            return berm_fail(err, BERM_E_PROTOCOL, 0, "a key without \"id\"");
-    }
-    list->public.items = items;
-    list->public.count = keys->array.count;
-    return 0;
-}
-
 int berm_key_list(struct berm_client *client, struct berm_key_list **ret_list, struct berm_problem *problem)
 {
-    struct key_list *list = calloc(1, sizeof(*list));
+    char *target = strdup("/v1/keys");
 
-    if (!list)
+    if (!target)
         return problem_memory(problem);
-    arena_init(&list->arena, ARENA_MAX);
-    if (transfer_list(client, "/v1/keys", &list->arena, take_keys, list, &list->public.json, problem) < 0) {
-        berm_key_list_free(&list->public);
-        return -1;
-    }
-    *ret_list = &list->public;
-    return 0;
+    return call_list(client, target, NULL, &key_list, false, (void **)ret_list, problem);
 }
 
-void berm_key_list_free(struct berm_key_list *public)
+void berm_key_list_free(struct berm_key_list *list)
 {
-    struct key_list *list = public ? container_of(public, struct key_list, public) : NULL;
-
-    if (!list)
-        return;
-    arena_free(&list->arena);
-    free(list);
+    any_list_free(list);
 }
 
 int berm_key_delete(struct berm_client *client, const char *key_id, struct berm_problem *problem)

@@ -1,14 +1,9 @@
-#include "internal.h"
+#include "call.h"
 
 #include <stdio.h>
 
 struct sandbox_list {
     struct berm_sandbox_list public;
-    struct arena arena;
-};
-
-struct event_list {
-    struct berm_event_list public;
     struct arena arena;
 };
 
@@ -311,61 +306,28 @@ void berm_sandbox_list_free(struct berm_sandbox_list *public)
 
 /* ---- events ---- */
 
-static int take_events(void *data, const struct json *answer, struct berm_error *err)
-{
-    struct event_list *list = data;
-    const struct json *events = NULL;
-    struct berm_event *items;
+static const struct member event_members[] = {
+    NEEDED(berm_event, time, "time"),
+    NEEDED(berm_event, event, "event"),
+    TEXT(berm_event, detail, "detail"),
+    TEXT(berm_event, reason, "reason"),
+    NUMBER(berm_event, number, "number", 0),
+    NUMBER(berm_event, generation, "generation", 0),
+    NO_MORE,
+};
 
-    if (json_field_array(answer, "events", &events, err) < 0)
-        return -1;
-    if (!events)
-        return berm_fail(err, BERM_E_PROTOCOL, 0, "no \"events\"");
-    items = arena_calloc(&list->arena, events->array.count + 1, sizeof(*items));
-    if (!items)
-        return berm_fail(err, BERM_E_SYSTEM, ENOMEM, "events");
-    for (size_t i = 0; i < events->array.count; i++) {
-        const struct json *event = &events->array.items[i];
-        if (json_field_cstring(event, "time", &items[i].time, err) < 0 ||
-            json_field_cstring(event, "event", &items[i].event, err) < 0 ||
-            json_field_cstring(event, "detail", &items[i].detail, err) < 0 ||
-            json_field_cstring(event, "reason", &items[i].reason, err) < 0 ||
-            json_field_int(event, "number", 0, INT64_MAX, &items[i].number, err) < 0 ||
-            json_field_int(event, "generation", 0, INT64_MAX, &items[i].generation, err) < 0)
-            return -1;
-        if (!items[i].time || !items[i].event)
-            return berm_fail(err, BERM_E_PROTOCOL, 0, "an event without \"time\" or \"event\"");
-    }
-    list->public.items = items;
-    list->public.count = events->array.count;
-    return 0;
-}
+static const struct list_type event_list = { event_members, sizeof(struct berm_event), "events", NULL };
 
 int berm_sandbox_events(struct berm_client *client, const char *id, struct berm_event_list **ret_list,
                         struct berm_problem *problem)
 {
-    _cleanup_free_ char *target = sandbox_target(id, "/events", problem);
-    struct event_list *list = target ? calloc(1, sizeof(*list)) : NULL;
-
-    if (!list)
-        return target ? problem_memory(problem) : -1;
-    arena_init(&list->arena, ARENA_MAX);
-    if (transfer_list(client, target, &list->arena, take_events, list, &list->public.json, problem) < 0) {
-        berm_event_list_free(&list->public);
-        return -1;
-    }
-    *ret_list = &list->public;
-    return 0;
+    return call_list(client, sandbox_target(id, "/events", problem), NULL, &event_list, false, (void **)ret_list,
+                     problem);
 }
 
-void berm_event_list_free(struct berm_event_list *public)
+void berm_event_list_free(struct berm_event_list *list)
 {
-    struct event_list *list = public ? container_of(public, struct event_list, public) : NULL;
-
-    if (!list)
-        return;
-    arena_free(&list->arena);
-    free(list);
+    any_list_free(list);
 }
 
 /* ---- the daemon ---- */
