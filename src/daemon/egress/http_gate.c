@@ -4,6 +4,7 @@
 #define QUEUE_MAX  ((size_t)256 << 10)
 #define HEAD_MAX   ((size_t)32 << 10)
 #define METHOD_MAX 32
+#define HELD_MIN   4 /* fewer bytes of a secret tell nothing, and a message that ends with them must not wait */
 #define TURNS      16
 
 enum phase {
@@ -135,12 +136,12 @@ static int inspect(struct http_gate *gate, struct str raw, struct str content)
         found_leak(gate);
         return -1;
     }
-    if ((size_t)held > content.n) /* it began earlier: with the framing between, more than that is held */
-        gate->client.held += raw.n;
-    else if (held > 0)
-        gate->client.held = (size_t)held + (size_t)(raw.p + raw.n - content.p - content.n);
-    else
+    if (held < HELD_MIN)
         gate->client.held = 0;
+    else if ((size_t)held > content.n) /* it began earlier: with the framing between, more than that is held */
+        gate->client.held += raw.n;
+    else
+        gate->client.held = (size_t)held + (size_t)(raw.p + raw.n - content.p - content.n);
     return 0;
 }
 

@@ -203,6 +203,11 @@ print(got.decode('latin1'))`];
         assert.ok(!out.includes('sk-'));
       });
 
+      test('and a message over it that ends like the beginning of one is not kept back', async () => {
+        const { out } = await attempt(talk(String.raw`b'GET / HTTP/1.1\r\nHost: web.test\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\nyes'`));
+        assert.match(out, /yes\n$/);
+      });
+
       test('and what does not hold them passes as it is, also what looks like their beginning', async () => {
         const page = path.join(internet.www, 'page');
         fs.writeFileSync(page, `${KEY.slice(0, 15)} sk-7c1f0e9b42d7 Bearer sk-7c1f0e9b42`);
