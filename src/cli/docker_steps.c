@@ -353,19 +353,20 @@ static const char *absolute(struct build *build, const struct stage *stage, cons
 }
 
 /* From the build's directory. */
-static int copy_context(struct build *build, struct stage *stage, struct docker_copy *copy, bool unpack)
+static int copy_context(struct build *build, struct stage *stage, const struct docker_copy *wanted, bool unpack)
 {
     _cleanup_(close_archives) struct docker_archives archives = { .count = 0 };
+    struct docker_copy copy = *wanted;
     _cleanup_close_ int fd = build_temporary(build);
     uint8_t digest[32];
 
-    copy->archives = unpack ? &archives : NULL;
-    if (fd < 0 || docker_context_tar(build->context, copy, fd, digest, &build->err) < 0)
+    copy.archives = unpack ? &archives : NULL;
+    if (fd < 0 || docker_context_tar(build->context, &copy, fd, digest, &build->err) < 0)
         return -1;
     build_hash(stage, digest, sizeof(digest));
     if (build->dry)
         return 0;
-    return upload(build, stage->container, fd) < 0 ? -1 : copy_archives(build, stage, &archives, copy);
+    return upload(build, stage->container, fd) < 0 ? -1 : copy_archives(build, stage, &archives, &copy);
 }
 
 /* From another container. */
