@@ -110,11 +110,11 @@ export class CodeInterpreter {
     return (await this.#start(code, options)).stream;
   }
 
-  async #start(code, { context, language, envVars, timeout, signal }) {
+  async #start(code, { context, language, envVars, timeout, signal, idempotencyKey }) {
     if (envVars) throw new NotSupportedError('runCode with envVars', 'variables belong to a context; give them to createCodeContext()');
     const used = context ?? await this.#contextFor(language);
     const stream = await this.#sandbox.open('runCode', {}, {
-      json: { context_id: used.id, code, language: language && languageOf(language), timeout_ms: timeout }, signal,
+      json: { context_id: used.id, code, language: language && languageOf(language), timeout_ms: timeout }, signal, idempotencyKey,
     });
     return { stream, context: used };
   }

@@ -133,11 +133,11 @@ export class ExecutionSession {
   // Processes
 
   async startProcess(command, options = {}, sessionId = options.sessionId ?? (options.limits && noSession)) {
-    const { timeout, env, cwd, encoding, processId, autoCleanup, stdin, logLimit, limits, onStart, onOutput, onExit, onError } = options;
+    const { timeout, env, cwd, encoding, processId, autoCleanup, stdin, logLimit, limits, idempotencyKey, onStart, onOutput, onExit, onError } = options;
     let process;
     try {
       const json = { command, timeoutMs: timeout, env: present(env), cwd, encoding, processId, autoCleanup, stdin, logLimit, limits };
-      const started = await this.#do('startProcess', json, { sessionId });
+      const started = await this.#do('startProcess', json, { sessionId, idempotencyKey });
       process = new Process(this, { id: started.processId, pid: started.pid, command, status: 'running', startTime: started.timestamp, sessionId: this.#shown(sessionId) });
     } catch (error) {
       onError?.(error);
@@ -223,7 +223,7 @@ export class ExecutionSession {
 
   async writeFile(path, content, { encoding, sessionId, idempotencyKey } = {}) {
     if (typeof content === 'string') return this.#do('writeFile', { path, content, encoding }, { sessionId, idempotencyKey });
-    const { exitCode, stderr } = await this.execArgv(['sh', '-c', writeScript, 'sh', await this.#absolute(path, sessionId)], { stdin: content });
+    const { exitCode, stderr } = await this.execArgv(['sh', '-c', writeScript, 'sh', await this.#absolute(path, sessionId)], { stdin: content, idempotencyKey });
     if (exitCode) throw failedFile('file.write', path, exitCode, stderr);
     return { success: true, path, timestamp: new Date().toISOString() };
   }
@@ -304,8 +304,8 @@ export class ExecutionSession {
     return this.#sandbox.call('checkChanges', {}, { json: { path, recursive, include, exclude, since } });
   }
 
-  async gitCheckout(repoUrl, { branch, targetDir, depth, cloneTimeoutMs = 600000, sessionId } = {}) {
-    return this.#do('gitCheckout', { repoUrl, branch, targetDir, depth, timeoutMs: cloneTimeoutMs }, { sessionId });
+  async gitCheckout(repoUrl, { branch, targetDir, depth, cloneTimeoutMs = 600000, sessionId, idempotencyKey } = {}) {
+    return this.#do('gitCheckout', { repoUrl, branch, targetDir, depth, timeoutMs: cloneTimeoutMs }, { sessionId, idempotencyKey });
   }
 
   // The shell's variables, terminals

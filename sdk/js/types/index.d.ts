@@ -120,6 +120,7 @@ export interface ProcessOptions extends BaseExecOptions {
   stdin?: boolean;
   /** Berm's own: bytes kept of each of stdout and stderr. */
   logLimit?: number;
+  idempotencyKey?: string;
 }
 
 export interface WaitForLogResult {
@@ -280,6 +281,7 @@ export interface GitCheckoutOptions {
   depth?: number;
   cloneTimeoutMs?: number;
   sessionId?: string;
+  idempotencyKey?: string;
 }
 export interface GitCheckoutResult {
   success: boolean;
@@ -349,6 +351,7 @@ export interface RunCodeOptions {
   envVars?: Variables;
   timeout?: number;
   signal?: AbortSignal;
+  idempotencyKey?: string;
   onStdout?: (output: OutputMessage) => void | Promise<void>;
   onStderr?: (output: OutputMessage) => void | Promise<void>;
   onResult?: (result: Result) => void | Promise<void>;

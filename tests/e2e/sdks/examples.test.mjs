@@ -20,7 +20,7 @@ function programs(file, language) {
   return [...text.matchAll(new RegExp(`^\`\`\`${language}\\n(.*?)^\`\`\`\\n\\n\`\`\`text\\n(.*?)^\`\`\``, 'gms'))].map(([, program, output]) => ({ program, output }));
 }
 
-describe('the SDKs as their documents show them', { skip: whyNotHere() }, () => {
+describe('the SDKs as their documents show them', { skip: whyNotHere(), concurrency: true }, () => {
   let daemon;
   let work;
   before(async () => {
@@ -56,7 +56,8 @@ describe('the SDKs as their documents show them', { skip: whyNotHere() }, () => 
     test(`every program in ${file} prints what is shown`, async () => {
       const found = programs(file, language);
       assert.equal(found.length, count);
-      for (const { program, output } of found) assert.equal((await run(command, args, program)).replace(/ +$/gm, ''), output);
+      const outputs = await Promise.all(found.map(({ program }) => run(command, args, program)));
+      assert.deepEqual(outputs.map((output) => output.replace(/ +$/gm, '')), found.map(({ output }) => output));
     });
   }
 

@@ -148,7 +148,7 @@ export function cli(url) {
     destroy: async (id) => (await succeed(['rm', id]), {}),
   };
   const absent = {
-    execLimited: 'no option', writeStdin: 'no verb', checkChanges: 'no verb', exists: 'berm exec ID -- test -e', terminal: 'shell wants a terminal of its own',
+    execLimited: 'no option', execOnce: 'no option', writeStdin: 'no verb', checkChanges: 'no verb', exists: 'berm exec ID -- test -e', terminal: 'shell wants a terminal of its own',
   };
   const differs = { 'a session that exits is told, and begins anew': 'the status of the shell is that of the command' };
   return { name: 'berm', ops, absent, differs, codes: false, close: async () => {} };

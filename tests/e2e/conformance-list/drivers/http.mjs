@@ -50,6 +50,10 @@ export function http(url) {
       const { exitCode, stdout, usage } = await ask(id, 'POST', '/execute', { command, limits, sessionId: without });
       return { exitCode, stdout, reason: usage.reason };
     },
+    async execOnce(id, { command, key }) {
+      const { exitCode, stdout } = await call('POST', at(id, '/execute'), { command, sessionId: without }, { 'idempotency-key': key });
+      return { exitCode, stdout };
+    },
     async execArgv(id, { argv, stdin }) {
       const document = JSON.stringify({ argv });
       const type = stdin === undefined ? 'application/json' : 'application/x-berm-exec';

@@ -24,6 +24,10 @@ export function javascript(url) {
       const { exitCode, stdout, usage } = await of(id).exec(command, { limits });
       return { exitCode, stdout, reason: usage.reason };
     },
+    async execOnce(id, { command, key }) {
+      const { exitCode, stdout } = await of(id).exec(command, { sessionId: noSession, idempotencyKey: key });
+      return { exitCode, stdout };
+    },
     async execArgv(id, { argv, stdin }) {
       const { exitCode, stdout, stderr } = await of(id).execArgv(argv, { stdin });
       return { exitCode, stdout: text(stdout), stderr: text(stderr) };

@@ -12,5 +12,6 @@ export function libberm(url) {
     'an id of a session is there once': 'the code is session_error, as the bridge has it',
   };
   const aliases = { workspace_read_not_found: 'FILE_NOT_FOUND' }; /* of the bridge's file route */
-  return { name: 'libberm', absent: {}, differs, aliases, ...program(driver, [url], names) };
+  const absent = { execOnce: 'no field for a key' };
+  return { name: 'libberm', absent, differs, aliases, ...program(driver, [url], names) };
 }

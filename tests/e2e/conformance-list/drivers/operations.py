@@ -35,6 +35,10 @@ class Operations:
         result = await self.of(id).exec(args["command"], limits=args["limits"])
         return {"exitCode": result.exit_code, "stdout": result.stdout, "reason": result.usage["reason"]}
 
+    async def execOnce(self, id, args):
+        result = await self.of(id).exec(args["command"], session_id=NO_SESSION, idempotency_key=args["key"])
+        return {"exitCode": result.exit_code, "stdout": result.stdout}
+
     async def execArgv(self, id, args):
         result = await self.of(id).exec_argv(args["argv"], stdin=args.get("stdin"))
         return {"exitCode": result.exit_code, "stdout": result.stdout.decode(), "stderr": result.stderr.decode()}

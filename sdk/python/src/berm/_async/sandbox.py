@@ -208,7 +208,8 @@ class AsyncSandbox(AsyncSession):
 
 
 class AsyncBerm:
-    """A daemon. `url` and `api_key`: BERM_URL and BERM_API_KEY otherwise. As a context manager it closes its connections."""
+    """A daemon. `url` and `api_key`: BERM_URL and BERM_API_KEY otherwise. As a context manager it closes its connections, which
+    belong to one event loop in asyncio; threads may share it otherwise."""
 
     def __init__(self, url: Optional[str] = None, api_key: Optional[str] = None, ssl_context: Optional[ssl.SSLContext] = None) -> None:
         self._transport = AsyncTransport(url, api_key, ssl_context)

@@ -162,11 +162,11 @@ class AsyncSession:
 
     async def start_process(self, command: str, *, process_id: Optional[str] = None, timeout: Optional[float] = None, env: Env = None,
                             cwd: Optional[str] = None, session_id: Optional[str] = None, stdin: bool = False,
-                            log_limit: Optional[int] = None, limits: Limits = None) -> AsyncProcess:
+                            log_limit: Optional[int] = None, limits: Limits = None, idempotency_key: Optional[str] = None) -> AsyncProcess:
         session_id = _limited(session_id, limits)
         body = {"command": command, "processId": process_id, "timeoutMs": milliseconds(timeout), "env": env and present(env), "cwd": cwd,
                 "stdin": stdin or None, "logLimit": log_limit, "limits": limits}
-        started = await self._in_session("start_process", body, session_id)
+        started = await self._in_session("start_process", body, session_id, idempotency_key=idempotency_key)
         document = {"id": started["processId"], "pid": started.get("pid"), "command": command, "status": "running", "startTime": started["timestamp"]}
         return AsyncProcess(self, document, self._shown(session_id))
 
@@ -234,7 +234,8 @@ class AsyncSession:
         if isinstance(content, str):
             body = {"path": path, "content": content, "encoding": encoding}
             return build(FileResult, await self._in_session("write_file", body, session_id, idempotency_key=idempotency_key))
-        result = await self.exec_argv(["sh", "-c", _WRITE, "sh", await self._absolute(path, session_id)], stdin=content)
+        result = await self.exec_argv(["sh", "-c", _WRITE, "sh", await self._absolute(path, session_id)], stdin=content,
+                                      idempotency_key=idempotency_key)
         if result.exit_code:
             text = result.stderr.decode(errors="replace").strip()
             raise error_from("FILESYSTEM_ERROR", f"file.write of {path} failed: {text}",
@@ -308,9 +309,9 @@ class AsyncSession:
         return build(Changes, await self._json("check_changes", present(body)))
 
     async def git_checkout(self, repo_url: str, *, branch: Optional[str] = None, target_dir: Optional[str] = None, depth: Optional[int] = None,
-                           clone_timeout: float = 600, session_id: Optional[str] = None) -> GitCheckout:
+                           clone_timeout: float = 600, session_id: Optional[str] = None, idempotency_key: Optional[str] = None) -> GitCheckout:
         body = {"repoUrl": repo_url, "branch": branch, "targetDir": target_dir, "depth": depth, "timeoutMs": milliseconds(clone_timeout)}
-        return build(GitCheckout, await self._in_session("git_checkout", body, session_id))
+        return build(GitCheckout, await self._in_session("git_checkout", body, session_id, idempotency_key=idempotency_key))
 
     # The shell's variables, terminals
 
@@ -336,10 +337,10 @@ class AsyncSession:
         return CodeContext(created["contextId"], created["language"], created["cwd"])
 
     async def run_code(self, code: str, *, context: Optional[CodeContext] = None, language: str = "python", timeout: Optional[float] = None,
-                       on_event: Optional[Callable[[CodeEvent], None]] = None) -> Execution:
+                       on_event: Optional[Callable[[CodeEvent], None]] = None, idempotency_key: Optional[str] = None) -> Execution:
         """What the code wrote and showed. An error of the code is in the result."""
         execution = Execution(code)
-        async with await self.run_code_stream(code, context=context, language=language, timeout=timeout) as events:
+        async with await self.run_code_stream(code, context=context, language=language, timeout=timeout, idempotency_key=idempotency_key) as events:
             async for event in events:
                 execution.take(event)
                 if on_event:
@@ -347,11 +348,11 @@ class AsyncSession:
         return execution
 
     async def run_code_stream(self, code: str, *, context: Optional[CodeContext] = None, language: str = "python",
-                              timeout: Optional[float] = None) -> AsyncEventStream:
+                              timeout: Optional[float] = None, idempotency_key: Optional[str] = None) -> AsyncEventStream:
         """CodeEvents as they come; closing the stream interrupts the code."""
         used = context or await self._sandbox._standard_context(language_of(language))
         body = {"context_id": used.id, "code": code, "timeout_ms": milliseconds(timeout)}
-        return await self._events("run_code", _code_event, present(body))
+        return await self._events("run_code", _code_event, present(body), idempotency_key=idempotency_key)
 
     async def _standard_context(self, language: str) -> CodeContext:
         async with self._contexts_lock:

@@ -209,7 +209,8 @@ class Sandbox(Session):
 
 
 class Berm:
-    """A daemon. `url` and `api_key`: BERM_URL and BERM_API_KEY otherwise. As a context manager it closes its connections."""
+    """A daemon. `url` and `api_key`: BERM_URL and BERM_API_KEY otherwise. As a context manager it closes its connections, which
+    belong to one event loop in asyncio; threads may share it otherwise."""
 
     def __init__(self, url: Optional[str] = None, api_key: Optional[str] = None, ssl_context: Optional[ssl.SSLContext] = None) -> None:
         self._transport = Transport(url, api_key, ssl_context)

@@ -163,11 +163,11 @@ class Session:
 
     def start_process(self, command: str, *, process_id: Optional[str] = None, timeout: Optional[float] = None, env: Env = None,
                             cwd: Optional[str] = None, session_id: Optional[str] = None, stdin: bool = False,
-                            log_limit: Optional[int] = None, limits: Limits = None) -> Process:
+                            log_limit: Optional[int] = None, limits: Limits = None, idempotency_key: Optional[str] = None) -> Process:
         session_id = _limited(session_id, limits)
         body = {"command": command, "processId": process_id, "timeoutMs": milliseconds(timeout), "env": env and present(env), "cwd": cwd,
                 "stdin": stdin or None, "logLimit": log_limit, "limits": limits}
-        started = self._in_session("start_process", body, session_id)
+        started = self._in_session("start_process", body, session_id, idempotency_key=idempotency_key)
         document = {"id": started["processId"], "pid": started.get("pid"), "command": command, "status": "running", "startTime": started["timestamp"]}
         return Process(self, document, self._shown(session_id))
 
@@ -235,7 +235,8 @@ class Session:
         if isinstance(content, str):
             body = {"path": path, "content": content, "encoding": encoding}
             return build(FileResult, self._in_session("write_file", body, session_id, idempotency_key=idempotency_key))
-        result = self.exec_argv(["sh", "-c", _WRITE, "sh", self._absolute(path, session_id)], stdin=content)
+        result = self.exec_argv(["sh", "-c", _WRITE, "sh", self._absolute(path, session_id)], stdin=content,
+                                      idempotency_key=idempotency_key)
         if result.exit_code:
             text = result.stderr.decode(errors="replace").strip()
             raise error_from("FILESYSTEM_ERROR", f"file.write of {path} failed: {text}",
@@ -309,9 +310,9 @@ class Session:
         return build(Changes, self._json("check_changes", present(body)))
 
     def git_checkout(self, repo_url: str, *, branch: Optional[str] = None, target_dir: Optional[str] = None, depth: Optional[int] = None,
-                           clone_timeout: float = 600, session_id: Optional[str] = None) -> GitCheckout:
+                           clone_timeout: float = 600, session_id: Optional[str] = None, idempotency_key: Optional[str] = None) -> GitCheckout:
         body = {"repoUrl": repo_url, "branch": branch, "targetDir": target_dir, "depth": depth, "timeoutMs": milliseconds(clone_timeout)}
-        return build(GitCheckout, self._in_session("git_checkout", body, session_id))
+        return build(GitCheckout, self._in_session("git_checkout", body, session_id, idempotency_key=idempotency_key))
 
     # The shell's variables, terminals
 
@@ -337,10 +338,10 @@ class Session:
         return CodeContext(created["contextId"], created["language"], created["cwd"])
 
     def run_code(self, code: str, *, context: Optional[CodeContext] = None, language: str = "python", timeout: Optional[float] = None,
-                       on_event: Optional[Callable[[CodeEvent], None]] = None) -> Execution:
+                       on_event: Optional[Callable[[CodeEvent], None]] = None, idempotency_key: Optional[str] = None) -> Execution:
         """What the code wrote and showed. An error of the code is in the result."""
         execution = Execution(code)
-        with self.run_code_stream(code, context=context, language=language, timeout=timeout) as events:
+        with self.run_code_stream(code, context=context, language=language, timeout=timeout, idempotency_key=idempotency_key) as events:
             for event in events:
                 execution.take(event)
                 if on_event:
@@ -348,11 +349,11 @@ class Session:
         return execution
 
     def run_code_stream(self, code: str, *, context: Optional[CodeContext] = None, language: str = "python",
-                              timeout: Optional[float] = None) -> EventStream:
+                              timeout: Optional[float] = None, idempotency_key: Optional[str] = None) -> EventStream:
         """CodeEvents as they come; closing the stream interrupts the code."""
         used = context or self._sandbox._standard_context(language_of(language))
         body = {"context_id": used.id, "code": code, "timeout_ms": milliseconds(timeout)}
-        return self._events("run_code", _code_event, present(body))
+        return self._events("run_code", _code_event, present(body), idempotency_key=idempotency_key)
 
     def _standard_context(self, language: str) -> CodeContext:
         with self._contexts_lock:
