@@ -5,12 +5,6 @@
 
 #define METRICS_MAX (4 << 20)
 
-void api_not_implemented(struct request *request)
-{
-    request_fail_with(request, BERM_E_NOT_IMPLEMENTED, "%s is not available in this version of Berm",
-                      request->route->name);
-}
-
 /* --- health --- */
 
 void api_health(struct request *request)

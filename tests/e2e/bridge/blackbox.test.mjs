@@ -51,7 +51,7 @@ describe('the bridge', { skip: whyNoDaemon() }, () => {
   });
 
   test('unknown routes, methods and unversioned paths are not found and start nothing', async () => {
-    for (const [method, path] of [['GET', '/'], ['GET', '/v1'], ['POST', '/v1/sandbox/'], ['GET', `/v1/sandbox/${id}/exec`],
+    for (const [method, path] of [['GET', '/v1'], ['POST', '/v1/sandbox/'], ['GET', `/v1/sandbox/${id}/exec`],
       ['PATCH', `/v1/sandbox/${id}/running`], ['POST', `/v1/sandbox/${id}/nope`], ['POST', `/sandbox/${id}/exec`],
       ['OPTIONS', `/v1/sandbox/${id}/exec`], ['POST', '/health']])
       assert.equal((await api.call(method, path)).status, 404, `${method} ${path}`);
@@ -131,14 +131,6 @@ describe('the bridge', { skip: whyNoDaemon() }, () => {
     assert.equal(response.status, 200);
     assert.equal(response.headers['content-length'], '11');
     assert.equal(response.bytes.length, 0);
-  });
-
-  test('parts of the bridge that are not there say so', async () => {
-    for (const [method, path] of [['POST', 'mount'], ['POST', 'unmount']]) {
-      const response = await api.call(method, `/v1/sandbox/${await api.newId()}/${path}`);
-      assert.equal(response.status, 501, path);
-      assert.equal(response.json.code, 'not_implemented');
-    }
   });
 
   test('every error has text, code and context', async () => {
