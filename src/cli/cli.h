@@ -131,5 +131,7 @@ struct json_writer;
 int print_json_written(struct cli *cli, struct json_writer *w);
 /* {"name": "value"} */
 int print_json_pair(struct cli *cli, const char *name, const char *value);
+/* {"name": 7} */
+int print_json_count(struct cli *cli, const char *name, int64_t count);
 /* {"name": ["value", ...]} */
 int print_json_list(struct cli *cli, const char *name, const struct cli_list *values);

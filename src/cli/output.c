@@ -149,6 +149,19 @@ int print_json_pair(struct cli *cli, const char *name, const char *value)
     return print_json_written(cli, &w);
 }
 
+int print_json_count(struct cli *cli, const char *name, int64_t count)
+{
+    struct json_writer w;
+    struct buf out;
+
+    buf_init(&out, 64 * 1024);
+    json_writer_init(&w, &out);
+    json_object_begin(&w);
+    json_pair_int(&w, name, count);
+    json_object_end(&w);
+    return print_json_written(cli, &w);
+}
+
 int print_json_list(struct cli *cli, const char *name, const struct cli_list *values)
 {
     struct json_writer w;

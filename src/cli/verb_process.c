@@ -194,8 +194,7 @@ static int run_kill(struct cli *cli, int argc, char **argv)
         return cli_problem(cli, &problem);
     if (!args.json)
         return STATUS_OK;
-    return args.all ? print_json_pair(cli, "killed", arena_printf(&cli->arena, "%lld", (long long)count))
-                    : print_json_pair(cli, "killed", operands.items[1]);
+    return args.all ? print_json_count(cli, "killed", count) : print_json_pair(cli, "killed", operands.items[1]);
 }
 
 const struct verb verb_process_kill = {

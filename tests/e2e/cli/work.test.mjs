@@ -66,7 +66,7 @@ describe('berm at work', { skip: whyNoDaemon() }, () => {
     assert.equal(again.status, 1);
     assert.match(again.err, /^berm: .*web/);
     await ok('process', 'start', id, 'exec sleep 1000');
-    assert.deepEqual(await json('process', 'kill', '--all', id), { killed: '1' });
+    assert.deepEqual(await json('process', 'kill', '--all', id), { killed: 1 });
     assert.equal((await call('process', 'kill', id)).status, 2);
     assert.equal((await call('process', 'logs', id, 'none')).status, 1);
   });
