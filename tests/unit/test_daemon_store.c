@@ -339,6 +339,53 @@ static void a_path_that_cannot_be_opened_is_an_error(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
+static void take_once(const struct once_row *row, void *data)
+{
+    *(int *)data = row->status ? row->status : 1;
+    if (row->status)
+        assert_true(row->kept && str_is(row->body, "done") && !strcmp(row->type, "text/plain"));
+}
+
+/* The status of a key's outcome, 1 while it has none, 0 without a row. */
+static int once_status(struct fixture *f, const char *key, int64_t now)
+{
+    int status = 0;
+
+    assert_int_equal(store_find_once(f->store, "abc", key, now, take_once, &status, NULL), 0);
+    return status;
+}
+
+static void idempotency_keys_have_an_outcome_a_life_and_a_bound(void **state)
+{
+    const int64_t day = (int64_t)24 * 3600 * 1000, now = 100 * day;
+    struct fixture *f = *state;
+    struct once_row row = { .sandbox = "abc", .key = "first", .created_ms = now };
+    char key[16];
+
+    assert_int_equal(once_status(f, "first", now), 0);
+    assert_int_equal(store_begin_once(f->store, &row, NULL), 0);
+    assert_int_equal(once_status(f, "first", now), 1);
+    row.status = 207;
+    row.type = "text/plain";
+    row.kept = true;
+    row.body = STR("done");
+    assert_int_equal(store_finish_once(f->store, &row, NULL), 0);
+    assert_int_equal(once_status(f, "first", now + day), 207);
+    assert_int_equal(once_status(f, "first", now + day + 1), 0);
+    assert_int_equal(store_forget_once(f->store, "abc", "first", NULL), 0);
+    assert_int_equal(once_status(f, "first", now), 0);
+
+    row.key = key;
+    for (int i = 0; i < 4300; i++) {
+        snprintf(key, sizeof(key), "key%d", i);
+        row.created_ms = now + i;
+        assert_int_equal(store_begin_once(f->store, &row, NULL), 0);
+    }
+    assert_int_equal(once_status(f, "key0", now), 0); /* the oldest went */
+    assert_int_equal(once_status(f, "key4299", now), 1);
+    assert_int_equal(once_status(f, "key300", now), 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -352,6 +399,7 @@ int main(void)
         TEST(checkpoints_keep_the_log_small),
         TEST(a_database_of_a_newer_version_is_refused),
         cmocka_unit_test(a_path_that_cannot_be_opened_is_an_error),
+        TEST(idempotency_keys_have_an_outcome_a_life_and_a_bound),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
