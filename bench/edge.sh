@@ -26,17 +26,32 @@ edge_packages() {
 
 inside() { nsenter --net="/proc/$edge_pid/ns/net" "$@"; }
 
+# In the background, as a process of ours and not of a shell between, so that its id is known.
+serve_inside() { # log, command
+  nsenter --net="/proc/$edge_pid/ns/net" "${@:2}" >"$work/$1.out" 2>&1 &
+  edge_pids+=($!)
+}
+
+edge_descendants() { # pid
+  local pid
+  for pid in $(cat "/proc/$1/task/"*/children 2>/dev/null); do
+    echo "$pid"
+    edge_descendants "$pid"
+  done
+}
+
 edge_start() {
-  start_daemon 1 4 --edge-url "http://bench.localhost:$port" --max-connections 20000
+  start_daemon 0 4 --edge-url "http://bench.localhost:$port" --max-connections 20000
   curl -sf -X PUT "http://127.0.0.1:$port/v1/sandbox/edge" >/dev/null
   edge_host=$(curl -sf -X POST -H 'Content-Type: application/json' -d '{"port":8080,"token":"bench"}' \
     "http://127.0.0.1:$port/v1/sandbox/edge/ports" | jq -r .url | sed 's|^http://||; s|:.*||')
   edge_ws_host=$(curl -sf -X POST -H 'Content-Type: application/json' -d '{"port":8090,"token":"ws"}' \
     "http://127.0.0.1:$port/v1/sandbox/edge/ports" | jq -r .url | sed 's|^http://||; s|:.*||')
-  # The one process of this daemon whose network is not the host's: the agent.
-  for pid in $(pgrep berm-agent); do
-    grep -qs "$work/data" "/proc/$pid/mountinfo" || grep -qs "$work/data" "/proc/$pid/cgroup" || continue
+  # The first process below this daemon that is pid 1 somewhere: the agent of its only sandbox.
+  for pid in $(edge_descendants "$daemon"); do
+    [ "$(awk '/^NSpid/ { print $3 }' "/proc/$pid/status")" = 1 ] || continue
     edge_pid=$pid
+    break
   done
   [ -n "$edge_pid" ] || { echo "the sandbox's process was not found" >&2 && exit 1; }
   truncate -s 1G "$work/1g"
@@ -51,17 +66,16 @@ edge_start() {
   reverse_proxy 127.0.0.1:8080
 }
 EOF
-  inside env HOME="$work" GOMAXPROCS=1 caddy run --config "$work/Caddyfile" >"$work/caddy.log" 2>&1 &
-  edge_pids+=($!)
-  inside scripts/node bench/web-sockets.mjs serve 8090 >"$work/ws.log" 2>&1 &
-  edge_pids+=($!)
+  serve_inside caddy env HOME="$work" GOMAXPROCS=1 caddy run --config "$work/Caddyfile"
+  serve_inside ws scripts/node bench/web-sockets.mjs serve 8090
   for p in 8080 8081 8082; do
-    inside curl -sf --retry 50 --retry-delay 0 --retry-connrefused -o /dev/null "http://127.0.0.1:$p/"
+    inside curl -sf --retry 50 --retry-delay 1 --retry-connrefused -o /dev/null "http://127.0.0.1:$p/"
   done
 }
 
 edge_nginx() { # name, port, locations
   cat >"$work/$1.conf" <<EOF
+user root; # the file is in a directory of root's
 worker_processes 1;
 daemon off;
 pid $work/$1.pid;
@@ -75,8 +89,7 @@ http {
   server { listen 127.0.0.1:$2 reuseport; $3 }
 }
 EOF
-  inside nginx -c "$work/$1.conf" &
-  edge_pids+=($!)
+  serve_inside "$1" nginx -c "$work/$1.conf"
 }
 
 edge_stop() {
@@ -93,7 +106,7 @@ edge_wrk() { # connections, url, further arguments
 }
 
 edge_speed() { # url, further arguments: GB/s
-  "${@:2}" curl -s -o /dev/null -w '%{speed_download}\n' -H "Host: $edge_host" "$1/1g" | awk '{ printf "%.2f", $1 / 1e9 }'
+  "${@:2}" curl -sf -o /dev/null -w '%{speed_download}\n' -H "Host: $edge_host" "$1/1g" | awk '{ printf "%.2f", $1 / 1e9 }'
 }
 
 edge_missed() { # value, operator, target, words
