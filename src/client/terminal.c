@@ -211,7 +211,7 @@ static char *make_target(const char *id, const struct berm_terminal_options *opt
 {
     char size[64];
 
-    snprintf(size, sizeof(size), "/pty?cols=%u&rows=%u%s", options->cols ? options->cols : 80,
+    snprintf(size, sizeof(size), "/pty?cols=%d&rows=%d%s", options->cols ? options->cols : 80,
              options->rows ? options->rows : 24, options->shell ? "&shell=" : "");
     return options->shell ? named_target(id, size, options->shell, "", problem) : sandbox_target(id, size, problem);
 }

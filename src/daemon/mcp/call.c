@@ -336,15 +336,16 @@ static void run(struct mcp_call *call)
 {
     struct mcp_request wanted;
     struct berm_error err;
+    bool fits = mcp_args_check(call->tool, call->args, &err) == 0;
 
-    if (mcp_args_check(call->tool, call->args, &err) < 0)
-        mcp_call_fail(call, berm_err_wire(err.code), err.message);
-    else if (call->tool->start)
+    if (fits && call->tool->start) {
         call->tool->start(call);
-    else if (mcp_request_build(call->tool, call->args, &call->request->arena, &wanted, &err) < 0)
-        mcp_call_fail(call, berm_err_wire(err.code), err.message);
-    else
+        return;
+    }
+    if (fits && mcp_request_build(call->tool, call->args, &call->request->arena, &wanted, &err) == 0)
         mcp_call_fetch(call, &wanted, call->tool->take);
+    else
+        mcp_call_fail(call, berm_err_wire(err.code), err.message);
 }
 
 static void init(struct mcp_call *call)
