@@ -1,13 +1,11 @@
 /*
  * passage.h - a client's connection and a sandbox's that have both left HTTP: bytes both ways, with back-pressure
  * both ways, until either ends. It keeps the sandbox awake; it ends with the run of the sandbox that it was opened
- * to, whose sockets close then.
+ * to, whose sockets close then. There are at most server.max_connections of them, beside as many that speak HTTP.
  */
 #pragma once
 
 #include "daemon/api/api.h"
-
-#define PASSAGES_MAX 4096
 
 void passages_init(struct daemon *daemon);
 /* Closes all. Before the registry goes. */
