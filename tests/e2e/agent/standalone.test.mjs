@@ -235,7 +235,7 @@ test('certificate: missing after five seconds, unreadable, or a bundle that cann
   assert.match(unreadable.stderr, /ca_certificate_unreadable/);
   const locked = await Standalone.start({ env: intercept, files: { [`${bundle}/is/a/directory`]: '', [standard]: certificate }, wait: false });
   assert.equal(await code(locked), 1);
-  assert.match(locked.stderr, /ca_bundle_not_written/);
+  assert.match(locked.stderr, /ca_certificate_not_trusted.*ca-certificates\.crt/);
 });
 
 test('certificate: without a bundle only Node.js is told', root, async () => {

@@ -287,7 +287,7 @@ test('a hundred megabytes reach one reader without loss', async () => {
     }
   };
   terminal.keys('stty -echo; PS1=; printf "%s\\n" be""gin; seq 1 11500000; exit\r');
-  await terminal.until('the exit', () => terminal.closed, 25000);
+  await terminal.until('the exit', () => terminal.closed, 120000);
   assert.ok(terminal.received > 100e6, `${terminal.received}`);
   assert.ok(next >= 11500000, `${next} lines`);
   assert.ok(bad <= 2, `${bad} lines out of order`); // the word exit is one
