@@ -81,12 +81,12 @@ int call_list(struct berm_client *client, char *target, const struct buf *body, 
               bool single, void **ret_list, struct berm_problem *problem)
 {
     _cleanup_free_ char *owned = target;
-    struct list *list = target ? calloc(1, sizeof(*list)) : NULL;
+    struct list *list = owned ? calloc(1, sizeof(*list)) : NULL;
 
     if (!list)
-        return target ? problem_memory(problem) : -1;
+        return owned ? problem_memory(problem) : -1;
     arena_init(&list->arena, ARENA_MAX);
-    if (fetch(client, target, body, type, single, list, problem) < 0) {
+    if (fetch(client, owned, body, type, single, list, problem) < 0) {
         any_list_free(&list->public);
         return -1;
     }
@@ -144,10 +144,10 @@ int call_text(struct berm_client *client, const char *method, char *target, stru
               char **ret_json, struct berm_problem *problem)
 {
     _cleanup_free_ char *owned = target;
-    _cleanup_transfer_ struct transfer t = TRANSFER_INIT(method, target);
+    _cleanup_transfer_ struct transfer t = TRANSFER_INIT(method, owned);
     char *json;
 
-    if (!target || (document && document_end(document, problem) < 0) ||
+    if (!owned || (document && document_end(document, problem) < 0) ||
         transfer_json(client, &t, document ? &document->buf : NULL, NULL, NULL, problem) < 0)
         return -1;
     if (!ret_json)
