@@ -26,20 +26,12 @@ static void target(const char *what, double value, const char *unit, char side, 
     missed += !print_target(what, value, unit, side, limit);
 }
 
-static void call(struct conn *c, const char *method, const char *path, const char *body)
-{
-    int status = conn_request(c, method, path, body ? "application/json" : NULL, body, body ? strlen(body) : 0);
-
-    if (status != 200)
-        errx(1, "%s %s: status %d: %.300s", method, path, status, c->body);
-}
-
 static void execute(struct conn *c, const char *session, const char *command)
 {
     char body[512];
 
     snprintf(body, sizeof(body), "{\"sessionId\":\"%s\",\"command\":\"%s\"}", session, command);
-    call(c, "POST", "/api/execute", body);
+    conn_expect(c, "POST", "/api/execute", body, 200);
     if (!strstr(c->body, "\"exitCode\":0"))
         errx(1, "execute did not succeed: %.300s", c->body);
 }
@@ -49,7 +41,7 @@ static void start(struct conn *c, const char *session, const char *command, char
     char body[512], *at;
 
     snprintf(body, sizeof(body), "{\"sessionId\":\"%s\",\"command\":\"%s\"}", session, command);
-    call(c, "POST", "/api/process/start", body);
+    conn_expect(c, "POST", "/api/process/start", body, 200);
     at = strstr(c->body, "\"processId\":\"") + strlen("\"processId\":\"");
     snprintf(id, 64, "%.*s", (int)strcspn(at, "\""), at);
 }
@@ -153,7 +145,7 @@ static void process_rows(struct conn *c, const char *session, const char *label)
         start(c, session, "sleep 100", id);
         t[1] = now_us();
         snprintf(path, sizeof(path), "/api/process/%s", id);
-        call(c, "DELETE", path, NULL);
+        conn_expect(c, "DELETE", path, NULL, 200);
         t[2] = now_us();
         if (i < 0)
             continue;
@@ -181,7 +173,7 @@ static void kill_all_row(struct conn *c)
         for (int i = 0; i < 43; i++)
             start(c, i % 2 ? SESSIONLESS : "bench", "sleep 100", id);
         begun = now_us();
-        call(c, "DELETE", "/api/process/kill-all", NULL);
+        conn_expect(c, "DELETE", "/api/process/kill-all", NULL, 200);
         samples_add(&all, now_us() - begun);
         if (!strstr(c->body, "\"cleanedCount\":43"))
             errx(1, "kill-all: %.300s", c->body);
@@ -223,7 +215,7 @@ static void small_row(struct conn *c, const char *what, const char *path, const 
 
     for (int i = -20; i < 300; i++) {
         double begun = now_us();
-        call(c, "POST", path, body);
+        conn_expect(c, "POST", path, body, 200);
         if (i >= 0)
             samples_add(&s, now_us() - begun);
     }

@@ -46,12 +46,6 @@ static void fresh_id(char id[32])
     id[18] = '\0';
 }
 
-static void expect(struct conn *c, int status, int want, const char *what)
-{
-    if (status != want)
-        errx(1, "%s: status %d: %.300s", what, status, c->body);
-}
-
 static const char exec_true[] = "{\"argv\":[\"true\"]}";
 
 static void exec_in(struct conn *c, const char *id, const char *json)
@@ -59,7 +53,7 @@ static void exec_in(struct conn *c, const char *id, const char *json)
     char path[128];
 
     snprintf(path, sizeof(path), "/v1/sandbox/%s/exec", id);
-    expect(c, conn_request(c, "POST", path, NULL, json, strlen(json)), 200, "exec");
+    conn_expect(c, "POST", path, json, 200);
     if (!strstr(c->body, "\"exit_code\":0"))
         errx(1, "exec did not succeed: %.300s", c->body);
 }
@@ -69,7 +63,7 @@ static void destroy(struct conn *c, const char *id)
     char path[128];
 
     snprintf(path, sizeof(path), "/v1/sandbox/%s", id);
-    expect(c, conn_request(c, "DELETE", path, NULL, NULL, 0), 204, "delete");
+    conn_expect(c, "DELETE", path, NULL, 204);
 }
 
 /* --- create, first result, destroy; beside crun and bwrap --- */
@@ -249,7 +243,7 @@ static void agent_execute(struct conn *c, const char *id, const char *session, c
 
     snprintf(path, sizeof(path), "/v1/sandbox/%s/container/api/execute", id);
     snprintf(body, sizeof(body), "{\"command\":\"%s\",\"sessionId\":\"%s\"}", command, session);
-    expect(c, conn_request(c, "POST", path, NULL, body, strlen(body)), 200, command);
+    conn_expect(c, "POST", path, body, 200);
     if (!strstr(c->body, "\"exitCode\":0"))
         errx(1, "%s failed: %.300s", command, c->body);
 }
@@ -281,7 +275,7 @@ static void make_wide(struct conn *c, const char *id)
     static const char body[] = "{\"limits\":{\"cpuMillis\":8000}}";
 
     snprintf(path, sizeof(path), "/v1/sandbox/%s", id);
-    expect(c, conn_request(c, "PUT", path, NULL, body, sizeof(body) - 1), 201, "create");
+    conn_expect(c, "PUT", path, body, 201);
 }
 
 static void builtin_in_session(struct conn *c)
@@ -366,9 +360,10 @@ static void file_rows(struct conn *c, const char *id, size_t size, const char *l
     snprintf(path, sizeof(path), "/v1/sandbox/%s/file/workspace/bench.bin", id);
     for (int i = -1; i < runs; i++) {
         double t0 = now_us(), t1, t2;
-        expect(c, conn_request(c, "PUT", path, "application/octet-stream", bytes, size), 200, "write");
+        if (conn_request(c, "PUT", path, "application/octet-stream", bytes, size) != 200)
+            errx(1, "write: %.300s", c->body);
         t1 = now_us();
-        expect(c, conn_request(c, "GET", path, NULL, NULL, 0), 200, "read");
+        conn_expect(c, "GET", path, NULL, 200);
         t2 = now_us();
         if (c->body_len != size)
             errx(1, "read %zu bytes of %zu", c->body_len, size);

@@ -11,14 +11,6 @@
 
 #define LISTED 1000
 
-static void expect(struct conn *c, const char *method, const char *path, const char *body, int want)
-{
-    int status = conn_request(c, method, path, NULL, body, body ? strlen(body) : 0);
-
-    if (status != want)
-        errx(1, "%s %s: status %d: %.300s", method, path, status, c->body);
-}
-
 /* Letters of the bridge's alphabet; a name for each number. */
 static const char *path_of(int number, const char *rest)
 {
@@ -38,9 +30,9 @@ static int create_from_pool(struct conn *c, int runs)
 
     for (int i = 0; i < runs; i++) {
         double start = now_us();
-        expect(c, "PUT", path_of(i, ""), "{}", 201);
+        conn_expect(c, "PUT", path_of(i, ""), "{}", 201);
         samples_add(&create, now_us() - start);
-        expect(c, "DELETE", path_of(i, ""), NULL, 204);
+        conn_expect(c, "DELETE", path_of(i, ""), NULL, 204);
         usleep(20000); /* the pool's turn, as a user's pace gives it */
     }
     print_samples(&create);
@@ -57,7 +49,7 @@ static int exec(struct conn *c, const char *what, const char *headers, const cha
     c->headers = headers;
     for (int i = -20; i < runs; i++) {
         double start = now_us();
-        expect(c, "POST", path_of(0, "/exec"), body, 200);
+        conn_expect(c, "POST", path_of(0, "/exec"), body, 200);
         if (i >= 0)
             samples_add(&samples, now_us() - start);
         if (!strstr(c->body, "\"exit_code\":0"))
@@ -77,14 +69,14 @@ static int list(struct conn *c, int runs)
     int met;
 
     for (int i = 0; i < LISTED; i++)
-        expect(c, "PUT", path_of(i, ""), "{\"labels\":{\"team\":\"a\"}}", i == 0 ? 200 : 201);
+        conn_expect(c, "PUT", path_of(i, ""), "{\"labels\":{\"team\":\"a\"}}", i == 0 ? 200 : 201);
     for (int i = 0; i < runs; i++) {
         double start = now_us();
-        expect(c, "GET", "/v1/sandboxes?limit=1000", NULL, 200);
+        conn_expect(c, "GET", "/v1/sandboxes?limit=1000", NULL, 200);
         samples_add(&samples, now_us() - start);
     }
     for (int i = 0; i < LISTED; i++)
-        expect(c, "DELETE", path_of(i, ""), NULL, 204);
+        conn_expect(c, "DELETE", path_of(i, ""), NULL, 204);
     print_samples(&samples);
     met = print_target("a list of 1,000, p99", samples_percentile(&samples, .99) / 1e3, "ms", '<', 100);
     samples_free(&samples);

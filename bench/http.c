@@ -164,3 +164,11 @@ int conn_request(struct conn *c, const char *method, const char *path, const cha
     c->body[c->body_len] = '\0';
     return status;
 }
+
+void conn_expect(struct conn *c, const char *method, const char *path, const char *json, int want)
+{
+    int status = conn_request(c, method, path, NULL, json, json ? strlen(json) : 0);
+
+    if (status != want)
+        errx(1, "%s %s: status %d: %.300s", method, path, status, c->body);
+}

@@ -25,3 +25,6 @@ void conn_close(struct conn *c);
 /* One request, whole response. Returns the status. `body` may be NULL. */
 int conn_request(struct conn *c, const char *method, const char *path, const char *content_type, const void *body,
                  size_t body_len);
+
+/* The same with JSON, or without a body for NULL; any other status than `want` ends the program. */
+void conn_expect(struct conn *c, const char *method, const char *path, const char *json, int want);

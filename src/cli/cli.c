@@ -203,14 +203,18 @@ int cli_problem(struct cli *cli, const struct berm_problem *problem)
 struct berm_client *cli_begin(struct cli *cli, int argc, char **argv, void *values, int min, int max,
                               struct cli_operands *ret, int *ret_status)
 {
+    struct berm_client *client;
+
     *ret_status = STATUS_USAGE;
     if (cli_parse(cli, argc, argv, values, min, max, ret) < 0)
         return NULL;
-    *ret_status = STATUS_FAILED;
-    if (!cli->help)
-        return cli_client(cli);
-    *ret_status = cli_help(cli);
-    return NULL;
+    if (cli->help) {
+        *ret_status = cli_help(cli);
+        return NULL;
+    }
+    client = cli_client(cli);
+    *ret_status = client ? STATUS_OK : STATUS_FAILED;
+    return client;
 }
 
 /* ---- commands ---- */

@@ -77,7 +77,7 @@ struct berm_client *cli_client(struct cli *cli);
 
 /*
  * cli_parse() and cli_client() for verbs that take nothing but options and operands: NULL when *ret_status is how
- * the verb ends. `values` NULL: it has no options.
+ * the verb ends; else it is STATUS_OK. `values` NULL: it has no options.
  */
 struct berm_client *cli_begin(struct cli *cli, int argc, char **argv, void *values, int min, int max,
                               struct cli_operands *ret, int *ret_status);

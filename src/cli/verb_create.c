@@ -37,15 +37,11 @@ static int run(struct cli *cli, int argc, char **argv)
     struct berm_problem problem;
     bool created = false;
     char *id = NULL;
-    int status = STATUS_OK;
+    int status;
 
-    if (cli_parse(cli, argc, argv, &args, 0, 1, &operands) < 0)
-        return STATUS_USAGE;
-    if (cli->help)
-        return cli_help(cli);
-    client = cli_client(cli);
+    client = cli_begin(cli, argc, argv, &args, 0, 1, &operands, &status);
     if (!client)
-        return STATUS_FAILED;
+        return status;
     request = create_request(&args.create);
     request.id = operands.items[0];
     if (berm_sandbox_create(client, &request, &id, &created, &problem) < 0)

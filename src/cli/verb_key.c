@@ -38,12 +38,8 @@ static int run_add(struct cli *cli, int argc, char **argv)
     char *id = NULL, *key = NULL;
     int status;
 
-    if (cli_parse(cli, argc, argv, &args, 0, 1, &operands) < 0)
-        return STATUS_USAGE;
-    if (cli->help)
-        return cli_help(cli);
-    if (!cli_client(cli))
-        return STATUS_FAILED;
+    if (!cli_begin(cli, argc, argv, &args, 0, 1, &operands, &status))
+        return status;
     if (berm_key_create(cli->client, operands.items[0], &id, &key, &problem) < 0)
         return cli_problem(cli, &problem);
     status = print_new_key(cli, args.json, id, key);
@@ -70,14 +66,10 @@ static int run_ls(struct cli *cli, int argc, char **argv)
     struct berm_key_list *list;
     struct berm_problem problem;
     struct table table;
-    int status = STATUS_OK;
+    int status;
 
-    if (cli_parse(cli, argc, argv, &args, 0, 0, &operands) < 0)
-        return STATUS_USAGE;
-    if (cli->help)
-        return cli_help(cli);
-    if (!cli_client(cli))
-        return STATUS_FAILED;
+    if (!cli_begin(cli, argc, argv, &args, 0, 0, &operands, &status))
+        return status;
     if (berm_key_list(cli->client, &list, &problem) < 0)
         return cli_problem(cli, &problem);
     table_init(&table, &cli->arena, ARRAY_SIZE(header), header);
@@ -105,13 +97,10 @@ static int run_rm(struct cli *cli, int argc, char **argv)
     struct key_args args = { 0 };
     struct cli_operands operands;
     struct berm_problem problem;
+    int status;
 
-    if (cli_parse(cli, argc, argv, &args, 1, 1, &operands) < 0)
-        return STATUS_USAGE;
-    if (cli->help)
-        return cli_help(cli);
-    if (!cli_client(cli))
-        return STATUS_FAILED;
+    if (!cli_begin(cli, argc, argv, &args, 1, 1, &operands, &status))
+        return status;
     if (berm_key_delete(cli->client, operands.items[0], &problem) < 0)
         return cli_problem(cli, &problem);
     return args.json ? print_json_pair(cli, "removed", operands.items[0]) : STATUS_OK;

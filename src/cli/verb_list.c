@@ -161,13 +161,9 @@ static int run_inspect(struct cli *cli, int argc, char **argv)
     struct berm_problem problem;
     int status;
 
-    if (cli_parse(cli, argc, argv, &args, 1, 1, &operands) < 0)
-        return STATUS_USAGE;
-    if (cli->help)
-        return cli_help(cli);
-    client = cli_client(cli);
+    client = cli_begin(cli, argc, argv, &args, 1, 1, &operands, &status);
     if (!client)
-        return STATUS_FAILED;
+        return status;
     if (berm_sandbox_get(client, operands.items[0], &found, &problem) < 0)
         return cli_problem(cli, &problem);
     status = print_json(cli, found->json);
@@ -203,15 +199,11 @@ static int run_logs(struct cli *cli, int argc, char **argv)
     struct berm_client *client;
     struct berm_problem problem;
     struct table table;
-    int status = STATUS_OK;
+    int status;
 
-    if (cli_parse(cli, argc, argv, &args, 1, 1, &operands) < 0)
-        return STATUS_USAGE;
-    if (cli->help)
-        return cli_help(cli);
-    client = cli_client(cli);
+    client = cli_begin(cli, argc, argv, &args, 1, 1, &operands, &status);
     if (!client)
-        return STATUS_FAILED;
+        return status;
     if (berm_sandbox_events(client, operands.items[0], &list, &problem) < 0)
         return cli_problem(cli, &problem);
     table_init(&table, &cli->arena, ARRAY_SIZE(header), header);

@@ -292,19 +292,12 @@ static bool pump(struct bridge *b)
 static int run(struct cli *cli, int argc, char **argv)
 {
     struct bridge bridge = { .cli = cli };
-    struct {
-        bool none;
-    } args = { 0 };
     struct cli_operands operands;
     bool whole;
-    int signo;
+    int signo, status;
 
-    if (cli_parse(cli, argc, argv, &args, 0, 0, &operands) < 0)
-        return STATUS_USAGE;
-    if (cli->help)
-        return cli_help(cli);
-    if (!cli_client(cli))
-        return STATUS_FAILED;
+    if (!cli_begin(cli, argc, argv, NULL, 0, 0, &operands, &status))
+        return status;
     buf_init(&bridge.in, MESSAGE_MAX);
     whole = pump(&bridge);
     signo = whole ? 0 : cli_take_signal(cli);

@@ -103,14 +103,10 @@ static int run(struct cli *cli, int argc, char **argv)
     struct shell_args args = { 0 };
     struct cli_operands operands;
     struct berm_problem problem;
-    int rc;
+    int rc, status;
 
-    if (cli_parse(cli, argc, argv, &args, 1, 1, &operands) < 0)
-        return STATUS_USAGE;
-    if (cli->help)
-        return cli_help(cli);
-    if (!cli_client(cli))
-        return STATUS_FAILED;
+    if (!cli_begin(cli, argc, argv, &args, 1, 1, &operands, &status))
+        return status;
     options.session = args.session;
     options.shell = args.shell;
     own_terminal_size(&options.cols, &options.rows);
