@@ -6,7 +6,7 @@
 #include <sys/socket.h>
 
 #define SOCKETS_MAX          8
-#define CONNECTIONS_IDLE_MAX 8
+#define CONNECTIONS_IDLE_MAX 128
 
 struct port_link {
     struct port_link *next;
