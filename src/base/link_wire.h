@@ -12,13 +12,22 @@
  * Both sides check every message, as either may have been taken over by whoever it talks to: one of the wrong
  * size, type, or with a descriptor where none belongs, ends the connection between them.
  *
- *   berm-link -> bermd   UP       a link exists. Dialling: the edge is who its certificate says. Listening: nothing
- * is known of the daemon yet, bermd asks it over a first stream. DOWN     it does not any more, with the reason.
- * Its streams are at their end or reset. The dialling side tries again by itself, under a new number. STREAM
- * dialling only: the edge has opened a stream; its socket is passed. DRAINING the far side opens no more streams
- * and will close when those open have ended. bermd -> berm-link   OPEN     listening only: a stream to the daemon,
- * whose near end is the socket that is passed CLOSE    end the link now (refused, misbehaved) DRAIN    open no
- * more, tell the far side, close when the open ones have ended; link 0: all
+ * berm-link -> bermd
+ *
+ *  - UP: a link exists. Dialling: the edge is who its certificate says. Listening: nothing is known of the daemon
+ *    yet, bermd asks it over a first stream.
+ *  - DOWN: it does not any more, with the reason. Its streams are at their end or reset. The dialling side tries
+ *    again by itself, under a new number; with number 0 it is one such try that has failed.
+ *  - STREAM, dialling only: the edge has opened a stream; its socket is passed.
+ *  - DRAINING: the far side opens no more streams and will close when those open have ended.
+ *
+ * bermd -> berm-link
+ *
+ *  - OPEN, listening only: a stream to the daemon, whose near end is the socket that is passed. It is closed if the
+ *    link is not there any more, or may have no more streams.
+ *  - CLOSE: end the link now (refused, misbehaved). DOWN follows.
+ *  - DRAIN: open no more, tell the far side, close when the open ones have ended. Link 0: all, and after the last
+ *    DOWN a dialler makes none again.
  *
  * End of a stream: shutdown(SHUT_WR) of either side ends that direction. A stream that is reset has its socket
  * closed with nothing more to read; what is carried says itself whether it was complete (HTTP framing does).
@@ -54,10 +63,9 @@ enum link_reason {
 struct link_message {
     uint16_t version; /* LINK_WIRE_VERSION */
     uint16_t type;
-    uint32_t link;      /* from 1, never used twice by one process; 0 only in DRAIN, and in a DOWN of a dial */
-    uint16_t transport; /* UP */
-    uint16_t reason;    /* DOWN */
-    uint32_t retry_ms;  /* DOWN on the dialling side: when it is tried again */
-    char
-        text[LINK_TEXT]; /* UP: the peer's address as text; DOWN: words for a log. Ends with NUL, printable ASCII */
+    uint32_t link;        /* from 1, never used twice by one process; 0 only in DRAIN, and in a DOWN of a dial */
+    uint16_t transport;   /* UP */
+    uint16_t reason;      /* DOWN */
+    uint32_t retry_ms;    /* DOWN on the dialling side: when it is tried again */
+    char text[LINK_TEXT]; /* UP: the peer's address; DOWN: words for a log. Printable ASCII, NUL to the end */
 };
