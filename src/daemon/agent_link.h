@@ -9,7 +9,7 @@
  */
 #pragma once
 
-#include "daemon/list.h"
+#include "base/list.h"
 #include "daemon/port_link.h"
 #include "daemon/store.h"
 #include "net/client.h"

@@ -7,9 +7,9 @@
 #pragma once
 
 #include "base/hash.h"
+#include "base/list.h"
 #include "base/loop.h"
 #include "daemon/agent_link.h"
-#include "daemon/list.h"
 #include "daemon/store.h"
 
 struct container;

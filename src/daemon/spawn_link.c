@@ -8,8 +8,8 @@
 #include "daemon/spawn_link.h"
 
 #include "base/buf.h"
+#include "base/list.h"
 #include "base/sys.h"
-#include "daemon/list.h"
 
 #define QUEUE_MAX_BYTES  (64u << 20)
 #define MESSAGES_AT_ONCE 64

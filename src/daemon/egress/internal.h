@@ -1,13 +1,13 @@
 /* internal.h - shared by the files of this directory. */
 #pragma once
 
+#include "base/list.h"
 #include "daemon/egress/client_hello.h"
 #include "daemon/egress/egress.h"
 #include "daemon/egress/resolver.h"
 #include "daemon/egress/secrets.h"
 #include "daemon/egress/stream.h"
 #include "daemon/egress/tls_end.h"
-#include "daemon/list.h"
 
 struct egress_service {
     struct loop *loop;

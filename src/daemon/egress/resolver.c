@@ -1,7 +1,7 @@
 #include "daemon/egress/resolver.h"
 
 #include "base/hash.h"
-#include "daemon/list.h"
+#include "base/list.h"
 
 #include <ares.h>
 #include <arpa/inet.h>

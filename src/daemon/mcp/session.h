@@ -9,8 +9,8 @@
 #pragma once
 
 #include "base/json.h"
+#include "base/list.h"
 #include "base/loop.h"
-#include "daemon/list.h"
 
 #include <openssl/sha.h>
 

@@ -1,7 +1,7 @@
 /* list.h - intrusive doubly linked list. A zeroed node is in no list; removing such a node does nothing. */
 #pragma once
 
-#include "base/base.h"
+#include "base.h"
 
 struct list {
     struct list *next, *prev;
