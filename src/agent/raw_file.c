@@ -15,6 +15,7 @@
 
 #define READ_MAX  ((size_t)32 * 1024 * 1024)
 #define SMALL_MAX 65536
+#define FIRST     16384 /* what is read of a larger one; the rest the kernel moves */
 
 const char *raw_file_path(struct request *rq)
 {
@@ -178,7 +179,7 @@ static void respond_file(struct request *rq, int fd, uint64_t size)
         close_fd(&fd);
         return;
     }
-    n = RETRY_EINTR(pread(fd, scratch, SCRATCH_SIZE, (off_t)from));
+    n = RETRY_EINTR(pread(fd, scratch, FIRST, (off_t)from));
     first = MIN((uint64_t)MAX(n, 0), to - from);
     begin(rq, range, from, to, size);
     http_respond_write(rq->ex, scratch, first);

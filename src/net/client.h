@@ -32,6 +32,11 @@ struct http_call_callbacks {
     /* Final response head (1xx are swallowed). Slices live until on_end. */
     void (*on_head)(struct http_call *call, const struct h1_head *head, void *data);
     void (*on_body)(struct http_call *call, struct str piece, void *data);
+    /*
+     * At most `most` bytes of the body, which has a length, may be taken out of the call's socket, as
+     * http_respond_splice() does. As recv(2); ENOTSUP: they come by on_body. NULL: they always do.
+     */
+    ssize_t (*on_bulk)(struct http_call *call, int socket, size_t most, void *data);
     void (*on_drain)(struct http_call *call,
                      void *data); /* request body queue fell below a quarter of high_water */
     /*

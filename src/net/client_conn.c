@@ -14,6 +14,7 @@
 #define READS_PER_TURN   4
 #define FLUSHES_PER_TURN 32
 #define MAX_INTERIM      16
+#define BULK             ((size_t)32 << 10) /* of a body that may be taken out of the socket, what is read all the same */
 
 static const struct h1_limits response_limits = { .max_head = 32 << 10, .max_headers = H1_MAX_HEADERS };
 
@@ -458,17 +459,56 @@ static void on_end_of_input(struct client_conn *conn)
                                                     : "the peer closed the connection without an answer");
 }
 
-static ssize_t read_some(struct client_conn *conn, bool *ret_short)
+static bool may_move(const struct client_conn *conn)
 {
-    size_t kept = conn->in.len;
+    return conn->phase == CLIENT_BODY && conn->call->callbacks.on_bulk && conn->in.len == 0 &&
+           conn->body.framing == H1_CONTENT_LENGTH && conn->body.remaining >= BULK;
+}
+
+/* As recv(2), but whoever made the call has taken the bytes. ENOTSUP: they have to be read. */
+static ssize_t move_some(struct client_conn *conn, bool *ret_short)
+{
+    struct http_call *call = conn->call;
     ssize_t n;
 
+    if (!may_move(conn)) {
+        errno = ENOTSUP;
+        return -1;
+    }
+    conn->driving = true;
+    n = call->callbacks.on_bulk(call, conn->io.fd, (size_t)conn->body.remaining, call->data);
+    if (n > 0) {
+        conn->since_ms = loop_now_ms(conn->client->loop);
+        conn->body.remaining -= (uint64_t)n;
+        *ret_short = (size_t)n < BULK || conn->body.remaining == 0;
+    }
+    if (n > 0 && conn->body.remaining == 0 && !conn->failed)
+        complete(conn);
+    conn->driving = false;
+    return n;
+}
+
+/* A head only brings as much of the body with it as is not worth moving. */
+static size_t read_room(const struct client_conn *conn)
+{
+    size_t room = NET_SCRATCH - conn->in.len;
+
+    return conn->phase == CLIENT_HEAD && conn->call->callbacks.on_bulk ? MIN(room, BULK) : room;
+}
+
+static ssize_t read_some(struct client_conn *conn, bool *ret_short)
+{
+    size_t kept = conn->in.len, room = read_room(conn);
+    ssize_t n = move_some(conn, ret_short);
+
+    if (n >= 0 || errno != ENOTSUP)
+        return n;
     if (kept > 0)
         memcpy(net_scratch, buf_head(&conn->in), kept);
-    n = RETRY_EINTR(recv(conn->io.fd, net_scratch + kept, NET_SCRATCH - kept, 0));
+    n = RETRY_EINTR(recv(conn->io.fd, net_scratch + kept, room, 0));
     if (n <= 0)
         return n;
-    *ret_short = (size_t)n < NET_SCRATCH - kept;
+    *ret_short = (size_t)n < room;
     conn->since_ms = loop_now_ms(conn->client->loop);
     buf_clear(&conn->in);
     drive(conn, (struct str){ net_scratch, kept + (size_t)n });

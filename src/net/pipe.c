@@ -20,7 +20,7 @@ static int make(void)
     return 0;
 }
 
-ssize_t net_pipe_fill(int socket)
+ssize_t net_pipe_fill(int socket, size_t most)
 {
     ssize_t n;
 
@@ -28,7 +28,7 @@ ssize_t net_pipe_fill(int socket)
         errno = ENOTSUP;
         return -1;
     }
-    n = RETRY_EINTR(splice(socket, NULL, in, NULL, NET_PIPE, SPLICE_F_NONBLOCK | SPLICE_F_MOVE));
+    n = RETRY_EINTR(splice(socket, NULL, in, NULL, MIN(most, NET_PIPE), SPLICE_F_NONBLOCK | SPLICE_F_MOVE));
     if (n < 0 && errno == EINVAL)
         errno = ENOTSUP;
     return n;

@@ -10,9 +10,9 @@
 
 #define NET_PIPE ((size_t)256 << 10) /* the most that is in it */
 
-/* > 0: that many bytes of the socket are in the pipe now. Else as recv(2); ENOTSUP: there is no pipe, read instead.
- */
-ssize_t net_pipe_fill(int socket);
+/* > 0: that many bytes of the socket, at most `most`, are in the pipe now. Else as recv(2); ENOTSUP: there is no
+ * pipe, read instead. */
+ssize_t net_pipe_fill(int socket, size_t most);
 /* How many of the `n` bytes that are in it the socket has taken: fewer with errno, EAGAIN if it is full. */
 size_t net_pipe_pour(size_t n, int socket);
 /* Reads exactly the `n` bytes that are in it. -1: they are lost. */

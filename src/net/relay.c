@@ -140,7 +140,7 @@ static void pour(struct relay_side *to, size_t n)
 static ssize_t move(struct relay_side *from, struct relay_side *to)
 {
     bool by_pipe = from->bulk && !from->channel && !to->channel;
-    ssize_t n = by_pipe ? net_pipe_fill(from->io.fd) : -1;
+    ssize_t n = by_pipe ? net_pipe_fill(from->io.fd, NET_PIPE) : -1;
 
     if (n > 0)
         pour(to, (size_t)n);

@@ -129,6 +129,13 @@ void http_respond_begin(struct http_exchange *ex, int status, const struct http_
                         uint64_t length);
 /* Queues (copies) body bytes. false: the queue is over high_water, wait for on_drain. Never blocks. */
 bool http_respond_write(struct http_exchange *ex, const void *p, size_t n);
+/*
+ * Up to `most` of the body bytes that the stream socket `from` has ready, moved to the client's by splice(2), in
+ * order with writes. As recv(2); ENOTSUP: something lies between (TLS, HTTP/2, a full queue), so they are to be
+ * read and written. What the client's socket does not take is queued, and on_drain comes. The program must ignore
+ * SIGPIPE.
+ */
+ssize_t http_respond_splice(struct http_exchange *ex, int from, size_t most);
 /* `count` bytes of a regular file by sendfile(2); takes the fd over. In order with writes. */
 void http_respond_file(struct http_exchange *ex, int fd, uint64_t offset, uint64_t count);
 void http_respond_end(struct http_exchange *ex);

@@ -7,11 +7,17 @@
  */
 #include "server_internal.h"
 
+#include "base/sys.h"
+#include "pipe.h"
+
 #include <stdio.h>
 #include <sys/socket.h>
 
 #define DIRECT_WRITE ((size_t)16 << 10)
 #define ERROR_BODY   ((size_t)64 << 10)
+#define LARGE_FILE   ((uint64_t)128 << 10) /* more than a unix socket's buffer takes */
+
+_Static_assert(NET_PIPE <= NET_SCRATCH, "what one move brings must fit"); /* NOLINT(misc-redundant-expression) */
 
 /* --- sending --- */
 
@@ -188,12 +194,60 @@ bool http_respond_write(struct http_exchange *ex, const void *p, size_t n)
     return false;
 }
 
+/* Nothing lies between the body and the socket, and nothing is before it. */
+static bool takes_moved(struct http_exchange *ex)
+{
+    if (!may_write(ex) || ex->no_body || ex->framing != RESPONSE_LENGTH || ex->stream || ex->conn->channel)
+        return false;
+    if (!ex->conn->blocked && !outq_empty(&ex->out))
+        write_direct(ex, NULL, 0);
+    return !ex->conn->blocked && !ex->conn->failed;
+}
+
+/* What the socket has not taken of the pipe's bytes. */
+static void queue_moved(struct http_exchange *ex, size_t n)
+{
+    if (errno == EAGAIN && net_pipe_read(net_scratch, n) == 0) {
+        http_exchange_queue(ex, (struct str){ net_scratch, n });
+        ex->want_drain = true;
+        return;
+    }
+    net_pipe_drop();
+    http_exchange_fail(ex);
+}
+
+ssize_t http_respond_splice(struct http_exchange *ex, int from, size_t most)
+{
+    uint64_t before = ex->out.sent;
+    size_t done;
+    ssize_t n;
+
+    if (!takes_moved(ex)) {
+        errno = ENOTSUP;
+        return -1;
+    }
+    n = net_pipe_fill(from, (size_t)MIN((uint64_t)most, ex->length_left));
+    if (n <= 0)
+        return n;
+    account(ex, (uint64_t)n);
+    done = net_pipe_pour((size_t)n, ex->conn->io.fd);
+    ex->out.sent += done;
+    if (done < (size_t)n)
+        queue_moved(ex, (size_t)n - done);
+    after_send(ex, outq_empty(&ex->out) ? 0 : 1, before);
+    http_conn_wake(ex->conn);
+    return n;
+}
+
 void http_respond_file(struct http_exchange *ex, int fd, uint64_t offset, uint64_t count)
 {
     if (!may_write(ex) || !account(ex, count)) {
         close_fd(&fd);
         return;
     }
+    /* Each filling of its small buffer would wake the reader and, half emptied, us. */
+    if (count > LARGE_FILE && ex->conn->family == AF_UNIX)
+        socket_enlarge(ex->conn->io.fd);
     if (ex->framing == RESPONSE_CHUNKED) {
         char size[24];
         snprintf(size, sizeof(size), "%llx\r\n", (unsigned long long)count);

@@ -137,6 +137,8 @@ void request_configure_sandbox(struct request *request, const struct sandbox_set
 void request_begin(struct request *request, int status, const struct http_field *fields, size_t count,
                    uint64_t length);
 bool request_write(struct request *request, struct str bytes);
+/* See http_respond_splice(). */
+ssize_t request_splice(struct request *request, int from, size_t most);
 void request_end(struct request *request);
 void request_respond(struct request *request, int status, const char *content_type, struct str body);
 void request_respond_empty(struct request *request, int status);

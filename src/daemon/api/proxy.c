@@ -67,6 +67,22 @@ static void on_body(struct http_call *call, struct str piece, void *data)
         http_call_pause(proxy->call);
 }
 
+/* What no rule has to see need not come through our memory. */
+static ssize_t on_bulk(struct http_call *call, int socket, size_t most, void *data)
+{
+    struct request *request = data;
+    ssize_t n;
+
+    if (!request->exchange || !request->proxy.passing || request->proxy.rules->on_piece) {
+        errno = ENOTSUP;
+        return -1;
+    }
+    n = request_splice(request, socket, most);
+    if (n > 0 && http_respond_queued(request->exchange) > 0)
+        http_call_pause(call);
+    return n;
+}
+
 static void on_drain(struct http_call *call, void *data)
 {
     struct request *request = data;
@@ -98,7 +114,7 @@ static void on_end(struct http_call *call, const struct berm_error *err, void *d
 }
 
 static const struct http_call_callbacks call_callbacks = {
-    .on_head = on_head, .on_body = on_body, .on_drain = on_drain, .on_end = on_end
+    .on_head = on_head, .on_body = on_body, .on_bulk = on_bulk, .on_drain = on_drain, .on_end = on_end
 };
 
 /* --- rules for answers of the agent's --- */

@@ -359,6 +359,15 @@ bool request_write(struct request *request, struct str bytes)
     return http_respond_write(request->exchange, bytes.p, bytes.n);
 }
 
+ssize_t request_splice(struct request *request, int from, size_t most)
+{
+    ssize_t n = http_respond_splice(request->exchange, from, most);
+
+    if (n > 0)
+        request->bytes_out += (uint64_t)n;
+    return n;
+}
+
 void request_end(struct request *request)
 {
     if (request->exchange)
