@@ -31,6 +31,7 @@ struct http_server;
 struct agent {
     struct loop *loop;
     struct http_server *server;
+    bool has_desk;        /* bermd answers at DESK_ADDRESS (base/desk.h) */
     int control_listener; /* the inherited socket or what stands in for it, or -EBADF */
 
     struct env env;         /* of everything started from now on */

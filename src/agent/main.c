@@ -1,11 +1,12 @@
 /*
  * main.c - the agent's start and end.
  *
- *   berm-agent [--sandbox] [--control-port N] [--listen-port N] [--keep-alive-ms N] [CMD ARGS...]
+ *   berm-agent [--sandbox] [--no-desk] [--control-port N] [--listen-port N] [--keep-alive-ms N] [CMD ARGS...]
  *
  * In a Berm sandbox (--sandbox) descriptor 3 is a listening unix socket, over which bermd speaks; it carries the
  * internal routes too; where a container runtime cannot hand a descriptor on, TCP port N of the loopback stands in
- * for it. In any case the agent serves TCP port 3000, to the sandbox itself and whoever can reach it. An event
+ * for it. In any case the agent serves TCP port 3000, to the sandbox itself and whoever can reach it. --no-desk: no
+ * bermd is at the other end of a connection to DESK_ADDRESS (base/desk.h), as where the agent is tested. An event
  * stream that has been silent for N ms (15,000) gets a comment.
  *
  * As pid 1 the agent is protected by the kernel from signals of its own namespace that it does not handle, SIGKILL
@@ -34,7 +35,7 @@
 extern char **environ;
 
 struct options {
-    bool sandbox;
+    bool sandbox, no_desk;
     uint64_t control_port; /* 0: the inherited socket */
     uint64_t port;
     uint64_t keep_alive_ms;
@@ -44,7 +45,7 @@ struct options {
 static int usage(const char *problem)
 {
     fprintf(stderr,
-            "berm-agent: %s\nusage: berm-agent [--sandbox] [--control-port N] [--listen-port N] "
+            "berm-agent: %s\nusage: berm-agent [--sandbox] [--no-desk] [--control-port N] [--listen-port N] "
             "[--keep-alive-ms N] [COMMAND ARGUMENTS...]\n",
             problem);
     return -1;
@@ -61,6 +62,8 @@ static int parse_options(char **argv, struct options *options)
     for (argv++; *argv && strncmp(*argv, "--", 2) == 0; argv++) {
         if (strcmp(*argv, "--sandbox") == 0) {
             options->sandbox = true;
+        } else if (strcmp(*argv, "--no-desk") == 0) {
+            options->no_desk = true;
         } else if (strcmp(*argv, "--listen-port") == 0) {
             argv++;
             if (!parse_port(*argv, &options->port))
@@ -297,6 +300,7 @@ int main(int argc, char **argv)
     agent.keep_alive_ms = options.keep_alive_ms;
     interpreter_warm(&agent.interpreter);
     agent.command = options.command;
+    agent.has_desk = options.sandbox && !options.no_desk;
     if (ca_trust_begin(&agent, supervisor_start) < 0)
         return 1;
     if (loop_run(agent.loop) < 0)

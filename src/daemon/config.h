@@ -37,7 +37,7 @@ struct config {
     char *keys_file;
 
     /* [edge] */
-    char *edge_url;
+    char *edge_url, *edge_tunnels;
 
     /* [sandbox] */
     char *image, *runtime, *network;

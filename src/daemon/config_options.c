@@ -39,6 +39,7 @@ const struct option_row option_table[] = {
     { "auth", "keys_file", OPTION_PATH, AT(keys_file), NULL, .doc = "API keys, one a line, plain or as sha256:<hex>; read again on SIGHUP, if server.user may" },
 
     { "edge", "url", OPTION_TEXT, AT(edge_url), NULL, .doc = "what previews and tunnels are one label below, as https://sandbox.example.com; default: http://localhost and the first port of server.listen" },
+    { "edge", "tunnels", OPTION_CHOICE, AT(edge_tunnels), "daemon", .choices = "daemon cloudflared off", .doc = "who makes the quick tunnels that code in a sandbox asks for: this daemon, or a cloudflared on the sandbox's PATH; off: nobody, nor do the routes of the API" },
 
     { "sandbox", "image", OPTION_TEXT, AT(image), "base", .doc = "image of sandboxes that name none" },
     { "sandbox", "runtime", OPTION_TEXT, AT(runtime), "native", .doc = "native, or oci:<path of crun, runc, runsc>" },

@@ -18,6 +18,7 @@ struct settings_change;
 
 enum instance_kind { INSTANCE_SANDBOX, INSTANCE_POOLED };
 
+struct desk;
 struct egress;
 
 struct instance {
@@ -26,6 +27,7 @@ struct instance {
     enum instance_kind kind;
     uint32_t seen;         /* the adoption round in which berm-spawn listed it */
     struct egress *egress; /* its way out; NULL: it has no network. Owned, see sandbox_egress.h */
+    struct desk *desk;     /* edge/desk.h: NULL until it is asked. Owned */
     struct daemon *daemon; /* while that is renewed */
 };
 

@@ -1,6 +1,7 @@
 #include "daemon/sandbox_egress.h"
 
 #include "base/log.h"
+#include "daemon/edge/desk.h"
 #include "daemon/lifecycle.h"
 
 #define POLICY_DEPTH 8
@@ -80,8 +81,8 @@ void instance_renew_egress(struct daemon *daemon, struct instance *instance, con
 void instance_drop_egress(struct daemon *daemon, struct instance *instance)
 {
     spawn_link_forget(daemon->spawn, instance);
-    egress_free(instance->egress);
-    instance->egress = NULL;
+    desk_free(TAKE_PTR(instance->desk));
+    egress_free(TAKE_PTR(instance->egress));
 }
 
 /* --- texts of policies --- */
@@ -213,6 +214,7 @@ void sandbox_apply_policy(struct sandbox *sandbox)
 
     if (!egress)
         return;
+    egress_set_desk(egress, desk_take, sandbox);
     if (sandbox->row.egress[0] == '\0') {
         egress_set_policy(egress, egress_service_policy(daemon->egress));
         return;

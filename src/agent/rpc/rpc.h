@@ -13,12 +13,14 @@
 #include "capnweb/capnweb.h"
 
 struct rpc_connection;
+struct desk_link;
 struct tunnel;
 
 struct rpc_state {
     struct rpc_connection *newest; /* whose main object is the control callback; NULL when it is gone */
     unsigned exchanges;            /* under way */
     struct tunnel *tunnels;
+    struct desk_link *desk; /* desk_tunnel.c: NULL until it is needed */
 };
 
 void handle_rpc(struct request *rq);

@@ -3,40 +3,17 @@
  * answered again; what asks for something else in its place is refused.
  */
 #include "agent/agent.h"
+#include "base/desk.h"
 #include "base/sys.h"
 #include "cloudflared.h"
-#include "methods.h"
+#include "desk_tunnel.h"
+#include "tunnel.h"
 
 #include <stdio.h>
 
-#define TUNNELS_MAX 64
+#define TUNNELS_MAX DESK_TUNNELS_MAX
 #define ID_MAX      ((size_t)256)
 #define TOKEN_MAX   ((size_t)8192)
-
-struct waiter {
-    struct waiter *next;
-    struct capnweb_call *call;
-    bool started; /* this call has */
-};
-
-struct tunnel {
-    struct tunnel *prev, *next;
-    struct agent *agent;
-    char *id;
-    char *run_id; /* NULL: of the legacy methods */
-    char *token;  /* NULL: a quick one */
-    int port;
-    bool ready, stopping;
-    char since[25];
-    struct cloudflared *process;
-    struct waiter *starting, *ending; /* calls */
-};
-
-struct wanted {
-    struct str id, run_id, token;
-    bool named;
-    int port;
-};
 
 /* --- the registry --- */
 
@@ -139,150 +116,16 @@ static struct capnweb_call *take_waiter(struct waiter **list, bool *ret_started)
     return call;
 }
 
-/* --- results --- */
+/* --- life --- */
 
-static struct str copy(struct capnweb_call *call, const char *text)
+static void became_ready(struct tunnel *t)
 {
-    char *duplicate = arena_strdup(call->arena, str_from(text));
-
-    return duplicate ? str_from(duplicate) : STR("");
-}
-
-static struct str hostname(struct capnweb_call *call, const struct tunnel *t)
-{
-    const char *url = cloudflared_url(t->process);
-
-    return copy(call, str_has_prefix(str_from(url), STR("https://")) ? url + 8 : "");
-}
-
-/* Of the legacy methods. */
-static struct capnweb_value tunnel_info(struct capnweb_call *call, const struct tunnel *t)
-{
-    struct capnweb_value info;
-    struct capnweb_member *members = rpc_object(call, 5, &info);
-
-    if (!members)
-        return info;
-    members[0] = (struct capnweb_member){ STR("id"), CAPNWEB_TEXT(copy(call, t->id)) };
-    members[1] = (struct capnweb_member){ STR("port"), CAPNWEB_NUMBER(t->port) };
-    members[2] = (struct capnweb_member){ STR("url"), CAPNWEB_TEXT(copy(call, cloudflared_url(t->process))) };
-    members[3] = (struct capnweb_member){ STR("hostname"), CAPNWEB_TEXT(hostname(call, t)) };
-    members[4] = (struct capnweb_member){ STR("createdAt"), CAPNWEB_TEXT(copy(call, t->since)) };
-    return info;
-}
-
-static struct capnweb_value run_info(struct capnweb_call *call, const struct tunnel *t, bool started)
-{
-    struct capnweb_value run, result;
-    struct capnweb_member *outer = rpc_object(call, 2, &result), *members = rpc_object(call, 7, &run);
-
-    if (!outer || !members)
-        return result;
-    members[0] = (struct capnweb_member){ STR("tunnelId"), CAPNWEB_TEXT(copy(call, t->id)) };
-    members[1] = (struct capnweb_member){ STR("runId"), CAPNWEB_TEXT(copy(call, t->run_id)) };
-    members[2] = (struct capnweb_member){ STR("mode"), CAPNWEB_TEXT(t->token ? STR("named") : STR("quick")) };
-    members[3] = (struct capnweb_member){ STR("port"), CAPNWEB_NUMBER(t->port) };
-    members[4] = (struct capnweb_member){ STR("startedAt"), CAPNWEB_TEXT(copy(call, t->since)) };
-    if (!t->token) {
-        members[5] = (struct capnweb_member){ STR("url"), CAPNWEB_TEXT(copy(call, cloudflared_url(t->process))) };
-        members[6] = (struct capnweb_member){ STR("hostname"), CAPNWEB_TEXT(hostname(call, t)) };
-    } else {
-        run.object.count = 5;
-    }
-    outer[0] = (struct capnweb_member){ STR("run"), run };
-    outer[1] = (struct capnweb_member){ STR("started"), CAPNWEB_TRUTH(started) };
-    return result;
-}
-
-static struct capnweb_value outcome(struct capnweb_call *call, const struct tunnel *t, bool started)
-{
-    return t->run_id ? run_info(call, t, started) : tunnel_info(call, t);
-}
-
-/* --- errors --- */
-
-struct detail {
-    const char *name;
-    struct capnweb_value value; /* undefined: left out */
-};
-
-static void reject(struct capnweb_call *call, struct str code, struct str message, const struct detail *details,
-                   size_t n)
-{
-    struct capnweb_value context;
-    struct capnweb_member *members = rpc_object(call, n, &context);
-
-    context.object.count = 0;
-    for (size_t i = 0; members && i < n; i++)
-        if (details[i].value.type != CAPNWEB_UNDEFINED)
-            members[context.object.count++] =
-                (struct capnweb_member){ str_from(details[i].name), details[i].value };
-    rpc_reject(call, code, message, context);
-}
-
-static struct capnweb_value text_or_nothing(struct capnweb_call *call, const char *text)
-{
-    return text ? CAPNWEB_TEXT(copy(call, text)) : CAPNWEB_NOTHING;
-}
-
-static void reject_conflict(struct capnweb_call *call, const struct wanted *w, const struct tunnel *active)
-{
-    const struct detail details[] = {
-        { "runId", CAPNWEB_TEXT(w->run_id) },
-        { "tunnelId", CAPNWEB_TEXT(w->id) },
-        { "port", CAPNWEB_NUMBER(w->port) },
-        { "activeRunId", text_or_nothing(call, active->run_id) },
-        { "activeTunnelId", text_or_nothing(call, active->run_id ? NULL : active->id) },
-    };
-
-    reject(call, STR("TUNNEL_RUN_CONFLICT"), STR("Another tunnel has this run id, tunnel id or port"), details,
-           ARRAY_SIZE(details));
-}
-
-static void reject_of(struct capnweb_call *call, struct str code, struct str message, struct str id)
-{
-    const struct detail details[] = { { "tunnelId", CAPNWEB_TEXT(id) } };
-
-    reject(call, code, message, details, ARRAY_SIZE(details));
-}
-
-static void reject_start(struct capnweb_call *call, const struct tunnel *t, int errnum, const char *reason)
-{
-    const struct detail details[] = {
-        { "tunnelId", text_or_nothing(call, t->id) },
-        { "runId", text_or_nothing(call, t->run_id) },
-        { "port", CAPNWEB_NUMBER(t->port) },
-        { "binary", errnum == ENOENT ? CAPNWEB_TEXT(STR("cloudflared")) : CAPNWEB_NOTHING },
-    };
-    char *message;
-
-    if (errnum == ENOENT) {
-        reject(call, STR("CLOUDFLARED_NOT_FOUND"),
-               STR("There is no program cloudflared on the PATH of this sandbox"), details, ARRAY_SIZE(details));
-        return;
-    }
-    message = arena_printf(call->arena, "Failed to %s: %s",
-                           t->run_id  ? "start tunnel run"
-                           : t->token ? "run named tunnel"
-                                      : "run quick tunnel",
-                           reason);
-    reject(call, STR("TUNNEL_START_ERROR"), message ? str_from(message) : STR("out of memory"), details,
-           ARRAY_SIZE(details));
-}
-
-/* --- the process --- */
-
-static void on_ready(struct cloudflared *process, void *data)
-{
-    struct tunnel *t = data;
-
-    (void)process;
     t->ready = true;
     format_timestamp(clock_realtime_ms(), t->since);
     while (t->starting) {
         bool started;
         struct capnweb_call *call = take_waiter(&t->starting, &started);
-        capnweb_resolve(call, outcome(call, t, started));
+        capnweb_resolve(call, tunnel_outcome(call, t, started));
     }
 }
 
@@ -298,49 +141,94 @@ static void tell_of_exit(const struct tunnel *t, int exit_code)
     rpc_notify(t->agent, "onTunnelExit", args, t->run_id ? 4 : 3);
 }
 
-static struct capnweb_value ended_result(struct capnweb_call *call, const struct tunnel *t, bool of_run)
+/* Those who wait for its start hear why there is none. */
+static void ended(struct tunnel *t, int exit_code, const struct tunnel_failure *why)
 {
-    struct capnweb_value result;
-    struct capnweb_member *members = rpc_object(call, 2, &result);
-
-    if (!members)
-        return result;
-    if (of_run) {
-        members[0] = (struct capnweb_member){ STR("stopped"), CAPNWEB_TRUTH(true) };
-        result.object.count = 1;
-    } else {
-        members[0] = (struct capnweb_member){ STR("success"), CAPNWEB_TRUTH(true) };
-        members[1] = (struct capnweb_member){ STR("id"), CAPNWEB_TEXT(copy(call, t->id)) };
-    }
-    return result;
-}
-
-static void on_exit_(struct cloudflared *process, int exit_code, const char *reason, void *data)
-{
-    struct tunnel *t = data;
     bool flag;
 
-    (void)process;
     while (t->starting)
-        reject_start(take_waiter(&t->starting, &flag), t, 0, reason ? reason : "it was stopped");
+        tunnel_reject_start(take_waiter(&t->starting, &flag), t, why);
     if (t->ready)
         tell_of_exit(t, exit_code);
     while (t->ending) {
         struct capnweb_call *call = take_waiter(&t->ending, &flag);
-        capnweb_resolve(call, ended_result(call, t, flag));
+        capnweb_resolve(call, tunnel_ended(call, t, flag));
     }
     tunnel_free(t);
 }
 
+/* --- by cloudflared --- */
+
+static void on_cloudflared_ready(struct cloudflared *process, void *data)
+{
+    (void)process;
+    became_ready(data);
+}
+
+static void on_cloudflared_exit(struct cloudflared *process, int exit_code, const char *reason, void *data)
+{
+    struct tunnel_failure why = { .reason = reason ? reason : "it was stopped" };
+
+    (void)process;
+    ended(data, exit_code, &why);
+}
+
+static void run_cloudflared(struct tunnel *t)
+{
+    static const struct cloudflared_events events = { on_cloudflared_ready, on_cloudflared_exit };
+    struct tunnel_failure why = { 0 };
+
+    t->process = cloudflared_start(t->agent, t->port, t->token, &events, t, &why.errnum);
+    if (t->process)
+        return;
+    why.reason = strerror(why.errnum);
+    ended(t, -1, &why);
+}
+
+/* --- by the daemon --- */
+
+static void on_desk_ready(void *data)
+{
+    became_ready(data);
+}
+
+static void on_desk_end(enum desk_end end, const char *reason, void *data)
+{
+    struct tunnel_failure why = { .conflict = end == DESK_CONFLICT, .reason = reason };
+    struct tunnel *t = data;
+
+    t->desk = NULL;
+    if (end == DESK_ELSEWHERE && !t->stopping)
+        run_cloudflared(t);
+    else
+        ended(t, -1, &why);
+}
+
+static void ask_desk(struct tunnel *t)
+{
+    static const struct desk_tunnel_events events = { on_desk_ready, on_desk_end };
+    struct berm_error err;
+
+    t->desk = desk_tunnel_start(t->agent, t->id, t->port, &events, t, &err);
+    if (!t->desk)
+        ended(t, -1, &(struct tunnel_failure){ .reason = err.message });
+}
+
+/* --- both --- */
+
+/* A named one needs a token of Cloudflare's, which only its own program can do something with. */
 static void start(struct capnweb_call *call, const struct wanted *w)
 {
-    static const struct cloudflared_events events = { on_ready, on_exit_ };
     struct agent *agent = rpc_agent(call);
+    bool by_desk = agent->has_desk && !w->named;
     struct tunnel *t;
-    int errnum = 0;
 
     if (count(agent) >= TUNNELS_MAX) {
         rpc_reject(call, STR("RESOURCE_BUSY"), STR("There are too many tunnels"), CAPNWEB_NOTHING);
+        return;
+    }
+    if (by_desk && !desk_id_valid(w->id)) {
+        rpc_reject_invalid(call, "tunnelId", "must be 1 to 31 of A-Z, a-z, 0-9, _ and -");
         return;
     }
     t = tunnel_new(agent, w);
@@ -348,13 +236,12 @@ static void start(struct capnweb_call *call, const struct wanted *w)
         rpc_reject_internal(call, "out of memory");
         return;
     }
-    t->process = cloudflared_start(agent, t->port, t->token, &events, t, &errnum);
-    if (!t->process) {
-        reject_start(call, t, errnum, strerror(errnum));
+    if (!wait_for(&t->starting, call, true))
         tunnel_free(t);
-        return;
-    }
-    (void)wait_for(&t->starting, call, true);
+    else if (by_desk)
+        ask_desk(t);
+    else
+        run_cloudflared(t);
 }
 
 static void stop(struct tunnel *t, struct capnweb_call *call, bool of_run)
@@ -362,7 +249,10 @@ static void stop(struct tunnel *t, struct capnweb_call *call, bool of_run)
     if (!wait_for(&t->ending, call, of_run))
         return;
     t->stopping = true;
-    cloudflared_stop(t->process);
+    if (t->desk)
+        desk_tunnel_stop(t->desk);
+    else
+        cloudflared_stop(t->process);
 }
 
 /* --- decoding --- */
@@ -429,7 +319,7 @@ void rpc_ensure_tunnel_run(struct capnweb_call *call)
     t = find(rpc_agent(call), same_run, &w);
     if (t && !t->stopping && same_parameters(t, &w)) {
         if (t->ready)
-            capnweb_resolve(call, run_info(call, t, false));
+            capnweb_resolve(call, tunnel_outcome(call, t, false));
         else
             (void)wait_for(&t->starting, call, false);
         return;
@@ -437,7 +327,7 @@ void rpc_ensure_tunnel_run(struct capnweb_call *call)
     if (!t)
         t = find(rpc_agent(call), same_id_or_port, &w);
     if (t)
-        reject_conflict(call, &w, t);
+        tunnel_reject_conflict(call, &w, t);
     else
         start(call, &w);
 }
@@ -466,7 +356,8 @@ static void run_tunnel(struct capnweb_call *call, struct wanted *w, const struct
         return;
     w->port = (int)port->integer;
     if (find(rpc_agent(call), same_id_or_port, w))
-        reject_of(call, STR("TUNNEL_ALREADY_RUNNING"), STR("A tunnel with this id or port is running"), w->id);
+        tunnel_reject_of(call, STR("TUNNEL_ALREADY_RUNNING"), STR("A tunnel with this id or port is running"),
+                         w->id);
     else
         start(call, w);
 }
@@ -493,7 +384,7 @@ void rpc_destroy_tunnel(struct capnweb_call *call)
     if (t)
         stop(t, call, false);
     else
-        reject_of(call, STR("TUNNEL_NOT_FOUND"), STR("There is no tunnel with this id"), w.id);
+        tunnel_reject_of(call, STR("TUNNEL_NOT_FOUND"), STR("There is no tunnel with this id"), w.id);
 }
 
 void rpc_list_tunnels(struct capnweb_call *call)

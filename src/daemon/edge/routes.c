@@ -3,6 +3,7 @@
 #include "base/buf.h"
 #include "base/loop.h"
 #include "daemon/daemon.h"
+#include "daemon/edge/desk.h"
 #include "daemon/edge/name.h"
 
 #include <stdio.h>
@@ -122,6 +123,20 @@ struct edge_route *edge_find_tunnel(struct edge *edge, struct str sandbox, uint1
     return find(edge, sandbox, port, true);
 }
 
+struct edge_route *edge_find_tunnel_id(struct edge *edge, struct str sandbox, struct str id)
+{
+    uint64_t hash = hash_text(sandbox);
+
+    for (struct hash_node *node = hash_chain(&edge->by_sandbox, hash); node; node = node->next) {
+        struct edge_route *route = container_of(node, struct edge_route, by_sandbox);
+
+        if (node->hash == hash && is_tunnel(route) && str_is(id, route->row.id) &&
+            str_is(sandbox, route->row.sandbox))
+            return route;
+    }
+    return NULL;
+}
+
 struct edge_route *edge_find_label(struct edge *edge, struct str label)
 {
     char lower[EDGE_LABEL_MAX + 1];
@@ -174,11 +189,22 @@ static int add(struct edge *edge, const struct edge_row *row, struct edge_route 
     return 0;
 }
 
+/* What waits for the end of a tunnel is told. */
+static void tell_desk(struct edge *edge, const struct edge_route *route)
+{
+    const struct sandbox *sandbox = registry_find(&edge->daemon->registry, str_from(route->row.sandbox));
+
+    if (sandbox)
+        desk_tunnel_gone(sandbox->instance.desk, route->row.id);
+}
+
 static void drop(struct edge *edge, struct edge_route *route)
 {
     hash_remove(&edge->by_sandbox, &route->by_sandbox);
-    if (is_tunnel(route))
+    if (is_tunnel(route)) {
         hash_remove(&edge->by_label, &route->by_label);
+        tell_desk(edge, route);
+    }
     free(route);
 }
 
@@ -341,6 +367,24 @@ static int check_old(const struct edge_route *old, const struct edge_wish *wish,
         return berm_fail(err, BERM_E_CONFLICT, 0,
                          "Tunnel on port %u was created with different options. Destroy it before changing them",
                          wish->port);
+    if (wish->id && strcmp(old->row.id, wish->id) != 0)
+        return berm_fail(err, BERM_E_CONFLICT, 0, "another tunnel, %s, has port %u", old->row.id, wish->port);
+    return 0;
+}
+
+/* An id is one tunnel's of a sandbox, and of one port's. */
+static int choose_id(struct edge *edge, const struct edge_wish *wish, struct edge_row *row, struct berm_error *err)
+{
+    const struct edge_route *other = wish->id ? edge_find_tunnel_id(edge, wish->sandbox, str_from(wish->id)) : NULL;
+
+    if (other && other->row.port != wish->port && other->row.generation == wish->generation)
+        return berm_fail(err, BERM_E_CONFLICT, 0, "the tunnel %s is that of port %u", wish->id, other->row.port);
+    if (wish->id) {
+        snprintf(row->id, sizeof(row->id), "%s", wish->id);
+    } else {
+        memcpy(row->id, wish->name ? "named-" : "quick-", 6);
+        random_text(row->id + 6, ID_LETTERS, id_alphabet);
+    }
     return 0;
 }
 
@@ -354,9 +398,11 @@ int edge_open_tunnel(struct edge *edge, const struct edge_wish *wish, struct edg
     *ret = old;
     if (rc <= 0)
         return rc;
+    if (!strcmp(edge->daemon->config.edge_tunnels, "off"))
+        return berm_fail(err, BERM_E_FORBIDDEN, 0, "the operator has turned tunnels off");
     fill(&row, wish, wish->name ? EDGE_NAMED : EDGE_QUICK);
-    memcpy(row.id, wish->name ? "named-" : "quick-", 6);
-    random_text(row.id + 6, ID_LETTERS, id_alphabet);
+    if (choose_id(edge, wish, &row, err) < 0)
+        return -1;
     if (!wish->name) {
         random_label(edge, row.secret);
     } else {

@@ -18,6 +18,7 @@
 
 struct daemon;
 struct edge;
+struct json_writer;
 
 struct edge_route {
     struct edge_row row;
@@ -39,6 +40,7 @@ bool edge_is_https(const struct edge *edge);
 
 struct edge_route *edge_find_preview(struct edge *edge, struct str sandbox, uint16_t port);
 struct edge_route *edge_find_tunnel(struct edge *edge, struct str sandbox, uint16_t port);
+struct edge_route *edge_find_tunnel_id(struct edge *edge, struct str sandbox, struct str id);
 struct edge_route *edge_find_label(struct edge *edge, struct str label);
 
 /* Calls `each` for every route of a sandbox that has not expired, by kind and port. */
@@ -50,13 +52,17 @@ struct edge_wish {
     int64_t generation; /* that runs now */
     uint16_t port;
     const char *name;   /* preview: any text, or NULL; tunnel: the label of a named one, or NULL for a quick one */
+    const char *id;     /* of a quick tunnel; NULL: a random one */
     const char *token;  /* of a preview; NULL: the one it has, else a random one */
     int64_t expires_ms; /* of a preview; Unix time, 0: never */
 };
 
 /* Exposes a port in this run. CONFLICT: the token is another port's; too many. */
 int edge_expose(struct edge *edge, const struct edge_wish *wish, struct edge_route **ret, struct berm_error *err);
-/* The tunnel that is there, or a new one. CONFLICT: other options, the name is taken, too many. */
+/*
+ * The tunnel that is there, or a new one. CONFLICT: other options or another id, the name is taken, too many.
+ * FORBIDDEN: the operator wants none.
+ */
 int edge_open_tunnel(struct edge *edge, const struct edge_wish *wish, struct edge_route **ret,
                      struct berm_error *err);
 int edge_remove(struct edge *edge, struct edge_route *route, struct berm_error *err);
@@ -66,5 +72,7 @@ void edge_forget_sandbox(struct edge *edge, struct str sandbox);
 /* Constant in time for tokens of the same length. */
 bool edge_token_matches(const struct edge_route *route, struct str token);
 bool edge_expired(const struct edge_route *route);
+/* The object that tells of a tunnel. */
+void edge_write_tunnel(struct json_writer *w, const struct edge *edge, const struct edge_route *route);
 /* Appends "http://8080-id-token.localhost:8787/" or "https://label.example.com". -1 without memory. */
 int edge_write_url(const struct edge *edge, const struct edge_route *route, struct buf *out);

@@ -21,7 +21,7 @@ static int take_port(struct request *request, uint16_t *ret)
     return -1;
 }
 
-static void write_tunnel(struct json_writer *w, const struct edge *edge, const struct edge_route *route)
+void edge_write_tunnel(struct json_writer *w, const struct edge *edge, const struct edge_route *route)
 {
     const struct edge_row *row = &route->row;
     char stamp[25];
@@ -64,7 +64,7 @@ static void open_tunnel(struct request *request)
     w = request_json(request);
     if (!w)
         return;
-    write_tunnel(w, request->daemon->edge, route);
+    edge_write_tunnel(w, request->daemon->edge, route);
     request_respond_json(request, 200, w);
 }
 
@@ -114,7 +114,7 @@ static void write_live(struct json_writer *w, const struct edge *edge, const str
                        int64_t generation)
 {
     if (route->row.kind == EDGE_NAMED || (route->row.kind == EDGE_QUICK && route->row.generation == generation))
-        write_tunnel(w, edge, route);
+        edge_write_tunnel(w, edge, route);
 }
 
 void api_tunnel_list(struct request *request)

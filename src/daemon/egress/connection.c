@@ -227,7 +227,7 @@ static void begin_sniffing(struct connection *c)
 
 /* --- the beginning --- */
 
-static struct connection *new_connection(struct egress *egress, int fd)
+static struct connection *new_connection(struct egress *egress, int fd, const struct ip *ip, uint16_t port)
 {
     struct connection *c = calloc(1, sizeof(*c));
 
@@ -235,6 +235,8 @@ static struct connection *new_connection(struct egress *egress, int fd)
         return NULL;
     c->egress = egress;
     c->client.io.fd = fd;
+    c->ip = *ip;
+    c->port = port;
     c->server.io.fd = -EBADF;
     c->name = (struct str){ "", 0 };
     buf_init(&c->head, CONNECTION_HEAD_MAX);
@@ -247,16 +249,6 @@ static struct connection *new_connection(struct egress *egress, int fd)
     egress->service->totals.connections++;
     egress->service->totals.open++;
     return c;
-}
-
-static int read_destination(struct connection *c)
-{
-    struct sockaddr_storage to;
-    socklen_t size = sizeof(to);
-
-    if (getsockname(c->client.io.fd, (struct sockaddr *)&to, &size) < 0)
-        return -1;
-    return ip_from_sockaddr(&to, &c->ip, &c->port);
 }
 
 /* The policy decides. */
@@ -287,19 +279,13 @@ static void offer(struct connection *c)
         connection_dial_only(c);
 }
 
-void connection_start(struct egress *egress, int client_fd)
+void connection_start(struct egress *egress, int client_fd, const struct ip *ip, uint16_t port)
 {
-    struct connection *c = new_connection(egress, client_fd);
+    struct connection *c = new_connection(egress, client_fd, ip, port);
 
-    if (!c) {
+    if (!c)
         close(client_fd);
-        return;
-    }
-    if (read_destination(c) < 0) {
-        connection_fail(c);
-        return;
-    }
-    if (egress->interceptor_port && !egress_out_of_bounds(egress->policy, &c->ip))
+    else if (egress->interceptor_port && !egress_out_of_bounds(egress->policy, &c->ip))
         offer(c);
     else
         connection_evaluate(c);

@@ -2,6 +2,7 @@
 #include "daemon/egress/internal.h"
 
 #include "base/base64.h"
+#include "base/desk.h"
 #include "base/sys.h"
 
 #include <fcntl.h>
@@ -167,15 +168,29 @@ static void pause_accepting(struct egress *egress)
     loop_timer_start(egress->service->loop, &egress->accept_timer, ACCEPT_PAUSE_MS);
 }
 
-static bool asks_resolver(int fd)
+static bool goes_to_desk(const struct egress *egress, const struct ip *ip, uint16_t port)
+{
+    struct ip desk;
+
+    return egress->take_desk && port == DESK_PORT && ip_parse(STR(DESK_ADDRESS), &desk) == 0 && ip_equal(ip, &desk);
+}
+
+/* What is served here, whatever the policy, and what leads outside. */
+static void begin(struct egress *egress, int fd)
 {
     struct sockaddr_storage to;
     socklen_t size = sizeof(to);
     struct ip ip;
     uint16_t port;
 
-    return getsockname(fd, (struct sockaddr *)&to, &size) == 0 && ip_from_sockaddr(&to, &ip, &port) == 0 &&
-           port == DNS_PORT;
+    if (getsockname(fd, (struct sockaddr *)&to, &size) < 0 || ip_from_sockaddr(&to, &ip, &port) < 0)
+        close(fd);
+    else if (port == DNS_PORT)
+        dns_stub_start_stream(egress, fd);
+    else if (goes_to_desk(egress, &ip, port))
+        egress->take_desk(fd, egress->desk_data);
+    else
+        connection_start(egress, fd, &ip, port);
 }
 
 static void on_accept(struct loop_io *io, uint32_t events)
@@ -199,10 +214,7 @@ static void on_accept(struct loop_io *io, uint32_t events)
                 pause_accepting(egress);
             return;
         }
-        if (asks_resolver(fd))
-            dns_stub_start_stream(egress, fd);
-        else
-            connection_start(egress, fd);
+        begin(egress, fd);
     }
 }
 
@@ -317,6 +329,12 @@ void egress_set_policy(struct egress *egress, struct egress_policy *policy)
         next = node->next;
         connection_check_policy(connection_of(node));
     }
+}
+
+void egress_set_desk(struct egress *egress, void (*take)(int fd, void *data), void *data)
+{
+    egress->take_desk = take;
+    egress->desk_data = data;
 }
 
 void egress_set_authority(struct egress *egress, struct authority *authority)

@@ -75,6 +75,12 @@ void egress_get_counters(const struct egress *egress, struct egress_counters *re
 void egress_set_authority(struct egress *egress, struct authority *authority);
 const struct authority *egress_authority(const struct egress *egress);
 
+/*
+ * Who serves connections to DESK_ADDRESS (base/desk.h), whatever the policy says; `take` owns each socket. Without
+ * anybody they are what the policy makes of them.
+ */
+void egress_set_desk(struct egress *egress, void (*take)(int fd, void *data), void *data);
+
 /* What was refused, the newest EGRESS_LOG_MAX of it, oldest first. */
 struct egress_denial {
     int64_t time_ms;

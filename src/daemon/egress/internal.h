@@ -41,8 +41,10 @@ struct egress {
     struct egress_denial *log;       /* a ring, allocated when it is needed */
     size_t log_count;                /* ever */
     struct ip interceptor_ip;
-    uint16_t interceptor_port;   /* 0: none */
-    char **interceptor_names;    /* NULL-terminated; NULL: none */
+    uint16_t interceptor_port;             /* 0: none */
+    char **interceptor_names;              /* NULL-terminated; NULL: none */
+    void (*take_desk)(int fd, void *data); /* NULL: nobody */
+    void *desk_data;
     struct authority *authority; /* signs where TLS is intercepted; NULL: nowhere; a reference */
 };
 
@@ -51,8 +53,8 @@ void egress_log_denial(struct egress *egress, const char *what, const char *reas
 
 /* connection.c */
 struct connection;
-/* Takes over the socket. */
-void connection_start(struct egress *egress, int client_fd);
+/* Takes over the socket, which wants to go there. */
+void connection_start(struct egress *egress, int client_fd, const struct ip *ip, uint16_t port);
 void connection_end(struct connection *connection);
 struct connection *connection_of(struct list *node);
 void connection_get_bytes(const struct connection *connection, uint64_t *ret_out, uint64_t *ret_in);

@@ -49,7 +49,7 @@ export class Agent {
     agent.stderr = '';
     const root = await mkdtemp(join(agent.directory, 'root-'));
     agent.child = spawn('python3', ['-c', listenAndExec, agent.socketPath, join(here, 'start-agent.sh'), root, binary,
-      '--sandbox', '--listen-port', String(agent.port), ...args, ...command], {
+      '--sandbox', '--no-desk', '--listen-port', String(agent.port), ...args, ...command], {
       stdio: ['ignore', 'inherit', 'pipe'],
       env: { ...process.env, AGENT_NPROC: nproc ? String(nproc) : '',
         AGENT_ENV: Object.entries(env).map(([k, v]) => `${k}=${v}`).join(' ') },

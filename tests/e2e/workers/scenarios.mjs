@@ -1,6 +1,7 @@
 /*
  * What the SDK does beyond commands and files, for the one wrangler of workers.test.mjs: `at` has its test(), call(),
- * serve(), withHost(), containers(), wrangler() and docker().
+ * serve(), withHost(), containers(), wrangler(),
+ * daemon() and docker().
  */
 import assert from 'node:assert/strict';
 import { createHash, randomBytes } from 'node:crypto';
@@ -100,6 +101,24 @@ export function scenarios(at) {
     assert.equal(response.headers.get('x-size'), String(bytes.length));
     assert.ok(back.equals(bytes));
     assert.equal((await ran('by-rpc', 'sha256sum </tmp/streamed', { transport: 'rpc' })).slice(0, 64), createHash('sha256').update(bytes).digest('hex'));
+  });
+
+  test('rpc: a quick tunnel is a URL of the daemon, with nothing configured', async () => {
+    const id = 'by-rpc', options = { transport: 'rpc' };
+    await serve(id, 8077, options);
+    const made = await call(id, 'tunnels.get', [8077], options);
+    assert.match(made.id, /^quick-[0-9a-z]{20}$/);
+    assert.equal(new URL(made.url).port, String(at.daemon().port));
+    assert.deepEqual(await call(id, 'tunnels.get', [8077], options), made);
+    assert.deepEqual(await call(id, 'tunnels.list', [], options), [made]);
+    const visit = () => withHost(new URL(made.url).host, '/by/tunnel', { port: at.daemon().port });
+    assert.equal((await visit()).text, 'GET /by/tunnel ');
+    await call(id, 'tunnels.destroy', [8077], options);
+    assert.deepEqual(await call(id, 'tunnels.list', [], options), []);
+    assert.equal((await visit()).status, 404);
+    const again = await call(id, 'tunnels.get', [8077], options);
+    assert.ok(again.id !== made.id && again.url !== made.url);
+    await call(id, 'tunnels.destroy', [8077], options);
   });
 
   test('an R2 binding is a directory, through s3fs and the interception of what goes out', async () => {

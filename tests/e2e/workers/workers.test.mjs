@@ -119,7 +119,7 @@ http.server.ThreadingHTTPServer(("0.0.0.0", ${port}), H).serve_forever()'`;
     });
   }
 
-  scenarios({ test, call, serve, withHost, containers, wrangler: () => wrangler, docker: () => docker });
+  scenarios({ test, call, serve, withHost, containers, daemon: () => daemon, wrangler: () => wrangler, docker: () => docker });
 
   test('a terminal over a WebSocket', async () => {
     await call('term', 'exec', ['true']);

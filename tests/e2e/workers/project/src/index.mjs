@@ -19,7 +19,8 @@ async function events(stream, most) {
 
 async function call(sandbox, { method, args = [], session, events: most }) {
   const target = session ? await sandbox.getSession(session) : sandbox;
-  const result = await target[method](...args);
+  const names = method.split('.'), last = names.pop(); /* "tunnels.get" */
+  const result = await names.reduce((object, name) => object[name], target)[last](...args);
   if (result instanceof ReadableStream) return events(result, most ?? Infinity);
   return Array.isArray(result) ? result.map(plain) : plain(result);
 }
