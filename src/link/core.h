@@ -8,32 +8,69 @@
 
 #include "link/transport.h"
 
-struct core {
-    struct loop *loop;
-    struct credentials *credentials; /* of new sessions */
-    struct link *links;              /* up or not */
-    uint32_t link_count, handshakes;
-    uint32_t last_number; /* given to a link */
-    bool draining;
-    struct loop_io wire;
-    struct loop_deferred sending; /* what did not fit into the wire's socket */
-    struct outgoing *first, *last;
-    uint32_t outgoing_count;
-    const struct core_events *events;
-    struct admission *admission; /* listening: who may have a handshake; NULL: everybody */
-    void *owner;                 /* of `events`: struct dialler or struct listener */
+/* Of either kind of process; told from inside link_up() and link_down(). What is NULL is not of interest. */
+struct core_role {
+    void (*on_up)(struct core *core, struct link *link, enum link_transport transport);
+    /* Returns in how many ms it is tried again, for the wire. */
+    uint32_t (*on_down)(struct core *core, struct link *link, enum link_reason reason, const char *text);
+    void (*on_far_side_drains)(struct core *core, struct link *link);
+    void (*on_drain)(struct core *core); /* no more links are wanted */
+    bool opens_streams;
 };
 
-/* What dial.c and listen.c are told of. */
-struct core_events {
-    void (*on_up)(struct link *link, enum link_transport transport);
-    /* Returns when it is tried again, in ms, for the wire. */
-    uint32_t (*on_down)(struct link *link, enum link_reason reason, const char *text);
+#define LINKS_MAX 4096
+
+/* In memory that outlives a worker which crashes, so that its successor can tell bermd what is gone. */
+struct link_table {
+    uint32_t last_number;
+    uint32_t up[LINKS_MAX]; /* 0: free */
 };
+
+struct core {
+    struct loop *loop;
+    const struct core_role *role;
+    void *owner;                     /* whose role it is */
+    struct credentials *credentials; /* of new sessions */
+    struct link *links;              /* up or not */
+    uint32_t link_count, handshakes; /* all; those not up */
+    struct link_table *table;
+    size_t bytes; /* held for streams */
+    bool draining;
+    bool misled; /* bermd said what it may not */
+    struct loop_io wire;
+    struct outgoing *first, *last; /* what the wire did not take yet */
+    uint32_t outgoing_count;
+};
+
+/* Takes the wire's descriptor; `table` is the caller's. 0 or -1 with errno. */
+int core_init(struct core *core, struct loop *loop, int wire, struct link_table *table,
+              const struct core_role *role);
+/* All links closed and freed. */
+void core_fini(struct core *core);
+
+/* Closes a link that bermd or we do not want any more, with DOWN for one that was up. */
+void core_close(struct link *link, enum link_reason reason, const char *text);
+void core_drain(struct link *link);
+/* A try of the dialler's has failed: DOWN with number 0. */
+void core_tell_failure(struct core *core, enum link_reason reason, const char *text, uint32_t retry_ms);
 
 /*
  * Listening: whether a peer at this address may begin a handshake now: neither all nor those of its address (/64
- * for IPv6) are at their limit. Counted from link_init() with link_from() to link_up() or link_down().
+ * for IPv6) are at their limit. A link counts from link_from() on.
  */
 bool core_admit(const struct core *core, const struct link_address *peer);
 void link_from(struct link *link, const struct link_address *peer);
+
+/* --- for stream.c --- */
+
+void core_tell_stream(struct link *link, int fd); /* takes it */
+void core_stream_ended(struct link *link);
+
+/* --- for core.c: wire.c --- */
+
+/* Sends or queues; takes `fd`, which may be -1. */
+void wire_send(struct core *core, const struct link_message *message, int fd);
+/* Whether bermd may say this: its size, words and descriptors. */
+bool wire_accepts(const struct link_message *message, size_t n, size_t fds, bool opens_streams);
+void wire_send_queued(struct core *core);
+void wire_clear(struct core *core);

@@ -13,11 +13,11 @@
  * struct link in a struct of its own, and hangs the struct stream at the stream's number in its library ("user
  * data"); stream->transport is the way back. So nothing is looked up, and each side says when the other's pointer
  * is void:
- *  - the core forgets the number when the transport calls stream_closed() or stream_reset_by_far_side();
+ *  - the core forgets the number when the transport calls stream_closed();
  *  - the transport forgets the struct stream when the core calls ops->reset().
  *
  * Nobody calls back into whoever called: a function of the core does not call ops->... of the same link before it
- * has returned, but for ops->consumed() inside stream_received(); a function in ops calls none of the core's at
+ * has returned, but for ops->consumed(); a function in ops calls none of the core's at
  * all, but stream_set_id() inside ops->open(). What follows from a call is done in the loop's turn (loop_defer),
  * which also puts the bytes of many streams into one packet or one write.
  *
@@ -53,7 +53,10 @@ struct transport_ops {
     int (*open)(struct link *link, struct stream *stream);
     /* There are bytes to send (stream_out), or the end is to be sent. The transport takes them when it can. */
     void (*wake)(struct link *link, struct stream *stream);
-    /* bermd has taken `n` bytes, or they are dropped: the far side may send as many more. */
+    /*
+     * bermd has taken `n` bytes, or they are dropped: the far side may send as many more. `stream` is NULL for one
+     * that is closed or reset: then only of the link's window.
+     */
     void (*consumed)(struct link *link, struct stream *stream, size_t n);
     /*
      * bermd takes nothing more, and all of its own with the end behind it has been sent: the far side should stop
@@ -70,7 +73,19 @@ struct transport_ops {
     void (*free)(struct link *link);
 };
 
-/* Embedded in the transport's struct, zeroed but for the first two by it; link_init() fills them. */
+struct link_address {
+    union {
+        struct sockaddr any;
+        struct sockaddr_in v4;
+        struct sockaddr_in6 v6;
+    };
+    socklen_t len;
+};
+
+/* "192.0.2.1:443", "[2001:db8::1]:443"; "?" for one that is neither. */
+void link_address_print(const struct link_address *address, char *out, size_t out_size);
+
+/* Embedded in the transport's struct; link_init() fills it. */
 struct link {
     const struct transport_ops *ops;
     struct core *core;
@@ -80,8 +95,8 @@ struct link {
     struct stream *streams;
     uint32_t stream_count;
     bool down, draining, drained;
-    struct dial_try *dial_try; /* the try that it comes from; NULL: it was accepted */
-    struct loop_deferred freeing;
+    struct link_address from; /* accepted */
+    struct loop_deferred freeing, closing;
 };
 
 /* --- transport -> core: links --- */
@@ -118,23 +133,13 @@ void stream_acked(struct stream *stream, size_t n);
 /* The far side takes no more (STOP_SENDING); what it sends still counts. */
 void stream_unwanted(struct stream *stream);
 /*
- * The far side gave the stream up, in both directions; with its end received before, what it sent is still
- * delivered, else not. `stream` is void for the transport afterwards.
+ * The stream is over for the transport: both directions are through and acknowledged, or the far side has reset it,
+ * or it cannot go on. `stream` is void for the transport afterwards. With its end received before, what came is
+ * still delivered to bermd; without, it is dropped.
  */
-void stream_reset_by_far_side(struct stream *stream);
-/* Both directions are through and acknowledged, or the transport has nothing more to do with it: likewise void. */
 void stream_closed(struct stream *stream);
 
 /* --- core -> transport --- */
-
-struct link_address {
-    union {
-        struct sockaddr any;
-        struct sockaddr_in v4;
-        struct sockaddr_in6 v6;
-    };
-    socklen_t len;
-};
 
 /* For QUIC and for TLS over TCP alike. See credentials.h. */
 struct credentials;
