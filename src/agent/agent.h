@@ -10,6 +10,7 @@
 #include "base/loop.h"
 #include "ca_trust.h"
 #include "child.h"
+#include "command_input.h"
 #include "command_log.h"
 #include "env.h"
 #include "event_stream.h"
@@ -55,6 +56,7 @@ struct agent {
     bool exit_with_command;  /* its end is ours whatever its code */
     bool keep_log;           /* its output goes to `log`, and not to ours */
     struct command_log log;
+    struct command_input input;
     struct child *supervised; /* that command, while it runs */
     struct exec_terminal *exec_terminals;
     struct ca_trust ca_trust;

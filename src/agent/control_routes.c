@@ -65,12 +65,13 @@ static char *const no_command[] = { NULL };
 void handle_supervise(struct request *rq)
 {
     struct agent *agent = rq->agent;
-    const char *directory = NULL, *problem;
+    const char *directory = NULL, *input = NULL, *problem;
     bool exits = false;
     struct berm_error err;
     char **argv;
 
     if (request_field_text(rq->body, "cwd", &directory, &err) < 0 ||
+        request_field_text(rq->body, "stdin", &input, &err) < 0 ||
         json_field_bool(rq->body, "exitWithCommand", &exits, &err) < 0) {
         reply_invalid_field(rq, &err);
         return;
@@ -85,6 +86,7 @@ void handle_supervise(struct request *rq)
     agent->command = argv;
     agent->command_dir = directory;
     agent->exit_with_command = exits;
+    agent->input = (struct command_input){ .open = input != NULL, .once = input && strcmp(input, "once") == 0 };
     agent->keep_log = true;
     command_log_init(&agent->log);
     problem = supervisor_launch(agent);

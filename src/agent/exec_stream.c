@@ -467,8 +467,10 @@ static void on_piece(struct request *rq, struct str piece)
     line = (struct str){ piece.p, newline ? (size_t)(newline - piece.p) : piece.n };
     if (!collect(e, line) || !newline)
         return;
-    if (start(e, buf_str(&e->document)))
-        feed_stdin(e, (struct str){ newline + 1, piece.n - line.n - 1 });
+    if (!start(e, buf_str(&e->document)))
+        return;
+    http_body_unhurried(rq->ex);
+    feed_stdin(e, (struct str){ newline + 1, piece.n - line.n - 1 });
 }
 
 static void on_body_end(struct request *rq)

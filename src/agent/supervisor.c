@@ -20,6 +20,7 @@ static void on_exit_of_command(struct child *child, void *data)
             ;
 
     agent->supervised = NULL;
+    command_input_end(agent);
     command_log_end(&agent->log);
     if (agent->shutdown.begun) {
         shutdown_check(agent);
@@ -35,15 +36,34 @@ static void on_exit_of_command(struct child *child, void *data)
     loop_stop(agent->loop);
 }
 
+static void on_stdin_drain(struct child *child, void *data)
+{
+    (void)child;
+    command_input_drained(data);
+}
+
 static void ignore_end(struct child *child, void *data)
 {
     (void)child, (void)data;
 }
 
+/* Of an image that is nothing but its command, it is what Docker has: nothing. */
+static int standard_input(const struct agent *agent)
+{
+    const char *raw = env_get(&agent->env, "SANDBOX_RAW_CHILD_STDIO");
+
+    if (agent->input.open)
+        return CHILD_PIPE;
+    if (agent->exit_with_command)
+        return CHILD_NULL;
+    return raw && strcmp(raw, "1") == 0 ? STDIN_FILENO : CHILD_PIPE;
+}
+
 const char *supervisor_launch(struct agent *agent)
 {
-    static const struct child_events events = { .on_exit = on_exit_of_command, .on_end = ignore_end };
-    const char *raw = env_get(&agent->env, "SANDBOX_RAW_CHILD_STDIO");
+    static const struct child_events events = { .on_exit = on_exit_of_command,
+                                                .on_end = ignore_end,
+                                                .on_stdin_drain = on_stdin_drain };
     struct child_spec spec = CHILD_SPEC_INIT;
     struct child_error err = { CHILD_FAIL_RESOURCES, ENOMEM };
     struct env none = { 0 };
@@ -53,7 +73,7 @@ const char *supervisor_launch(struct agent *agent)
     spec.file = agent->command[0];
     spec.argv = agent->command;
     spec.cwd = agent->command_dir;
-    spec.fds[0] = raw && strcmp(raw, "1") == 0 ? STDIN_FILENO : CHILD_PIPE;
+    spec.fds[0] = standard_input(agent);
     spec.fds[1] = agent->keep_log ? CHILD_PIPE : STDOUT_FILENO;
     spec.fds[2] = agent->keep_log ? CHILD_PIPE : STDERR_FILENO;
     if (env_set(&agent->env, STR("SANDBOX_STARTED"), STR("true")) == 0)

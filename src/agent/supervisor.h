@@ -2,8 +2,9 @@
  * supervisor.h - the command of the container, on the agent's own command line (`berm-agent CMD ARGS...`) or by
  * POST /berm/v1/supervise: started beside the server. If it exits 0 the server stays, unless exit_with_command; any
  * other end is the end of the agent too, with the same code (128 + signal).
- * Its output is the container's log: it inherits stdout and stderr. Its stdin is a pipe that stays silent, or with
- * SANDBOX_RAW_CHILD_STDIO=1 inherited as well.
+ * Its output is the container's log: it inherits stdout and stderr. Its stdin is a pipe, for
+ * command_input.h or to stay silent; with SANDBOX_RAW_CHILD_STDIO=1 inherited as well; /dev/null if
+ * exit_with_command and nobody asked for one.
  */
 #pragma once
 

@@ -200,6 +200,8 @@ static const char *create(struct docker_cli *docker, const struct run_args *args
 
         write_words(&w, "Entrypoint", words);
     }
+    if (command[0])
+        json_pair_bool(&w, "OpenStdin", args->interactive);
     json_key(&w, "HostConfig");
     json_object_begin(&w);
     write_ports(&w, &args->ports);
@@ -252,20 +254,41 @@ int docker_cmd_run(struct docker_cli *docker, int argc, char **argv)
 
 /* --- attach --- */
 
+/* Whether the container was made with a standard input; -1: told. */
+static int has_stdin(struct docker_cli *docker, const char *container)
+{
+    _cleanup_docker_call_ struct docker_call call =
+        DOCKER_CALL("GET", docker_path(docker, "/containers/%s/json", docker_encode(docker, container)));
+    const struct json *answer;
+    bool open = false;
+
+    if (docker_do(docker, &call) < 0 || !(answer = docker_json(docker, &call)))
+        return -1;
+    json_field_bool(json_get(answer, "Config"), "OpenStdin", &open, NULL);
+    return open;
+}
+
 int docker_cmd_attach(struct docker_cli *docker, int argc, char **argv)
 {
-    static const struct docker_flag flags[] = { { 0, "no-stdin", FLAG_IGNORED, 0 },
+    struct attach_args {
+        bool no_stdin;
+    } args = { 0 };
+    static const struct docker_flag flags[] = { { 0, "no-stdin", FLAG_ON, offsetof(struct attach_args, no_stdin) },
                                                 { 0, "sig-proxy", FLAG_IGNORED_TEXT, 0 },
                                                 DOCKER_FLAGS_END };
+    int open = 0;
     struct docker_stream stream = { .body = "", .to_stdout = STDOUT_FILENO };
     struct cli_operands operands;
 
-    if (docker_flags(docker, flags, NULL, false, argc, argv, &operands) < 0)
+    if (docker_flags(docker, flags, &args, false, argc, argv, &operands) < 0)
         return STATUS_FAILED;
     if (operands.count != 1)
         return docker_fail(docker, "attach needs a container");
-    stream.path = docker_path(docker, "/containers/%s/attach?stream=1&stdout=1&stderr=1",
-                              docker_encode(docker, operands.items[0]));
+    if (!args.no_stdin && (open = has_stdin(docker, operands.items[0])) < 0)
+        return STATUS_FAILED;
+    stream.with_stdin = open;
+    stream.path = docker_path(docker, "/containers/%s/attach?stream=1&stdout=1&stderr=1&stdin=%d",
+                              docker_encode(docker, operands.items[0]), open);
     return docker_stream_run(docker, &stream) < 0 ? STATUS_FAILED : STATUS_OK;
 }
 

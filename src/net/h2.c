@@ -303,7 +303,7 @@ static uint64_t stream_deadline(const struct h2_stream *stream)
 
     if (h2_stream_has_output(stream))
         return stream->progress_ms + limits->write_timeout_ms; /* the client's window is shut */
-    if (h2_stream_wants_body(stream))
+    if (h2_stream_wants_body(stream) && !(stream->ex && stream->ex->unhurried))
         return stream->progress_ms + limits->body_timeout_ms;
     return 0;
 }

@@ -36,6 +36,13 @@ void http_body_pause(struct http_exchange *ex)
     ex->paused = true;
 }
 
+void http_body_unhurried(struct http_exchange *ex)
+{
+    ex->unhurried = true;
+    if (!ex->closed)
+        http_conn_wake(ex->conn);
+}
+
 void http_body_resume(struct http_exchange *ex)
 {
     if (ex->closed || !ex->paused)

@@ -228,7 +228,8 @@ static void update_deadlines(struct http_conn *conn)
         break;
     case CONN_BODY:
         /* Once the response is made, only the client's taking it counts; our own other end may take its time. */
-        if (!http_conn_wants_input(conn) || conn->ex->ended || conn->listener_fd == HTTP_OWN_PEER)
+        if (!http_conn_wants_input(conn) || conn->ex->ended || conn->ex->unhurried ||
+            conn->listener_fd == HTTP_OWN_PEER)
             set_read_deadline(conn, DEADLINE_NONE, 0);
         else if (fresh || conn->deadline != DEADLINE_BODY)
             set_read_deadline(conn, DEADLINE_BODY, limits->body_timeout_ms);

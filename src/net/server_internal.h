@@ -131,6 +131,7 @@ struct http_exchange {
     bool dirty;          /* there may be something to send at once */
     bool want_drain;     /* over high_water has been told */
     bool paused;
+    bool unhurried;
     bool watched;
     bool closed;           /* on_close has been called */
     bool own;              /* the response is the server's; the handler's calls have no effect any more */

@@ -211,6 +211,10 @@ static inline void on_request(struct http_exchange *ex, const struct h1_head *he
         callbacks.on_drain = resume_body;
         callbacks.on_body_end = end_response;
         http_respond_begin(ex, 200, NULL, 0, HTTP_CHUNKED);
+    } else if (str_is(head->path, "/unhurried")) {
+        callbacks.on_body = count_body;
+        callbacks.on_body_end = answer_count;
+        http_body_unhurried(ex);
     } else if (str_is(head->path, "/paused")) {
         callbacks.on_body = count_body;
         callbacks.on_body_end = answer_count;

@@ -282,6 +282,17 @@ static void a_gap_in_the_body_is_refused_and_slow_progress_is_not(void **state)
     assert_int_equal(seen.completes, 0);
 }
 
+static void a_body_that_somebody_types_has_no_deadline_between_its_pieces(void **state)
+{
+    (void)state;
+    send_text(REQUEST("POST /unhurried", "Content-Length: 2\r\n"));
+    peer_send(&peer, (struct str){ (char[]){ pattern(0) }, 1 });
+    let_time_pass(400);
+    assert_int_equal(seen.closes, 0);
+    peer_send(&peer, (struct str){ (char[]){ pattern(1) }, 1 });
+    expect_response("HTTP/1.1 200", "", "2");
+}
+
 static void a_paused_body_and_an_open_answer_have_no_deadline(void **state)
 {
     (void)state;
@@ -626,6 +637,8 @@ int main(void)
                                         teardown),
         cmocka_unit_test_setup_teardown(a_gap_in_the_body_is_refused_and_slow_progress_is_not, setup_impatient,
                                         teardown),
+        cmocka_unit_test_setup_teardown(a_body_that_somebody_types_has_no_deadline_between_its_pieces,
+                                        setup_impatient, teardown),
         cmocka_unit_test_setup_teardown(a_paused_body_and_an_open_answer_have_no_deadline, setup_impatient,
                                         teardown),
         cmocka_unit_test_setup_teardown(an_idle_connection_is_closed_without_a_word, setup_impatient, teardown),

@@ -295,6 +295,8 @@ static void call_agent(struct request *request)
     if (proxy_start(request, &rules, "POST", "/berm/v1/exec", exec->reads_stdin ? exec_type : json_type, 1,
                     upload_length(request)) < 0)
         return;
+    if (exec->reads_stdin)
+        http_body_unhurried(request->exchange);
     FAULT_POINT("exec.sent");
     if (exec->timeout_ms)
         http_call_set_idle_timeout(request->proxy.call, (uint32_t)exec->timeout_ms + TIMEOUT_SLACK);

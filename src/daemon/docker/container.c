@@ -276,6 +276,8 @@ static int write_labels(struct json_writer *w, const struct container *container
     side_write_labels(w, container);
     if (container->plain)
         json_pair_cstring(w, "docker.plain", "1");
+    if (container->open_stdin)
+        json_pair_cstring(w, "docker.stdin", container->stdin_once ? "once" : "open");
     json_object_end(w);
     return json_writer_finish(w);
 }
@@ -369,6 +371,7 @@ static int load(struct docker *docker, struct sandbox *sandbox, const struct jso
 {
     char name[DOCKER_NAME_MAX + 1], id[DOCKER_ID_HEX + 1];
     struct container *container;
+    const struct json *input;
 
     if (!copy_label(labels, "docker.name", name, sizeof(name)) ||
         !copy_label(labels, "docker.id", id, sizeof(id)) || strlen(id) != DOCKER_ID_HEX ||
@@ -382,6 +385,9 @@ static int load(struct docker *docker, struct sandbox *sandbox, const struct jso
     copy_label(labels, "docker.image-id", container->image_id, sizeof(container->image_id));
     copy_label(labels, "docker.network", container->network, sizeof(container->network));
     container->plain = json_get(labels, "docker.plain") != NULL;
+    input = json_get(labels, "docker.stdin");
+    container->open_stdin = input != NULL;
+    container->stdin_once = input && input->type == JSON_STRING && str_is(input->string, "once");
     container->argv = text_label(labels, "docker.command", "[]");
     if (json_get(labels, "docker.workdir"))
         container->workdir = text_label(labels, "docker.workdir", "/");

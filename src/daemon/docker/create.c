@@ -127,8 +127,8 @@ static void warn_of_ignored(struct create *create)
         warn(create, "HostConfig.RestartPolicy is ignored: an ended container stays so");
     if (asked(create->body, "Volumes"))
         warn(create, "Volumes are ignored: what is there lies in the container");
-    if (asked(create->body, "Tty") || asked(create->body, "OpenStdin"))
-        warn(create, "Tty and OpenStdin are ignored: a container's own command has neither, commands of exec do");
+    if (asked(create->body, "Tty"))
+        warn(create, "Tty is ignored: a container's own command has no terminal, commands of exec do");
 }
 
 static int take_number(const struct json *host, const char *key, uint64_t min, uint64_t max, uint64_t *ret,
@@ -202,6 +202,7 @@ static int take_description(struct container *container, struct arena *arena, co
     _cleanup_free_ char *text = NULL;
     struct docker_image image;
     const char *workdir = NULL;
+    bool once = false;
     struct json_writer w;
     struct buf out;
 
@@ -221,6 +222,10 @@ static int take_description(struct container *container, struct arena *arena, co
     container->argv = image_config_command(merged, image.plain);
     if (workdir && workdir[0])
         container->workdir = strdup(workdir);
+    if (json_field_bool(create->body, "OpenStdin", &container->open_stdin, err) < 0 ||
+        json_field_bool(create->body, "StdinOnce", &once, err) < 0)
+        return -1;
+    container->stdin_once = container->open_stdin && once;
     labels = json_get(merged, "Labels");
     buf_init(&out, DOCKER_BODY_MAX);
     json_writer_init(&w, &out);

@@ -24,6 +24,7 @@
 
 struct agent_call;
 struct authority;
+struct container_input;
 struct container_log;
 struct port_map;
 struct side;
@@ -87,6 +88,7 @@ struct container {
     char berm_image[IMAGE_NAME_BYTES];
     struct spawn_limits limits;         /* 0: the daemon's default */
     char network[DOCKER_NAME_MAX + 16]; /* "bridge", "none", "container:NAME" */
+    bool open_stdin, stdin_once;        /* of its command, see input.h */
     bool plain; /* an image that is not the sandbox's: its command's end is the container's */
 
     struct sandbox *sandbox; /* a reference, while there is one in the registry */
@@ -102,9 +104,10 @@ struct container {
     struct boot_wait start_boot;
     struct agent_call *supervise;
 
-    struct container_log *log; /* NULL: nobody has looked at it */
-    struct side *side;         /* this is a side container */
-    struct port_map *ports;    /* published ones */
+    struct container_input *input; /* NULL: nobody is attached to it */
+    struct container_log *log;     /* NULL: nobody has looked at it */
+    struct side *side;             /* this is a side container */
+    struct port_map *ports;        /* published ones */
 };
 
 struct container *container_new(struct docker *docker, const char *name);

@@ -84,6 +84,8 @@ static void write_config(struct json_writer *w, struct arena *arena, const struc
     json_pair_cstring(w, "WorkingDir", container->workdir ? container->workdir : "");
     json_pair_cstring(w, "User", "");
     json_pair_bool(w, "Tty", false);
+    json_pair_bool(w, "OpenStdin", container->open_stdin);
+    json_pair_bool(w, "StdinOnce", container->stdin_once);
     json_key(w, "Cmd");
     if (argv)
         json_value(w, argv);

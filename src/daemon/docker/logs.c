@@ -7,6 +7,7 @@
 #include "daemon/docker/logs.h"
 
 #include "daemon/docker/hijack.h"
+#include "daemon/docker/input.h"
 
 #include <arpa/inet.h>
 
@@ -35,8 +36,10 @@ struct follower {
     struct boot_wait boot;
     unsigned wanted;
     bool follow;
-    bool attach;   /* until the container's end, also if nothing runs yet */
-    uint64_t tail; /* lines; UINT64_MAX: all */
+    bool with_stdin;
+    struct container_input *input; /* of `stream`; owned */
+    bool attach;                   /* until the container's end, also if nothing runs yet */
+    uint64_t tail;                 /* lines; UINT64_MAX: all */
 };
 
 /* --- their lives --- */
@@ -44,6 +47,7 @@ struct follower {
 static void free_follower(struct follower *follower)
 {
     container_boot_cancel(&follower->boot);
+    container_input_free(follower->input);
     if (list_linked(&follower->node)) {
         list_remove(&follower->node);
         follower->container->log->follower_count--;
@@ -63,6 +67,7 @@ static void on_stream_close(void *data)
 
 static void end_follower(struct follower *follower)
 {
+    container_input_free(TAKE_PTR(follower->input)); /* the container may be gone before all is written */
     if (follower->stream)
         hijack_end(follower->stream);
     else
@@ -291,9 +296,20 @@ void container_log_free(struct container_log *log)
 
 /* --- the requests --- */
 
-static void ignore_input(void *data, struct str bytes)
+static void on_input(void *data, struct str bytes)
 {
-    (void)data, (void)bytes;
+    struct follower *follower = data;
+
+    if (follower->input)
+        container_input_take(follower->input, bytes);
+}
+
+static void on_input_end(void *data)
+{
+    struct follower *follower = data;
+
+    if (follower->input)
+        container_input_end(follower->input);
 }
 
 static void ignore(void *data)
@@ -305,7 +321,7 @@ static void ignore(void *data)
 static int begin(struct follower *follower)
 {
     static const struct hijack_events events = {
-        .on_input = ignore_input, .on_input_end = ignore, .on_drain = ignore, .on_close = on_stream_close
+        .on_input = on_input, .on_input_end = on_input_end, .on_drain = ignore, .on_close = on_stream_close
     };
     static const char type[] = "application/vnd.docker.multiplexed-stream";
     const struct http_field fields[] = { { "Content-Type", type } };
@@ -320,9 +336,30 @@ static int begin(struct follower *follower)
     request->cleanup = NULL;
     follower->request = NULL;
     follower->stream = hijack_start(request, type, &events, follower);
-    if (follower->stream)
+    if (!follower->stream) {
+        free_follower(follower);
+        return -1;
+    }
+    if (follower->input)
+        container_input_begin(follower->input, follower->stream);
+    return 0;
+}
+
+/* -1: answered. */
+static int take_input(struct follower *follower)
+{
+    struct berm_error err;
+
+    if (!follower->with_stdin)
         return 0;
-    free_follower(follower);
+    if (follower->request->head->upgrade.n == 0) {
+        docker_fail(follower->request, 400, "standard input needs a connection that is upgraded");
+        return -1;
+    }
+    follower->input = container_input_new(follower->container, &err);
+    if (follower->input)
+        return 0;
+    docker_fail_error(follower->request, &err);
     return -1;
 }
 
@@ -339,7 +376,7 @@ static void respond(struct follower *follower)
         docker_fail(follower->request, 503, "too many readers of this log");
         return;
     }
-    if (begin(follower) < 0)
+    if (take_input(follower) < 0 || begin(follower) < 0)
         return;
     send_kept(log, follower);
     if (!follower->follow || !(log->call || (follower->attach && container->phase != CONTAINER_EXITED))) {
@@ -393,7 +430,7 @@ static void serve(struct request *request, const struct follower *wanted)
                        (docker_query_flag(request, "stderr") ? WANT_STDERR : 0);
     request->state = follower;
     request->cleanup = clean_up;
-    if (!follower->wanted)
+    if (!follower->wanted && !follower->with_stdin)
         docker_fail(request, 400, "Bad parameters: you must choose at least one stream");
     else if (container->phase == CONTAINER_RUNNING && !container->side && strcmp(container->argv, "[]") != 0 &&
              !container->log)
@@ -415,10 +452,8 @@ void docker_attach(struct request *request)
     struct follower wanted = { .attach = true, .follow = docker_query_flag(request, "stream") };
 
     wanted.tail = docker_query_flag(request, "logs") ? UINT64_MAX : 0;
-    if (docker_query_flag(request, "stdin"))
-        docker_fail(request, 501, "a container's own command has no standard input here: use exec");
-    else
-        serve(request, &wanted);
+    wanted.with_stdin = wanted.follow && docker_query_flag(request, "stdin");
+    serve(request, &wanted);
 }
 
 /* POST /containers/X/resize */

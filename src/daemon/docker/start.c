@@ -1,5 +1,6 @@
 /* start.c - POST /containers/X/start: the sandbox, then the command, then the answer. */
 #include "daemon/docker/agent_call.h"
+#include "daemon/docker/input.h"
 #include "daemon/docker/logs.h"
 
 struct start_wait {
@@ -27,6 +28,7 @@ static void started(struct container *container)
     container->started_ms = clock_realtime_ms();
     container->finished_ms = 0;
     container->exit_code = 0;
+    container_input_started(container);
     docker_event(container->docker, "container", "start", container->id, container->name, container->image);
     answer_all(container, NULL);
 }
@@ -60,7 +62,7 @@ static void on_supervised(const struct berm_error *err, void *data)
         failed(container, err);
 }
 
-/* {"argv":[...],"cwd":"...","exitWithCommand":true} */
+/* {"argv":[...],"cwd":"...","exitWithCommand":true,"stdin":"once"} */
 static int write_command(const struct container *container, struct buf *out)
 {
     const struct json *argv = NULL;
@@ -77,6 +79,8 @@ static int write_command(const struct container *container, struct buf *out)
         if (container->workdir)
             json_pair_cstring(&w, "cwd", container->workdir);
         json_pair_bool(&w, "exitWithCommand", container->plain);
+        if (container->open_stdin)
+            json_pair_cstring(&w, "stdin", container->stdin_once ? "once" : "open");
         json_object_end(&w);
         rc = json_writer_finish(&w);
     }

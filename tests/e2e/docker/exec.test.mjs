@@ -165,10 +165,11 @@ describe('the Docker Engine API: exec and archive', { skip: whyNoDaemon() }, () 
     await docker.delete('/containers/talker');
   });
 
-  test('attach: what a command writes, with and without an upgrade, also before its start; no input, no terminal', async () => {
+  test('attach: what a command writes, with and without an upgrade, also before its start; no terminal', async () => {
     const script = 'echo first; echo wrong >&2; until [ -e /tmp/go ]; do sleep 0.01; done; echo last';
     await docker.post('/containers/create?name=early', { Image: 'cloudflare/sandbox:1', Cmd: ['sh', '-c', script] });
-    assert.equal((await docker.post('/containers/early/attach?stream=1&stdin=1&stdout=1')).status, 501);
+    const without = await docker.post('/containers/early/attach?stream=1&stdin=1&stdout=1');
+    assert.deepEqual([without.status, /upgraded/.test(without.text)], [400, true]);
     assert.equal((await docker.post('/containers/early/attach?stream=1')).status, 400);
     assert.equal((await docker.post('/containers/early/resize?h=1&w=1')).status, 409);
     assert.equal((await docker.post('/containers/none/attach?stdout=1')).status, 404);
@@ -186,6 +187,76 @@ describe('the Docker Engine API: exec and archive', { skip: whyNoDaemon() }, () 
     const streams = frames(bytes());
     assert.deepEqual([streams[1].toString(), streams[2].toString()], ['first\nlast\n', 'wrong\n']);
     await docker.delete('/containers/early?force=1');
+  });
+
+  const attach = async (name, query = 'stream=1&stdin=1&stdout=1') => {
+    const { socket, bytes } = await upgrade(`/containers/${name}/attach?${query}`, '');
+    const said = () => frames(bytes())[1].toString();
+    return { socket, said, ended: once(socket, 'end') };
+  };
+  const refused = async (name) => {
+    const socket = net.connect(docker.socketPath);
+    socket.end(`POST /containers/${name}/attach?stream=1&stdin=1&stdout=1 HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: tcp\r\nContent-Length: 0\r\n\r\n`);
+    const [piece] = await once(socket, 'data');
+    socket.destroy();
+    return Number(piece.toString('latin1', 9, 12));
+  };
+
+  test('standard input of a container: kept until the start, and ended with the one client that it is for', async () => {
+    const script = 'cat; echo closed; exit 7';
+    await docker.post('/containers/create?name=once', { Image: 'cloudflare/sandbox:1', Cmd: ['sh', '-c', script], OpenStdin: true, StdinOnce: true });
+    const { OpenStdin, StdinOnce } = (await docker.get('/containers/once/json')).json.Config;
+    assert.deepEqual([OpenStdin, StdinOnce], [true, true]);
+    const { socket, said, ended } = await attach('once');
+    socket.write('early\n');
+    await docker.post('/containers/once/start');
+    await until('what was sent before the start is read', () => said() === 'early\n');
+    const waiting = await docker.wait('once');
+    socket.end('late\n');
+    await ended;
+    assert.equal(said(), 'early\nlate\nclosed\n');
+    assert.equal(await waiting.ended, 7);
+    await docker.delete('/containers/once');
+  });
+
+  test('standard input of a container: open for one client after the other, one at a time', async () => {
+    const script = 'while read -r line; do echo got $line; done; echo over';
+    await docker.post('/containers/create?name=open', { Image: 'cloudflare/sandbox:1', Cmd: ['sh', '-c', script], OpenStdin: true });
+    await docker.post('/containers/open/start');
+    const first = await attach('open');
+    first.socket.write('one\n');
+    await until('the first is heard', () => first.said() === 'got one\n');
+    assert.equal(await refused('open'), 409);
+    first.socket.destroy();
+    const next = async () => {
+      let made;
+      await until('the one before is gone', () => attach('open').then((is) => { made = is; return true; }, () => false));
+      return made;
+    };
+    const second = await next();
+    second.socket.end('two\n'); /* its end is not the command's */
+    await until('the second is heard', () => second.said() === 'got two\n');
+    const third = await next();
+    third.socket.write('three\n');
+    await until('the third is heard', () => third.said() === 'got three\n');
+    await docker.delete('/containers/open?force=1');
+    await third.ended;
+    await docker.post('/containers/create?name=none-open', { Image: 'cloudflare/sandbox:1', Cmd: ['cat'] });
+    assert.equal(await refused('none-open'), 409);
+    await docker.delete('/containers/none-open');
+  });
+
+  test('standard input of a container: as much as it is given, no faster than it reads', async () => {
+    await docker.post('/containers/create?name=much', { Image: 'cloudflare/sandbox:1', Cmd: ['sh', '-c', 'until [ -e /tmp/go ]; do sleep 0.01; done; sha256sum; exit 1'], OpenStdin: true, StdinOnce: true });
+    await docker.post('/containers/much/start');
+    const { socket, said, ended } = await attach('much');
+    const bytes = Buffer.alloc(24 << 20, 'much of it ');
+    socket.end(bytes);
+    await until('it is held up', () => socket.writableLength > 0 && socket.bytesWritten > 1 << 16);
+    await docker.post('/exec/' + (await docker.post('/containers/much/exec', { Cmd: ['touch', '/tmp/go'] })).json.Id + '/start', {});
+    await ended;
+    assert.equal(said().slice(0, 64), createHash('sha256').update(bytes).digest('hex'));
+    await docker.delete('/containers/much?force=1');
   });
 
   test('stats: at once, after a second, every second, and the end with the container', async () => {
