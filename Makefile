@@ -7,7 +7,7 @@ T ?= 30
 export BUILD
 export BERM_IMAGES := $(IMAGES)
 
-.PHONY: all help run test bench lint fuzz asan install clean programs
+.PHONY: all help run test bench lint fuzz asan asan-programs install clean programs
 
 all: ## build into build/: bermd, berm-spawn, berm-agent, berm
 	@scripts/setup --check build
@@ -37,20 +37,23 @@ bench: ## measure beside crun and bubblewrap; GROUPS='cold warm …' for some
 
 lint: ## formatting, static analysis, layering, ceilings, spelling
 	@scripts/setup ci
-	@[ -f $(BUILD)/build.ninja ] || meson setup $(BUILD)
+	@$(MAKE) --no-print-directory programs
 	@scripts/lint $(BUILD)
 
-fuzz: ## run every fuzz target for T seconds
+fuzz: ## run every fuzz target, the main ones for T seconds
 	@scripts/setup ci
 	@scripts/fuzz $(T)
 
 asan: ## unit and end-to-end tests under the address and undefined-behaviour sanitizers
 	@scripts/setup test
-	@[ -f build-asan/build.ninja ] || meson setup build-asan -Db_sanitize=address,undefined -Db_lundef=false \
-	  -Dnative_agent=true -Dbuildtype=debug
-	@$(MAKE) --no-print-directory programs BUILD=build-asan
+	@$(MAKE) --no-print-directory asan-programs
 	@BUILD=build-asan scripts/as-root scripts/images build-asan $(IMAGES) minimal base
 	@BUILD=build-asan BERM_SANITIZED=1 scripts/as-root scripts/node scripts/run-tests.mjs build-asan unit e2e
+
+asan-programs:
+	@[ -f build-asan/build.ninja ] || meson setup build-asan -Db_sanitize=address,undefined -Db_lundef=false \
+	  -Dnative_agent=true -Dbuildtype=debug -Dbench=false
+	@$(MAKE) --no-print-directory programs BUILD=build-asan
 
 install: all ## into DESTDIR and PREFIX, with man pages, the systemd unit and a default configuration
 	@meson configure $(BUILD) -Dprefix=$(PREFIX) -Dsysconfdir=/etc -Dlocalstatedir=/var

@@ -109,7 +109,8 @@ async function nodeFiles(files, concurrency) {
   if (files.length === 0) return { passed: 0, failed: 0, skipped: 0 };
   const work = fs.mkdtempSync(path.join(os.tmpdir(), 'berm-tests-'));
   const tap = path.join(work, 'tap');
-  const reporters = ['spec', 'stdout', 'tap', tap].map((value, i) =>
+  const slowest = new URL('slowest-tests.mjs', import.meta.url).href;
+  const reporters = ['spec', 'stdout', 'tap', tap, slowest, 'stdout'].map((value, i) =>
     i % 2 ? `--test-reporter-destination=${value}` : `--test-reporter=${value}`);
   /* The leak checker traces its own process, which the daemon and the agent forbid; unit tests look for leaks. */
   const env = process.env.BERM_SANITIZED ? { ASAN_OPTIONS: 'detect_leaks=0' } : {};

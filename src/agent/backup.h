@@ -1,6 +1,6 @@
 /*
- * backup.h - POST /api/backup/...: a directory becomes a squashfs archive, and an archive becomes a directory again
- * by being mounted below a layer of its own. The programs that do it are run one after another.
+ * backup.h - POST /api/backup/...: a directory becomes a squashfs archive, the archive is uploaded in parts, and
+ * becomes a directory again by being mounted below a layer of its own. Other programs do the work.
  */
 #pragma once
 
@@ -35,6 +35,9 @@ struct backup {
 /* backup_create.c, backup_restore.c: take `b` over, whose request has been checked. */
 void backup_create(struct backup *b);
 void backup_restore(struct backup *b);
+
+/* backup_upload.c: answers a request that has been checked. */
+void backup_upload(struct request *rq);
 
 /* --- backup_run.c --- */
 

@@ -1,10 +1,11 @@
 /*
- * backup_routes.c - backup/create and backup/restore: what a request may say. There is no upload-parts: to its 404
- * the client uploads the archive in one piece.
+ * backup_routes.c - backup/create, backup/upload-parts and backup/restore: what a request may say.
  */
 #include "backup.h"
 #include "base/utf8.h"
 #include "routes.h"
+
+#define PARTS_MAX 10000 /* what S3 takes */
 
 static const char *const roots[] = { "/workspace", "/home", "/tmp", "/var/tmp", "/app" };
 
@@ -94,6 +95,44 @@ static const char *compression_problem(struct request *rq)
     return NULL;
 }
 
+static bool is_at_least(const struct json *value, int64_t least)
+{
+    return value && value->type == JSON_INT && value->integer >= least;
+}
+
+static bool is_https(const struct json *url)
+{
+    static const struct str scheme = { "https://", 8 };
+
+    if (!url || url->type != JSON_STRING || url->string.n <= scheme.n || url->string.p[scheme.n] == '/' ||
+        !str_eq_nocase((struct str){ url->string.p, scheme.n }, scheme))
+        return false;
+    for (size_t i = 0; i < url->string.n; i++)
+        if ((unsigned char)url->string.p[i] <= ' ' || url->string.p[i] == 0x7f)
+            return false;
+    return true;
+}
+
+static const char *parts_problem(struct request *rq)
+{
+    const struct json *parts = json_get(rq->body, "parts");
+
+    if (!parts || parts->type != JSON_ARRAY || parts->array.count == 0 || parts->array.count > PARTS_MAX)
+        return "parts must be an array of 1 to 10000 parts";
+    for (size_t i = 0; i < parts->array.count; i++) {
+        const struct json *part = &parts->array.items[i];
+        if (part->type != JSON_OBJECT || !is_at_least(json_get(part, "partNumber"), 1))
+            return "partNumber must be a positive integer";
+        if (!is_https(json_get(part, "url")))
+            return "url must be an absolute https URL";
+        if (!is_at_least(json_get(part, "offset"), 0))
+            return "offset must be an integer, 0 or more";
+        if (!is_at_least(json_get(part, "size"), 1))
+            return "size must be a positive integer";
+    }
+    return NULL;
+}
+
 static void handle(struct request *rq, const char *operation, const char *problem, void (*work)(struct backup *))
 {
     struct backup *b;
@@ -118,6 +157,18 @@ void handle_backup_create(struct request *rq)
     if (!problem)
         problem = compression_problem(rq);
     handle(rq, BACKUP_CREATE, problem, backup_create);
+}
+
+void handle_backup_upload_parts(struct request *rq)
+{
+    const char *problem = archive_problem(rq);
+
+    if (!problem)
+        problem = parts_problem(rq);
+    if (problem)
+        backup_refuse(rq, BACKUP_CREATE, problem);
+    else
+        backup_upload(rq);
 }
 
 void handle_backup_restore(struct request *rq)

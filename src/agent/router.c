@@ -49,6 +49,7 @@ static const struct route routes[] = {
     { "POST", "/api/port-watch", ROUTE_JSON, handle_port_watch },
     { "POST", "/api/git/checkout", ROUTE_JSON, handle_git_checkout },
     { "POST", "/api/backup/create", ROUTE_JSON, handle_backup_create },
+    { "POST", "/api/backup/upload-parts", ROUTE_JSON, handle_backup_upload_parts },
     { "POST", "/api/backup/restore", ROUTE_JSON, handle_backup_restore },
 
     { "GET", "/api/interpreter/health", 0, handle_interpreter_health },

@@ -64,6 +64,7 @@ void handle_git_checkout(struct request *rq);
 void handle_port_watch(struct request *rq);
 
 void handle_backup_create(struct request *rq);
+void handle_backup_upload_parts(struct request *rq);
 void handle_backup_restore(struct request *rq);
 
 void handle_interpreter_health(struct request *rq);

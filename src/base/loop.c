@@ -421,3 +421,21 @@ void loop_stop(struct loop *loop)
 {
     loop->stopping = true;
 }
+
+struct last_turn {
+    struct loop_deferred deferred;
+    struct loop *loop;
+};
+
+static void stop_after(struct loop_deferred *deferred)
+{
+    loop_stop(container_of(deferred, struct last_turn, deferred)->loop);
+}
+
+void loop_flush_deferred(struct loop *loop)
+{
+    struct last_turn last = { .deferred.callback = stop_after, .loop = loop };
+
+    loop_defer(loop, &last.deferred);
+    loop_run(loop);
+}

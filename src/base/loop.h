@@ -44,6 +44,8 @@ void loop_free(struct loop *loop);
 /* Runs until loop_stop(). Returns 0, or -1 with errno when epoll itself fails. */
 int loop_run(struct loop *loop);
 void loop_stop(struct loop *loop);
+/* Runs what is still deferred, for whoever has stopped and frees things. */
+void loop_flush_deferred(struct loop *loop);
 
 /* Monotonic milliseconds, read once per turn. */
 uint64_t loop_now_ms(const struct loop *loop);

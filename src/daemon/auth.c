@@ -27,7 +27,7 @@ void base32_encode(const uint8_t *bytes, size_t n, char *out)
     *out = '\0';
 }
 
-static void hash_key(struct str text, uint8_t out[API_KEY_HASH_BYTES])
+void auth_hash(struct str text, uint8_t out[API_KEY_HASH_BYTES])
 {
     SHA256((const unsigned char *)text.p, text.n, out);
 }
@@ -58,19 +58,27 @@ int auth_load_store(struct auth *auth, struct store *store, struct berm_error *e
     return store_each_key(store, take_row, auth, err);
 }
 
-static int add_filed(struct auth *auth, struct str line, struct berm_error *err)
+int auth_parse_key(struct str text, uint8_t out[API_KEY_HASH_BYTES], struct berm_error *err)
 {
+    if (str_has_prefix(text, STR("sha256:"))) {
+        if (hex_decode((struct str){ text.p + 7, text.n - 7 }, out, API_KEY_HASH_BYTES) < 0)
+            return berm_fail(err, BERM_E_INVALID_REQUEST, 0, "expected 64 lower-case hex digits after sha256:");
+        return 0;
+    }
+    if (text.n < KEY_TEXT_MIN)
+        return berm_fail(err, BERM_E_INVALID_REQUEST, 0, "a key has at least %d characters", KEY_TEXT_MIN);
+    auth_hash(text, out);
+    return 0;
+}
+
+static int add_filed(struct str line, void *data, struct berm_error *err)
+{
+    struct auth *auth = data;
     uint8_t hash[API_KEY_HASH_BYTES];
     uint8_t(*filed)[API_KEY_HASH_BYTES];
 
-    if (str_has_prefix(line, STR("sha256:"))) {
-        if (hex_decode((struct str){ line.p + 7, line.n - 7 }, hash, sizeof(hash)) < 0)
-            return berm_fail(err, BERM_E_INVALID_REQUEST, 0, "expected 64 lower-case hex digits after sha256:");
-    } else if (line.n < KEY_TEXT_MIN) {
-        return berm_fail(err, BERM_E_INVALID_REQUEST, 0, "a key has at least %d characters", KEY_TEXT_MIN);
-    } else {
-        hash_key(line, hash);
-    }
+    if (auth_parse_key(line, hash, err) < 0)
+        return -1;
     filed = reallocarray(auth->filed, auth->filed_count + 1, sizeof(*filed));
     if (!filed || auth->filed_count >= KEYS_MAX)
         return berm_fail(err, BERM_E_SYSTEM, ENOMEM, "too many keys");
@@ -79,50 +87,53 @@ static int add_filed(struct auth *auth, struct str line, struct berm_error *err)
     return 0;
 }
 
-static int parse_keys(struct auth *into, const char *path, const char *text, size_t n, struct berm_error *err)
+static int walk_lines(const char *path, struct str text, int (*each)(struct str, void *, struct berm_error *),
+                      void *data, struct berm_error *err)
 {
     unsigned number = 0;
 
-    for (size_t at = 0; at < n;) {
-        const char *end = memchr(text + at, '\n', n - at);
-        size_t length = end ? (size_t)(end - text) - at : n - at;
-        struct str line = { text + at, length };
+    for (size_t at = 0; at < text.n;) {
+        const char *end = memchr(text.p + at, '\n', text.n - at);
+        size_t length = end ? (size_t)(end - text.p) - at : text.n - at;
+        struct str line = { text.p + at, length };
 
         if (line.n && line.p[line.n - 1] == '\r')
             line.n--;
         line = str_trim(line);
         number++;
-        if (line.n && line.p[0] != '#' && add_filed(into, line, err) < 0)
+        if (line.n && line.p[0] != '#' && each(line, data, err) < 0)
             return berm_error_wrap(err, "%s:%u", path, number);
         at += length + 1;
     }
     return 0;
 }
 
-int auth_load_file(struct auth *auth, const char *path, struct berm_error *err)
+int auth_each_line(const char *path, int (*each)(struct str line, void *data, struct berm_error *err), void *data,
+                   struct berm_error *err)
 {
-    struct auth fresh = { 0 };
-    char *text = NULL;
-    ssize_t n = 0;
-    int rc = 0;
+    char *text = malloc(KEYS_FILE_MAX);
+    ssize_t n = text ? read_small_file(AT_FDCWD, path, text, KEYS_FILE_MAX) : -1;
+    int rc = n < 0 ? berm_fail(err, BERM_E_SYSTEM, errno, "%s", path)
+                   : walk_lines(path, (struct str){ text, (size_t)n }, each, data, err);
 
-    if (path) {
-        text = malloc(KEYS_FILE_MAX);
-        n = text ? read_small_file(AT_FDCWD, path, text, KEYS_FILE_MAX) : -1;
-        rc = n < 0 ? berm_fail(err, BERM_E_SYSTEM, errno, "%s", path)
-                   : parse_keys(&fresh, path, text, (size_t)n, err);
-    }
-    if (rc == 0) {
-        free(auth->filed);
-        auth->filed = fresh.filed;
-        auth->filed_count = fresh.filed_count;
-    } else {
-        free(fresh.filed);
-    }
     if (text)
         explicit_bzero(text, KEYS_FILE_MAX);
     free(text);
     return rc;
+}
+
+int auth_load_file(struct auth *auth, const char *path, struct berm_error *err)
+{
+    struct auth fresh = { 0 };
+
+    if (path && auth_each_line(path, add_filed, &fresh, err) < 0) {
+        free(fresh.filed);
+        return -1;
+    }
+    free(auth->filed);
+    auth->filed = fresh.filed;
+    auth->filed_count = fresh.filed_count;
+    return 0;
 }
 
 void auth_free(struct auth *auth)
@@ -171,7 +182,7 @@ const uint8_t *auth_find_key(const struct auth *auth, struct str text)
 {
     uint8_t hash[API_KEY_HASH_BYTES];
 
-    hash_key(text, hash);
+    auth_hash(text, hash);
     return find_hash(auth, hash);
 }
 
@@ -202,7 +213,7 @@ int auth_create_key(struct auth *auth, struct store *store, struct str label, ch
     memcpy(ret_text, API_KEY_PREFIX, sizeof(API_KEY_PREFIX) - 1);
     base32_encode(secret, sizeof(secret), ret_text + sizeof(API_KEY_PREFIX) - 1);
     explicit_bzero(secret, sizeof(secret));
-    hash_key(str_from(ret_text), row.hash);
+    auth_hash(str_from(ret_text), row.hash);
     if (store_put_key(store, &row, err) < 0)
         return -1;
     if (add_stored(auth, &row) < 0) {

@@ -21,6 +21,13 @@ int auth_load_store(struct auth *auth, struct store *store, struct berm_error *e
 /* Reads the file and puts its keys in place of those read before; on failure those stay. `path` NULL: no keys. */
 int auth_load_file(struct auth *auth, const char *path, struct berm_error *err);
 void auth_free(struct auth *auth);
+/* The hash that a key is known by. */
+void auth_hash(struct str text, uint8_t out[API_KEY_HASH_BYTES]);
+/* What a keys file says of one key: itself, or "sha256:" and the hash. */
+int auth_parse_key(struct str text, uint8_t out[API_KEY_HASH_BYTES], struct berm_error *err);
+/* Calls `each` for every line of a keys file that is neither empty nor a comment, and forgets the text. */
+int auth_each_line(const char *path, int (*each)(struct str line, void *data, struct berm_error *err), void *data,
+                   struct berm_error *err);
 
 /* The value of an Authorization field. `local`: the peer is on this machine, which is enough while there are no
  * keys. */

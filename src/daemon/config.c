@@ -23,6 +23,7 @@ static const struct {
     enum config_action action;
     const char *doc;
 } actions[] = {
+    { "--edge", CONFIG_EDGE, "be the public end of daemons behind NAT, and run no sandboxes" },
     { "--check-config", CONFIG_CHECK, "check the settings and leave" },
     { "--print-config", CONFIG_PRINT, "print the settings in force, and where each came from" },
     { "--stop-all", CONFIG_STOP_ALL, "end every sandbox of the data directory (no daemon may be running on it)" },
@@ -275,7 +276,8 @@ static int default_paths(struct config *config, struct berm_error *err)
     self[n] = '\0';
     slash = strrchr(self, '/');
     *slash = '\0';
-    if (find_program(self, "berm-spawn", "../spawn", &config->spawn, err) < 0)
+    if (find_program(self, "berm-spawn", "../spawn", &config->spawn, err) < 0 ||
+        find_program(self, "berm-link", "../link", &config->link_program, err) < 0)
         return -1;
     return find_program(self, "berm-agent", "../..", &config->agent, err);
 }
@@ -325,9 +327,39 @@ static int check_tls(const struct config *config, struct berm_error *err)
     return 0;
 }
 
+/* Of a daemon that is reached by an edge. */
+static int check_link(const struct config *config, struct berm_error *err)
+{
+    const char *colon = config->edge_link ? strrchr(config->edge_link, ':') : NULL;
+    uint64_t port;
+
+    if (!config->edge_link)
+        return 0;
+    if (!colon || colon == config->edge_link || str_to_u64(str_from(colon + 1), &port) < 0 || port == 0 ||
+        port > 65535)
+        return berm_fail_field(err, "link", "edge.link: \"%s\" is not HOST:PORT", config->edge_link);
+    if (!config->edge_link_key)
+        return berm_fail_field(err, "link_key", "edge.link needs edge.link_key, a file with the key");
+    return 0;
+}
+
+/* Of bermd --edge. */
+static int check_edge(const struct config *config, struct berm_error *err)
+{
+    if (config->edge_link)
+        return berm_fail_field(err, "link", "edge.link is for daemons and not for the edge itself");
+    if (!config->edge_url || !config->edge_link_keys || config->tls_certificate.count == 0)
+        return berm_fail_field(err, "edge",
+                               "--edge needs edge.url, edge.link_keys, tls.listen and tls.certificate");
+    if (tcp_check_address(config->edge_link_listen, err) < 0)
+        return berm_error_wrap(err, "edge.link_listen");
+    return 0;
+}
+
 static int check_together(const struct config *config, struct berm_error *err)
 {
     struct trusted_proxies proxies;
+    struct edge_base base;
 
     if (check_pair("memory", config->memory, config->max_memory, err) < 0 ||
         check_pair("cpu", config->cpu, config->max_cpu, err) < 0 ||
@@ -341,8 +373,10 @@ static int check_together(const struct config *config, struct berm_error *err)
         return -1;
     if (check_tls(config, err) < 0 || trusted_proxies_parse(config, &proxies, err) < 0)
         return -1;
-    if (config->edge_url && edge_url_check(config->edge_url, err) < 0)
+    if (config->edge_url && edge_base_parse(config->edge_url, &base, err) < 0)
         return berm_error_wrap(err, "edge.url");
+    if (check_link(config, err) < 0)
+        return -1;
     return check_runtime(config->runtime, err);
 }
 
@@ -358,7 +392,8 @@ int config_load(int argc, char *const *argv, char *const *environment, struct co
     if (set_defaults(ret, err) < 0 ||
         read_file(ret, line.file ? line.file : CONFIG_FILE_DEFAULT, line.file != NULL, err) < 0 ||
         read_environment(ret, environment, err) < 0 || read_flags(ret, argc, argv, &line, err) < 0 ||
-        default_paths(ret, err) < 0 || check_together(ret, err) < 0) {
+        default_paths(ret, err) < 0 || check_together(ret, err) < 0 ||
+        (line.action == CONFIG_EDGE && check_edge(ret, err) < 0)) {
         config_free(ret);
         return -1;
     }

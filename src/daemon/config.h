@@ -38,6 +38,9 @@ struct config {
 
     /* [edge] */
     char *edge_url, *edge_tunnels;
+    char *edge_link, *edge_link_key, *edge_link_authority, *edge_link_transport; /* the daemon's */
+    char *edge_link_listen, *edge_link_keys;                                     /* of bermd --edge */
+    char *link_program;
 
     /* [sandbox] */
     char *image, *runtime, *network;
@@ -58,7 +61,15 @@ struct config {
     uint8_t origins[96]; /* enum config_origin, by row of the table */
 };
 
-enum config_action { CONFIG_RUN, CONFIG_CHECK, CONFIG_PRINT, CONFIG_HELP, CONFIG_VERSION, CONFIG_STOP_ALL };
+enum config_action {
+    CONFIG_RUN,
+    CONFIG_EDGE,
+    CONFIG_CHECK,
+    CONFIG_PRINT,
+    CONFIG_HELP,
+    CONFIG_VERSION,
+    CONFIG_STOP_ALL
+};
 
 /*
  * Reads everything. `environment` is a NULL-terminated list of "NAME=value". On success *ret holds values that have

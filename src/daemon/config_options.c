@@ -40,6 +40,13 @@ const struct option_row option_table[] = {
 
     { "edge", "url", OPTION_TEXT, AT(edge_url), NULL, .doc = "what previews and tunnels are one label below, as https://sandbox.example.com; default: http://localhost and the first port of server.listen" },
     { "edge", "tunnels", OPTION_CHOICE, AT(edge_tunnels), "daemon", .choices = "daemon cloudflared off", .doc = "who makes the quick tunnels that code in a sandbox asks for: this daemon, or a cloudflared on the sandbox's PATH; off: nobody, nor do the routes of the API" },
+    { "edge", "link", OPTION_TEXT, AT(edge_link), NULL, .doc = "HOST:PORT of a bermd --edge that this daemon is reached by; default: none" },
+    { "edge", "link_key", OPTION_PATH, AT(edge_link_key), NULL, .doc = "file with the key that this daemon has at that edge" },
+    { "edge", "link_authority", OPTION_PATH, AT(edge_link_authority), NULL, .doc = "PEM file of who signed the edge's certificate; default: whom the system trusts" },
+    { "edge", "link_transport", OPTION_CHOICE, AT(edge_link_transport), "auto", .choices = "auto quic h2", .doc = "how it is reached: by QUIC (UDP), by HTTP/2 over TLS (TCP), or whichever gets through; of bermd --edge: h2 leaves UDP alone" },
+    { "edge", "link_listen", OPTION_TEXT, AT(edge_link_listen), "*:4433", .doc = "HOST:PORT, TCP and UDP, where bermd --edge waits for daemons" },
+    { "edge", "link_keys", OPTION_PATH, AT(edge_link_keys), NULL, .doc = "the daemons that bermd --edge serves, one a line: NAME and its key, plain or as sha256:<hex>; read again on SIGHUP, if server.user may" },
+    { "edge", "link_program", OPTION_PATH, AT(link_program), NULL, .doc = "the berm-link program; default: beside bermd" },
 
     { "sandbox", "image", OPTION_TEXT, AT(image), "base", .doc = "image of sandboxes that name none" },
     { "sandbox", "runtime", OPTION_TEXT, AT(runtime), "native", .doc = "native, or oci:<path of crun, runc, runsc>" },

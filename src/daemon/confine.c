@@ -98,25 +98,52 @@ static int allow_certificates(int ruleset, const struct config_list *files, stru
     return 0;
 }
 
-int confine_prepare(const struct config *config, struct berm_error *err)
+/* What is read again while the program runs. */
+static int allow_reloads(int ruleset, const struct config *config, struct berm_error *err)
 {
-    long abi = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
-    _cleanup_close_ int ruleset = -EBADF;
-
-    if (abi < 1)
-        return -2;
-    ruleset = new_ruleset(abi, config->docker_socket != NULL);
-    if (ruleset < 0)
-        return berm_fail(err, BERM_E_SYSTEM, errno, "make a Landlock ruleset");
-    if (allow_in(ruleset, config->data, "state", WRITING | (handled_files(abi) & ACCESS_FS_TRUNCATE), err) < 0 ||
-        allow(ruleset, config->images, READING, err) < 0)
-        return -1;
     if (config->keys_file && allow_parent(ruleset, config->keys_file, err) < 0)
+        return -1;
+    if (config->edge_link_keys && allow_parent(ruleset, config->edge_link_keys, err) < 0)
         return -1;
     if (allow_certificates(ruleset, &config->tls_certificate, err) < 0 ||
         allow_certificates(ruleset, &config->tls_key, err) < 0)
         return -1;
+    return 0;
+}
+
+/* -2: the kernel has no Landlock. */
+static int begin(bool binds_ports, long *ret_abi, struct berm_error *err)
+{
+    int ruleset;
+
+    *ret_abi = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
+    if (*ret_abi < 1)
+        return -2;
+    ruleset = new_ruleset(*ret_abi, binds_ports);
+    return ruleset < 0 ? berm_fail(err, BERM_E_SYSTEM, errno, "make a Landlock ruleset") : ruleset;
+}
+
+int confine_prepare(const struct config *config, struct berm_error *err)
+{
+    long abi;
+    _cleanup_close_ int ruleset = begin(config->docker_socket != NULL, &abi, err);
+
+    if (ruleset < 0)
+        return ruleset;
+    if (allow_in(ruleset, config->data, "state", WRITING | (handled_files(abi) & ACCESS_FS_TRUNCATE), err) < 0 ||
+        allow(ruleset, config->images, READING, err) < 0 || allow_reloads(ruleset, config, err) < 0)
+        return -1;
     return TAKE_FD(ruleset);
+}
+
+int confine_prepare_edge(const struct config *config, struct berm_error *err)
+{
+    long abi;
+    _cleanup_close_ int ruleset = begin(false, &abi, err);
+
+    if (ruleset < 0)
+        return ruleset;
+    return allow_reloads(ruleset, config, err) < 0 ? -1 : TAKE_FD(ruleset);
 }
 
 int confine_enter(int ruleset_fd, struct berm_error *err)

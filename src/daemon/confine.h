@@ -10,5 +10,7 @@
 /* Opens the directories it may use while root can. The ruleset's fd; -1 with *err; -2: this kernel has no Landlock.
  */
 int confine_prepare(const struct config *config, struct berm_error *err);
+/* The same for bermd --edge, which writes nowhere. */
+int confine_prepare_edge(const struct config *config, struct berm_error *err);
 /* For this thread and those it starts. Takes the fd. */
 int confine_enter(int ruleset_fd, struct berm_error *err);

@@ -25,6 +25,7 @@ struct mcp;
 struct onces;
 struct pool;
 struct egress_service;
+struct uplink;
 
 struct daemon {
     struct loop *loop;
@@ -42,6 +43,7 @@ struct daemon {
     struct registry registry;
     struct pool *pool;
     struct edge *edge;
+    struct uplink *uplink; /* NULL: the daemon is behind no edge */
     struct mcp *mcp;
     struct onces *onces;           /* see api/once.h */
     struct egress_service *egress; /* NULL: the operator has turned it off */

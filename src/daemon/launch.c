@@ -18,14 +18,24 @@
 #include <sys/wait.h>
 
 #define FALLBACK_ID           62737 /* when the system has no user of the configured name */
-#define SPAWNER_LEAVE_MS      5000
+#define LEAVE_MS              5000
 #define SPAWN_ARGS_MAX        40
 #define CLEANING_SLACK        256
 #define SPAWNER_SANDBOXES_MAX 16384
 
 /* --- directories and the lock --- */
 
-static void find_user(const struct config *config, struct launch *launch)
+void launch_raise_fd_limit(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+void launch_find_user(const struct config *config, struct launch *launch)
 {
     const struct passwd *user = getpwnam(config->user);
 
@@ -112,7 +122,7 @@ int launch_prepare(const struct config *config, struct launch *ret, struct berm_
     *ret = (struct launch){
         .lock_fd = -EBADF, .run_dirfd = -EBADF, .state_dirfd = -EBADF, .images_dirfd = -EBADF, .spawn_fd = -EBADF
     };
-    find_user(config, ret);
+    launch_find_user(config, ret);
     if (make_parents(config->data, err) < 0 || make_dir(AT_FDCWD, config->data, 0755, 0, 0, err) < 0)
         return -1;
     data = open(config->data, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -129,6 +139,8 @@ int launch_prepare(const struct config *config, struct launch *ret, struct berm_
 }
 
 /* --- berm-spawn --- */
+
+extern char **environ;
 
 struct arguments {
     const char *argv[SPAWN_ARGS_MAX];
@@ -171,21 +183,32 @@ static void serve_arguments(const struct config *config, const struct launch *la
         add_text(a, "--oci-runtime", config->runtime + 4);
 }
 
+static bool become(const struct launch *as)
+{
+    return setgroups(0, NULL) == 0 && setresgid(as->gid, as->gid, as->gid) == 0 &&
+           setresuid(as->uid, as->uid, as->uid) == 0 && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0;
+}
+
 /* A session of its own: Ctrl-C on the daemon's terminal is not for it. Only async-signal-safe calls in the child.
  */
-static pid_t start_program(struct arguments *a, int inherited_fd)
+pid_t launch_program(const char *const *argv, const int *fds, size_t fd_count, const struct launch *as)
 {
+    /* Opened by us: the directories above need not be open to whom it runs as. */
+    _cleanup_close_ int program = open(argv[0], O_PATH | O_CLOEXEC);
     sigset_t none;
-    pid_t pid = fork();
+    pid_t pid;
 
-    if (pid != 0)
+    if (program < 0 || (pid = fork()) < 0)
+        return -1;
+    if (pid > 0)
         return pid;
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
     setsid();
-    if (inherited_fd >= 0)
-        fcntl(inherited_fd, F_SETFD, 0);
-    execv(a->argv[0], (char *const *)(uintptr_t)a->argv);
+    for (size_t i = 0; i < fd_count; i++)
+        fcntl(fds[i], F_SETFD, 0);
+    if (!as || geteuid() != 0 || become(as))
+        execveat(program, "", (char *const *)(uintptr_t)argv, environ, AT_EMPTY_PATH);
     _exit(127);
 }
 
@@ -210,7 +233,7 @@ int launch_spawner(const struct config *config, struct launch *launch, struct be
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
         return berm_fail(err, BERM_E_SYSTEM, errno, "socketpair");
     serve_arguments(config, launch, pair[1], &arguments);
-    launch->spawn_pid = start_program(&arguments, pair[1]);
+    launch->spawn_pid = launch_program(arguments.argv, &pair[1], 1, NULL);
     close(pair[1]);
     launch->spawn_fd = pair[0];
     if (launch->spawn_pid < 0)
@@ -218,17 +241,17 @@ int launch_spawner(const struct config *config, struct launch *launch, struct be
     return 0;
 }
 
-void launch_wait_spawner(const struct launch *launch)
+void launch_wait(pid_t pid)
 {
     struct pollfd poll_fd = { .events = POLLIN };
 
-    if (launch->spawn_pid <= 0)
+    if (pid <= 0)
         return;
-    poll_fd.fd = pidfd_open_pid(launch->spawn_pid);
+    poll_fd.fd = pidfd_open_pid(pid);
     if (poll_fd.fd < 0)
         return;
-    if (poll(&poll_fd, 1, SPAWNER_LEAVE_MS) > 0)
-        waitpid(launch->spawn_pid, NULL, 0);
+    if (poll(&poll_fd, 1, LEAVE_MS) > 0)
+        waitpid(pid, NULL, 0);
     close(poll_fd.fd);
 }
 
@@ -250,7 +273,7 @@ int launch_stop_all(const struct config *config)
     add_text(&arguments, config->spawn, NULL);
     add_text(&arguments, "--stop-all", NULL);
     add_text(&arguments, "--data", config->data);
-    pid = start_program(&arguments, -1);
+    pid = launch_program(arguments.argv, NULL, 0, NULL);
     if (pid < 0 || RETRY_EINTR(waitpid(pid, &status, 0)) < 0 || !WIFEXITED(status) || WEXITSTATUS(status) != 0) {
         fprintf(stderr, "bermd: %s --stop-all failed\n", config->spawn);
         return 1;

@@ -19,6 +19,16 @@ struct launch {
     pid_t spawn_pid;  /* 0: not our child */
 };
 
+void launch_raise_fd_limit(void);
+/*
+ * A program in a session of its own, with `fds` besides the standard ones, all of whose numbers stay. `as`: with
+ * that uid and gid, no other group and no way to get more; NULL: as we are. Its pid, or -1 with errno.
+ */
+pid_t launch_program(const char *const *argv, const int *fds, size_t fd_count, const struct launch *as);
+/* Waits a moment for a program that leaves by itself. */
+void launch_wait(pid_t pid);
+/* Whom to run as: fills uid and gid. */
+void launch_find_user(const struct config *config, struct launch *launch);
 /* Makes the directories and takes the lock; CONFLICT with the owner's pid if another daemon has it. */
 int launch_prepare(const struct config *config, struct launch *ret, struct berm_error *err);
 /* Starts berm-spawn, or takes the socket of --spawn-fd. */
@@ -26,7 +36,5 @@ int launch_spawner(const struct config *config, struct launch *launch, struct be
 /* For good: user, groups, every capability; not dumpable; no_new_privs. Does nothing for a daemon that is not root.
  */
 int launch_drop_privileges(const struct launch *launch, struct berm_error *err);
-/* After the socket is closed: waits a moment for berm-spawn to leave. */
-void launch_wait_spawner(const struct launch *launch);
 /* --stop-all: the exit status of the process. */
 int launch_stop_all(const struct config *config);

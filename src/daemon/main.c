@@ -18,6 +18,8 @@
 #include "daemon/event_feed.h"
 #include "daemon/launch.h"
 #include "daemon/lifecycle.h"
+#include "daemon/link/gateway.h"
+#include "daemon/link/uplink.h"
 #include "daemon/listen.h"
 #include "daemon/mcp/mcp.h"
 #include "daemon/pool.h"
@@ -25,7 +27,6 @@
 #include "daemon/secret_store.h"
 
 #include <signal.h>
-#include <sys/resource.h>
 
 #define EXIT_USAGE    2
 #define LAST_WORDS_MS 1000 /* for what streams are told at the drain timeout */
@@ -35,11 +36,13 @@ extern char **environ;
 struct program {
     struct daemon daemon;
     struct launch launch;
+    struct uplink_start uplink;
     struct listeners listeners;
     int docker_listener; /* -EBADF: none */
     struct loop_timer drain_timer;
-    bool timed_out; /* while draining */
-    bool failed;    /* the exit status */
+    unsigned draining; /* servers that are not idle yet */
+    bool timed_out;    /* while draining */
+    bool failed;       /* the exit status */
 };
 
 /* --- as root --- */
@@ -54,27 +57,18 @@ static int open_docker_listener(struct program *program, struct berm_error *err)
     return config->docker_socket && program->docker_listener < 0 ? -1 : 0;
 }
 
-static void raise_fd_limit(void)
-{
-    struct rlimit limit;
-
-    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
-        return;
-    limit.rlim_cur = limit.rlim_max;
-    setrlimit(RLIMIT_NOFILE, &limit);
-}
-
 static int start_as_root(struct program *program, struct berm_error *err)
 {
     struct daemon *daemon = &program->daemon;
 
     int ruleset;
 
-    raise_fd_limit();
+    launch_raise_fd_limit();
     if (listeners_open(&program->listeners, &daemon->config, err) < 0 || open_docker_listener(program, err) < 0 ||
         launch_prepare(&daemon->config, &program->launch, err) < 0 ||
         auth_load_file(&daemon->auth, daemon->config.keys_file, err) < 0 ||
-        launch_spawner(&daemon->config, &program->launch, err) < 0)
+        launch_spawner(&daemon->config, &program->launch, err) < 0 ||
+        uplink_prepare(&daemon->config, &program->uplink, err) < 0)
         return -1;
     if (!strcmp(daemon->config.egress_enabled, "yes") &&
         egress_service_new(&daemon->config, &daemon->egress, err) < 0)
@@ -193,7 +187,8 @@ static int start(struct program *program, struct berm_error *err)
         return -1;
     listeners_announce(&program->listeners);
     if (trusted_proxies_parse(&daemon->config, &daemon->proxies, err) < 0 || open_edge(program, err) < 0 ||
-        open_server(program, err) < 0 || open_docker(program, err) < 0)
+        open_server(program, err) < 0 || open_docker(program, err) < 0 ||
+        uplink_new(daemon, &program->uplink, &daemon->uplink, err) < 0)
         return -1;
     if (!auth_has_keys(&daemon->auth))
         log_warn("auth.no_keys", "consequence", "only loopback is served");
@@ -210,7 +205,8 @@ static void on_drained(void *data)
 {
     struct program *program = data;
 
-    loop_stop(program->daemon.loop);
+    if (--program->draining == 0)
+        loop_stop(program->daemon.loop);
 }
 
 static void on_drain_timeout(struct loop_timer *timer)
@@ -240,6 +236,9 @@ static void drain(struct program *program)
     loop_timer_start(daemon->loop, &program->drain_timer, daemon->config.drain_timeout_ms);
     docker_drain(daemon->docker);
     feed_end(daemon);
+    program->draining = daemon->uplink ? 2 : 1;
+    if (daemon->uplink)
+        uplink_drain(daemon->uplink, on_drained, program);
     http_server_drain(daemon->server, on_drained, program);
 }
 
@@ -281,33 +280,13 @@ static int catch_signals(struct program *program, struct berm_error *err)
     return 0;
 }
 
-static void stop_loop(struct loop_deferred *deferred);
-
-struct last_turn {
-    struct loop_deferred deferred;
-    struct loop *loop;
-};
-
-static void stop_loop(struct loop_deferred *deferred)
-{
-    loop_stop(container_of(deferred, struct last_turn, deferred)->loop);
-}
-
-/* Runs what is still deferred: memory of requests and links goes there. */
-static void flush_deferred(struct loop *loop)
-{
-    struct last_turn last = { .deferred.callback = stop_loop, .loop = loop };
-
-    loop_defer(loop, &last.deferred);
-    loop_run(loop);
-}
-
 /* Sandboxes live on. */
 static void end(struct program *program)
 {
     struct daemon *daemon = &program->daemon;
 
     http_server_free(daemon->server);
+    uplink_free(daemon->uplink);
     listeners_free(&program->listeners);
     mcp_free(daemon);
     once_free(daemon);
@@ -320,14 +299,14 @@ static void end(struct program *program)
     loop_timer_stop(daemon->loop, &daemon->touch_timer);
     loop_timer_stop(daemon->loop, &daemon->adoption_timer);
     loop_timer_stop(daemon->loop, &program->drain_timer);
-    flush_deferred(daemon->loop);
+    loop_flush_deferred(daemon->loop); /* memory of requests and links goes there */
     egress_service_free(daemon->egress);
     spawn_link_free(daemon->spawn);
     image_cache_free(daemon->images);
     edge_free(daemon->edge);
     store_close(daemon->store);
     auth_free(&daemon->auth);
-    launch_wait_spawner(&program->launch);
+    launch_wait(program->launch.spawn_pid);
 }
 
 static int run(struct program *program)
@@ -408,6 +387,9 @@ int main(int argc, char **argv)
         break;
     case CONFIG_RUN:
         status = run(&program);
+        break;
+    case CONFIG_EDGE:
+        status = gateway_run(config);
         break;
     }
     config_free(config);

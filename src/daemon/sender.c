@@ -162,6 +162,18 @@ static void believe(const struct trusted_proxies *trusted, const struct hops *ho
     }
 }
 
+void sender_find_linked(const struct h1_head *head, struct sender *ret)
+{
+    static const struct trusted_proxies edge = { 0 };
+    struct hops hops = { 0 };
+
+    *ret = (struct sender){ .client = "unknown", .forwarded = true };
+    collect(head, "X-Forwarded-For", &hops, take_address);
+    collect(head, "X-Forwarded-Proto", &hops, take_proto);
+    believe(&edge, &hops, ret);
+    ret->local = false;
+}
+
 static bool speaks_for_others(const struct h1_head *head)
 {
     static const char *const names[] = { "Forwarded", "X-Forwarded-For", "X-Real-IP", "Via" };

@@ -39,3 +39,5 @@ struct sender_peer {
 
 void sender_find(const struct trusted_proxies *trusted, const struct sender_peer *peer, const struct h1_head *head,
                  struct sender *ret);
+/* For a request that came from the edge over a link: what the edge wrote is believed, and nobody is local. */
+void sender_find_linked(const struct h1_head *head, struct sender *ret);

@@ -16,8 +16,7 @@
 struct stream {
     struct link *link;
     struct stream *prev, *next;
-    void *transport; /* the transport's own part of it */
-    int64_t id;      /* -1: none yet */
+    int64_t id; /* -1: none yet */
     struct loop_io io;
     int fd; /* towards bermd */
     struct blocks out, in;

@@ -84,6 +84,8 @@ void http_server_stats(const struct http_server *server, struct http_server_stat
 
 /* Listening TCP socket on "HOST:PORT" ("127.0.0.1:0", "[::1]:8787", "*:80"); -1 with *err. */
 int tcp_listen(const char *host_port, struct berm_error *err);
+/* The same for UDP, on another port than the text's. */
+int udp_listen(const char *host_port, int port, struct berm_error *err);
 /* Whether tcp_listen() would understand it. 0, or -1. */
 int tcp_check_address(const char *host_port, struct berm_error *err);
 /* The port a socket is bound to, for ":0". */

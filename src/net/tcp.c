@@ -6,6 +6,8 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
+_Static_assert(offsetof(struct sockaddr_in, sin_port) == offsetof(struct sockaddr_in6, sin6_port), "one port");
+
 struct address {
     union {
         struct sockaddr any;
@@ -60,17 +62,17 @@ static int parse_address(const char *host_port, struct address *ret)
     return 0;
 }
 
-static int listen_on(const struct address *address, bool any)
+static int bind_to(const struct address *address, int type, bool any)
 {
-    _cleanup_close_ int fd = socket(address->any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    _cleanup_close_ int fd = socket(address->any.sa_family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     int on = 1, off = 0;
 
-    if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) < 0)
+    if (fd < 0 || (type == SOCK_STREAM && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) < 0))
         return -1;
     if (address->any.sa_family == AF_INET6 &&
         setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, any ? &off : &on, sizeof(int)) < 0)
         return -1;
-    if (bind(fd, &address->any, address->len) < 0 || listen(fd, SOMAXCONN) < 0)
+    if (bind(fd, &address->any, address->len) < 0 || (type == SOCK_STREAM && listen(fd, SOMAXCONN) < 0))
         return -1;
     return TAKE_FD(fd);
 }
@@ -84,7 +86,8 @@ int tcp_check_address(const char *host_port, struct berm_error *err)
     return 0;
 }
 
-int tcp_listen(const char *host_port, struct berm_error *err)
+/* `port` -1: the one of the text. */
+static int open_listener(const char *host_port, int type, int port, struct berm_error *err)
 {
     bool any = host_port[0] == '*';
     struct address address;
@@ -92,15 +95,27 @@ int tcp_listen(const char *host_port, struct berm_error *err)
 
     if (parse_address(host_port, &address) < 0)
         return berm_fail(err, BERM_E_INVALID_REQUEST, 0, "not a listening address (HOST:PORT): %.64s", host_port);
-    fd = listen_on(&address, any);
+    if (port >= 0) /* at the same place in both */
+        address.v4.sin_port = htons((uint16_t)port);
+    fd = bind_to(&address, type, any);
     /* "*" is every address there is; a host or a namespace without IPv6 has those of IPv4 only. */
     if (fd < 0 && any && (errno == EAFNOSUPPORT || errno == EADDRNOTAVAIL)) {
         address_v4(&address, ntohs(address.v6.sin6_port), (struct in_addr){ htonl(INADDR_ANY) });
-        fd = listen_on(&address, any);
+        fd = bind_to(&address, type, any);
     }
     if (fd < 0)
         return berm_fail(err, BERM_E_SYSTEM, errno, "listen on %.64s", host_port);
     return fd;
+}
+
+int tcp_listen(const char *host_port, struct berm_error *err)
+{
+    return open_listener(host_port, SOCK_STREAM, -1, err);
+}
+
+int udp_listen(const char *host_port, int port, struct berm_error *err)
+{
+    return open_listener(host_port, SOCK_DGRAM, port, err);
 }
 
 int socket_port(int fd)

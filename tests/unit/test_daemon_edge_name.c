@@ -101,11 +101,10 @@ static void ports_tokens_and_labels_have_their_rules(void **state)
 static void a_name_that_is_too_long_for_one_label_is_told(void **state)
 {
     (void)state;
-    assert_true(edge_preview_fits(8080, STR("abcdefghijklmnopqrstuvwxyz234567abcdefghi"), STR("0123456789abcdef")));
-    assert_false(
-        edge_preview_fits(8080, STR("abcdefghijklmnopqrstuvwxyz234567abcdefghij"), STR("0123456789abcdef")));
-    assert_false(
-        edge_preview_fits(18080, STR("abcdefghijklmnopqrstuvwxyz234567abcdefghi"), STR("0123456789abcdef")));
+    static const struct str id = { "abcdefghijklmnopqrstuvwxyz234567abcdefghi", 41 };
+
+    assert_int_equal(edge_preview_length(8080, id, STR("0123456789abcdef")), EDGE_LABEL_MAX);
+    assert_int_equal(edge_preview_length(18080, id, STR("0123456789abcdef")), EDGE_LABEL_MAX + 1);
 }
 
 static void cookies_stay_at_the_host_that_sets_them(void **state)

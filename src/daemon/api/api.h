@@ -55,6 +55,7 @@ struct request {
     struct http_exchange *exchange; /* NULL once it is closed */
     const struct h1_head *head;
     struct sender sender;
+    bool linked;               /* it came from the edge, over a link: see link/uplink.h */
     const struct route *route; /* NULL: none matched */
     size_t route_index;
     char id[17];
@@ -161,6 +162,7 @@ void error_json(struct json_writer *w, const struct berm_error *err, const char 
 void api_health(struct request *request);
 void api_metrics(struct request *request);
 void api_host(struct request *request);
+void api_link(struct request *request);
 void api_images(struct request *request);
 void api_pool_stats(struct request *request);
 void api_pool_prime(struct request *request);
@@ -212,4 +214,6 @@ void api_tunnel_list(struct request *request);
 void api_tunnel_destroy(struct request *request);
 /* Answers requests for names of the edge: true. Else they are the API's. */
 bool edge_takes(struct request *request);
+/* Answers what came over a link, whatever it is for. */
+void edge_take_linked(struct request *request);
 void edge_preview_path(struct request *request);

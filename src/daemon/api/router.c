@@ -58,6 +58,7 @@ static const struct route routes[] = {
     { "GET",    "/v1/secrets",                        "secret.list",    ROUTE_KEY,  api_secret_list },
     { "PUT",    "/v1/secrets/:name",                  "secret.put",     ROUTE_KEY,  api_secret_put },
     { "DELETE", "/v1/secrets/:name",                  "secret.delete",  ROUTE_KEY,  api_secret_delete },
+    { "GET",    "/v1/link",                           "link.get",       ROUTE_KEY,  api_link },
     { "GET",    "/v1/images",                         "image.list",     ROUTE_KEY,  api_images },
     { "POST",   "/mcp",                               "mcp",            ROUTE_KEY,  api_mcp_post },
     { "GET",    "/mcp",                               "mcp",            ROUTE_KEY,  api_mcp_get },

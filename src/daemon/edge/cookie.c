@@ -30,3 +30,20 @@ size_t edge_cookie_host_only(struct str value, char *out)
     }
     return n;
 }
+
+int edge_cookies_stay(struct field_list *fields, struct arena *arena)
+{
+    for (size_t i = 0; i < fields->count; i++) {
+        struct str value = str_from(fields->items[i].value);
+        char *own;
+
+        if (!str_eq_nocase(str_from(fields->items[i].name), STR("Set-Cookie")))
+            continue;
+        own = arena_alloc(arena, value.n + 1);
+        if (!own)
+            return -1;
+        own[edge_cookie_host_only(value, own)] = '\0';
+        fields->items[i].value = own;
+    }
+    return 0;
+}

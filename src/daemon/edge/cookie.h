@@ -7,7 +7,9 @@
  */
 #pragma once
 
-#include "base/base.h"
+#include "daemon/api/fields.h"
 
 /* The value of a Set-Cookie field without its Domain attributes into `out`, which may be as long: the length. */
 size_t edge_cookie_host_only(struct str value, char *out);
+/* The same for all of an answer's fields. -1 without memory. */
+int edge_cookies_stay(struct field_list *fields, struct arena *arena);

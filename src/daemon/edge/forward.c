@@ -11,6 +11,7 @@
 #include "daemon/edge/cookie.h"
 #include "daemon/edge/name.h"
 #include "daemon/edge/routes.h"
+#include "daemon/link/uplink.h"
 
 #include <sys/socket.h>
 
@@ -76,24 +77,6 @@ static void refuse_unreachable(struct request *request, uint16_t port)
 
 /* --- the answer --- */
 
-/* -1 without memory. */
-static int keep_cookies_home(struct request *request, struct field_list *fields)
-{
-    for (size_t i = 0; i < fields->count; i++) {
-        struct str value = str_from(fields->items[i].value);
-        char *own;
-
-        if (!str_eq_nocase(str_from(fields->items[i].name), STR("Set-Cookie")))
-            continue;
-        own = arena_alloc(&request->arena, value.n + 1);
-        if (!own)
-            return -1;
-        own[edge_cookie_host_only(value, own)] = '\0';
-        fields->items[i].value = own;
-    }
-    return 0;
-}
-
 static bool on_head(struct request *request, const struct h1_head *head)
 {
     struct forward *forward = request->state;
@@ -105,7 +88,7 @@ static bool on_head(struct request *request, const struct h1_head *head)
                                                    "sandbox allow-scripts allow-forms allow-popups")
                              : fields_copy(&fields, &request->arena, head, NULL, 0);
 
-    if (rc < 0 || keep_cookies_home(request, &fields) < 0) {
+    if (rc < 0 || edge_cookies_stay(&fields, &request->arena) < 0) {
         request->proxy.status = 0;
         return false;
     }
@@ -326,7 +309,10 @@ static void answer_name(struct request *request)
     struct edge_route *route = NULL;
     struct edge_name name;
 
-    edge_name_parse(request->head->host, edge_domain(edge), &name);
+    if (request->linked)
+        uplink_name_parse(request->daemon->uplink, request->head->host, &name);
+    else
+        edge_name_parse(request->head->host, edge_domain(edge), &name);
     if (name.kind == EDGE_NAME_PREVIEW)
         route = authorized(request, name.sandbox, name.port, name.token);
     else if (name.kind == EDGE_NAME_TUNNEL)
@@ -346,6 +332,12 @@ bool edge_takes(struct request *request)
         return false;
     request_need_adoption(request, answer_name);
     return true;
+}
+
+void edge_take_linked(struct request *request)
+{
+    http_watch_disconnect(request->exchange); /* the edge has no other way to say that a client went away */
+    request_need_adoption(request, answer_name);
 }
 
 /* --- /preview/<id>/<port>/<token>/<rest> --- */

@@ -53,13 +53,13 @@ bool edge_tunnel_valid(struct str label)
            !parse_preview(label, &preview);
 }
 
-bool edge_preview_fits(uint16_t port, struct str sandbox, struct str token)
+size_t edge_preview_length(uint16_t port, struct str sandbox, struct str token)
 {
-    return (port >= 10000 ? 5u : 4u) + 1 + sandbox.n + 1 + token.n <= EDGE_LABEL_MAX;
+    return (port >= 10000 ? 5u : 4u) + 1 + sandbox.n + 1 + token.n;
 }
 
-/* The one label that stands before ".<domain>", or n == 0. */
-static struct str label_below(struct str host, struct str domain)
+/* What stands before ".<domain>", or n == 0. */
+static struct str before_domain(struct str host, struct str domain)
 {
     struct str tail;
 
@@ -82,15 +82,20 @@ static struct str without_port(struct str host)
     return host;
 }
 
-void edge_name_parse(struct str host, struct str domain, struct edge_name *ret)
+bool edge_host_below(struct str host, struct str domain, struct str *ret_label)
 {
-    struct str label = label_below(without_port(host), domain);
+    *ret_label = before_domain(without_port(host), domain);
+    if (ret_label->n == 0)
+        return false;
+    if (memchr(ret_label->p, '.', ret_label->n) || ret_label->n > EDGE_LABEL_MAX)
+        ret_label->n = 0;
+    return true;
+}
 
-    *ret = (struct edge_name){ .kind = EDGE_NAME_OTHER };
+void edge_label_parse(struct str label, struct edge_name *ret)
+{
+    *ret = (struct edge_name){ .kind = EDGE_NAME_NOBODY };
     if (label.n == 0)
-        return;
-    ret->kind = EDGE_NAME_NOBODY;
-    if (memchr(label.p, '.', label.n) || label.n > EDGE_LABEL_MAX)
         return;
     if (parse_preview(label, ret)) {
         ret->kind = EDGE_NAME_PREVIEW;
@@ -98,4 +103,14 @@ void edge_name_parse(struct str host, struct str domain, struct edge_name *ret)
         ret->label = label;
         ret->kind = EDGE_NAME_TUNNEL;
     }
+}
+
+void edge_name_parse(struct str host, struct str domain, struct edge_name *ret)
+{
+    struct str label;
+
+    if (edge_host_below(host, domain, &label))
+        edge_label_parse(label, ret);
+    else
+        *ret = (struct edge_name){ .kind = EDGE_NAME_OTHER };
 }

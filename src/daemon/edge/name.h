@@ -34,11 +34,14 @@ struct edge_name {
 
 /* `host` is a Host field, with or without a port; `domain` is lower case, without a port. */
 void edge_name_parse(struct str host, struct str domain, struct edge_name *ret);
+/* The two halves of it. False: not below the domain. An empty label: nothing that could ever be given. */
+bool edge_host_below(struct str host, struct str domain, struct str *ret_label);
+void edge_label_parse(struct str label, struct edge_name *ret);
 
 /* 1024 to 65535, and not the port of the agent. */
 bool edge_port_valid(int64_t port);
 bool edge_token_valid(struct str token); /* 1 to 16 of [a-z0-9_] */
 /* ^[a-z0-9]([a-z0-9-]*[a-z0-9])?$, at most 63, and not what a preview could be called. */
 bool edge_tunnel_valid(struct str label);
-/* Whether "<port>-<sandbox>-<token>" fits into one label of a host name. */
-bool edge_preview_fits(uint16_t port, struct str sandbox, struct str token);
+/* Of "<port>-<sandbox>-<token>"; a label of a host name has at most EDGE_LABEL_MAX. */
+size_t edge_preview_length(uint16_t port, struct str sandbox, struct str token);

@@ -16,9 +16,8 @@ static const char letters[] = "abcdefghijklmnopqrstuvwxyz0123456789";
 
 struct edge {
     struct daemon *daemon;
-    bool https;
-    char domain[256];
-    char port[8]; /* ":8787" or "" */
+    struct edge_base own, shown; /* what our listeners are called, and what clients are told */
+    bool shown_known;
     struct hash_table by_sandbox, by_label;
 };
 
@@ -64,32 +63,46 @@ static int parse_url(const char *url, struct base_url *ret, struct berm_error *e
     return 0;
 }
 
-int edge_url_check(const char *url, struct berm_error *err)
+int edge_base_parse(const char *url, struct edge_base *ret, struct berm_error *err)
 {
-    struct base_url ignored;
+    struct base_url base;
 
-    return parse_url(url, &ignored, err);
+    if (parse_url(url, &base, err) < 0)
+        return -1;
+    *ret = (struct edge_base){ .https = base.https };
+    str_copy(base.domain, ret->domain, sizeof(ret->domain));
+    str_copy(base.port, ret->port, sizeof(ret->port));
+    return 0;
 }
 
 struct str edge_domain(const struct edge *edge)
 {
-    return str_from(edge->domain);
+    return str_from(edge->own.domain);
 }
 
 bool edge_is_https(const struct edge *edge)
 {
-    return edge->https;
+    return edge->own.https;
+}
+
+void edge_show_as(struct edge *edge, const struct edge_base *base)
+{
+    edge->shown = *base;
+    edge->shown_known = true;
 }
 
 int edge_write_url(const struct edge *edge, const struct edge_route *route, struct buf *out)
 {
     const struct edge_row *row = &route->row;
-    const char *scheme = edge->https ? "https" : "http";
+    const struct edge_base *base = &edge->shown;
+    const char *scheme = base->https ? "https" : "http";
 
+    if (!edge->shown_known)
+        return -1;
     if (row->kind == EDGE_PREVIEW)
-        return buf_printf(out, "%s://%u-%s-%s.%s%s/", scheme, row->port, row->sandbox, row->secret, edge->domain,
-                          edge->port);
-    return buf_printf(out, "%s://%s.%s%s", scheme, row->secret, edge->domain, edge->port);
+        return buf_printf(out, "%s://%u-%s-%s%s.%s%s/", scheme, row->port, row->sandbox, row->secret, base->suffix,
+                          base->domain, base->port);
+    return buf_printf(out, "%s://%s%s.%s%s", scheme, row->secret, base->suffix, base->domain, base->port);
 }
 
 /* --- finding --- */
@@ -281,6 +294,21 @@ static void random_text(char *out, size_t n, const char *alphabet)
     out[n] = '\0';
 }
 
+/* Whether clients can be told a name that begins with a label of that length. */
+static int check_name(const struct edge *edge, size_t length, struct berm_error *err)
+{
+    size_t most = EDGE_LABEL_MAX - strlen(edge->shown.suffix);
+
+    if (!edge->shown_known)
+        return berm_fail(err, BERM_E_LINK_DOWN, 0, "the edge %s has not told yet what this daemon is called there",
+                         edge->daemon->config.edge_link);
+    if (length <= most)
+        return 0;
+    return berm_fail(err, BERM_E_INVALID_REQUEST, 0,
+                     "it does not fit into one label of a host name: %zu characters%s%s, of at most %d", length,
+                     edge->shown.suffix[0] ? " and " : "", edge->shown.suffix, EDGE_LABEL_MAX);
+}
+
 static int check_room(struct edge *edge, struct str sandbox, struct berm_error *err)
 {
     if (collect(edge, sandbox, NULL, 0) < EDGE_ROUTES_MAX)
@@ -298,10 +326,8 @@ static int check_token(struct edge *edge, const struct edge_wish *wish, const ch
         if (!is_tunnel(all[i]) && all[i]->row.port != wish->port && !strcmp(all[i]->row.secret, token))
             return berm_fail(err, BERM_E_CONFLICT, 0, "Token '%s' is already in use by port %u. Choose another one",
                              token, all[i]->row.port);
-    if (!edge_preview_fits(wish->port, wish->sandbox, str_from(token)))
-        return berm_fail(err, BERM_E_INVALID_REQUEST, 0,
-                         "port, sandbox id and token do not fit into one label of a host name (%d characters)",
-                         EDGE_LABEL_MAX);
+    if (check_name(edge, edge_preview_length(wish->port, wish->sandbox, str_from(token)), err) < 0)
+        return berm_error_wrap(err, "port, sandbox id and token");
     return 0;
 }
 
@@ -410,7 +436,7 @@ int edge_open_tunnel(struct edge *edge, const struct edge_wish *wish, struct edg
         if (edge_find_label(edge, str_from(row.secret)))
             return berm_fail(err, BERM_E_CONFLICT, 0, "the name '%s' is taken by another tunnel", wish->name);
     }
-    if (!old && check_room(edge, wish->sandbox, err) < 0)
+    if ((!old && check_room(edge, wish->sandbox, err) < 0) || check_name(edge, strlen(row.secret), err) < 0)
         return -1;
     return keep(edge, old, &row, ret, err);
 }
@@ -427,17 +453,15 @@ static int load(const struct edge_row *row, void *data)
 struct edge *edge_new(struct daemon *daemon, const char *url, struct berm_error *err)
 {
     struct edge *edge = calloc(1, sizeof(*edge));
-    struct base_url base;
 
     if (!edge) {
         berm_fail(err, BERM_E_SYSTEM, ENOMEM, "out of memory");
         return NULL;
     }
     edge->daemon = daemon;
-    if (parse_url(url, &base, err) == 0) {
-        edge->https = base.https;
-        str_copy(base.domain, edge->domain, sizeof(edge->domain));
-        str_copy(base.port, edge->port, sizeof(edge->port));
+    if (edge_base_parse(url, &edge->own, err) == 0) {
+        edge->shown = edge->own;
+        edge->shown_known = daemon->config.edge_link == NULL;
         if (store_each_edge(daemon->store, load, edge, err) == 0)
             return edge;
     }

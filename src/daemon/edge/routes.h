@@ -26,17 +26,32 @@ struct edge_route {
     struct hash_node by_label; /* of a tunnel */
 };
 
+/* What names are below. */
+struct edge_base {
+    bool https;
+    char domain[256];
+    char port[8];    /* ":8787" or "" */
+    char suffix[24]; /* of every label: "-home" behind an edge (link/name.h), else "" */
+};
+
+/* Of "http://localhost:8787" or "https://sandbox.example.com". -1 with *err: it is no such URL. */
+int edge_base_parse(const char *url, struct edge_base *ret, struct berm_error *err);
+
 /*
  * `url` is what names are below: "http://localhost:8787" or "https://sandbox.example.com". NULL with *err: no
  * memory, a bad URL, or a store that cannot be read.
  */
 struct edge *edge_new(struct daemon *daemon, const char *url, struct berm_error *err);
 void edge_free(struct edge *edge); /* NULL is allowed */
-/* Whether edge_new() would take it. */
-int edge_url_check(const char *url, struct berm_error *err);
 
+/* Of our own listeners. */
 struct str edge_domain(const struct edge *edge);
 bool edge_is_https(const struct edge *edge);
+/*
+ * Behind an edge (edge.link) clients are told names of that one, from when it is known what they are; until then
+ * nothing is exposed (LINK_DOWN). A name that was told before stays what it was.
+ */
+void edge_show_as(struct edge *edge, const struct edge_base *base);
 
 struct edge_route *edge_find_preview(struct edge *edge, struct str sandbox, uint16_t port);
 struct edge_route *edge_find_tunnel(struct edge *edge, struct str sandbox, uint16_t port);
@@ -74,5 +89,6 @@ bool edge_token_matches(const struct edge_route *route, struct str token);
 bool edge_expired(const struct edge_route *route);
 /* The object that tells of a tunnel. */
 void edge_write_tunnel(struct json_writer *w, const struct edge *edge, const struct edge_route *route);
-/* Appends "http://8080-id-token.localhost:8787/" or "https://label.example.com". -1 without memory. */
+/* Appends "http://8080-id-token.localhost:8787/" or "https://label.example.com". -1 without memory, or while it is
+ * not known. */
 int edge_write_url(const struct edge *edge, const struct edge_route *route, struct buf *out);

@@ -21,6 +21,15 @@ static int take_port(struct request *request, uint16_t *ret)
     return -1;
 }
 
+static struct str hostname_of(struct str url)
+{
+    const char *host = (const char *)memchr(url.p, ':', url.n) + 3;
+    size_t n = url.n - (size_t)(host - url.p);
+    const char *port = memchr(host, ':', n);
+
+    return (struct str){ host, port ? (size_t)(port - host) : n };
+}
+
 void edge_write_tunnel(struct json_writer *w, const struct edge *edge, const struct edge_route *route)
 {
     const struct edge_row *row = &route->row;
@@ -33,11 +42,8 @@ void edge_write_tunnel(struct json_writer *w, const struct edge *edge, const str
     json_pair_cstring(w, "id", row->id);
     json_pair_int(w, "port", row->port);
     if (edge_write_url(edge, route, &url) == 0) {
-        struct str text = buf_str(&url);
-        size_t scheme = edge_is_https(edge) ? 8 : 7;
-
-        json_pair_string(w, "url", text);
-        json_pair_string(w, "hostname", (struct str){ text.p + scheme, strcspn(text.p + scheme, ":") });
+        json_pair_string(w, "url", buf_str(&url));
+        json_pair_string(w, "hostname", hostname_of(buf_str(&url)));
     }
     buf_free(&url);
     json_pair_cstring(w, "createdAt", stamp);

@@ -201,6 +201,7 @@ test('ports.watchPort tells when a port is ready', async () => {
 test('git.checkout and backup answer the errors of their routes', async () => {
   await fails(api.git.checkout('', S, { branch: undefined, targetDir: undefined, depth: undefined }), 'INVALID_GIT_URL');
   await fails(api.backup.createArchive('relative', '/var/backups/x.sqsh', S, {}), 'INVALID_BACKUP_CONFIG');
+  await fails(api.backup.uploadParts({ archivePath: '/var/backups/x.sqsh', parts: [] }), 'INVALID_BACKUP_CONFIG');
 });
 
 test('the interpreter runs code and calls back, in order', async () => {

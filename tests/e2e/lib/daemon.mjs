@@ -21,7 +21,7 @@ export const image = ['minimal', 'base'].find(hasImage);
 function built(name, part) {
   return [path.join(build, name), path.join(build, 'src', part, name)].find((file) => fs.existsSync(file));
 }
-const programs = { bermd: built('bermd', 'daemon'), spawn: built('berm-spawn', 'spawn'), agent: built('berm-agent', 'agent') };
+export const programs = { bermd: built('bermd', 'daemon'), spawn: built('berm-spawn', 'spawn'), agent: built('berm-agent', 'agent') };
 
 /* Why there can be no daemon here, or undefined. With BERM_MUST_WORK=1 that is an error instead. */
 export function whyNoDaemon() {
