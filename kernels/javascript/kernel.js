@@ -17,6 +17,7 @@
   const { stringify, parse } = JSON;
 
   const FRAME_MAX = 32 * 1024 * 1024;
+  const HOLD_MAX = 64 * 1024;
   const DEPTH_MAX = 100;
   const TRANSPILER_PLACES = ['/usr/local/lib/node_modules', '/usr/lib/node_modules'];
   let transpile; // of a TypeScript context
@@ -25,14 +26,24 @@
 
   const pause = new Int32Array(new SharedArrayBuffer(4));
 
-  // False: it is too large for a frame and was not sent.
-  function send(kind, value) {
-    const payload = Buffer.from(stringify(value));
-    if (payload.length + 1 > FRAME_MAX) return false;
-    const data = Buffer.allocUnsafe(payload.length + 5);
-    data.writeUInt32LE(payload.length + 1, 0);
+  let held; // frames that go along with the next one
+
+  // False: it is too large for a frame and was not sent. `hold`: it may go along with the next one.
+  function send(kind, value, hold = false) {
+    const payload = stringify(value);
+    const size = Buffer.byteLength(payload);
+    if (size + 1 > FRAME_MAX) return false;
+    let data = Buffer.allocUnsafe(size + 5);
+    data.writeUInt32LE(size + 1, 0);
     data[4] = kind.charCodeAt(0);
-    payload.copy(data, 5);
+    data.write(payload, 5);
+    if (held) data = Buffer.concat([held, data]);
+    held = hold && interrupt && data.length <= HOLD_MAX ? data : undefined; // not for what an earlier cell left behind
+    if (!held) write(data);
+    return true;
+  }
+
+  function write(data) {
     for (let done = 0; done < data.length;) {
       try {
         done += fs.writeSync(fd, data, done);
@@ -43,7 +54,6 @@
         Atomics.wait(pause, 0, 0, 1);
       }
     }
-    return true;
   }
 
   function receive(onFrame) {
@@ -88,13 +98,13 @@
   const DISPLAY = Symbol.for('Jupyter.display');
   let tooLarge = 0;
 
-  const tell = (result) => { if (!send('r', result)) tooLarge++; };
+  const tell = (result, hold) => { if (!send('r', result, hold)) tooLarge++; };
   const inspect = (value) => wellFormed(util.inspect(value));
   const isPlainObject = (value) => value !== null && typeof value === 'object' && !types.isMap(value) && !types.isSet(value) &&
     !types.isNativeError(value) && !types.isRegExp(value) && !types.isPromise(value) && !types.isWeakMap(value) &&
     !types.isWeakSet(value) && !types.isBoxedPrimitive(value) && !ArrayBuffer.isView(value) && !types.isAnyArrayBuffer(value);
 
-  async function show(value) {
+  async function show(value, hold = false) {
     if (value === undefined) return;
     if (value !== null && typeof value === 'object' && typeof value[DISPLAY] === 'function') {
       const bundle = await value[DISPLAY]();
@@ -104,7 +114,7 @@
       return;
     }
     const copy = isPlainObject(value) ? plain(value) : undefined;
-    tell(copy === undefined ? { text: inspect(value) } : { json: copy });
+    tell(copy === undefined ? { text: inspect(value) } : { json: copy }, hold);
   }
 
   // --- running ---
@@ -204,7 +214,7 @@
         text = changed;
       }
     }
-    if (!source.isStatement) await show(await outcome.value);
+    if (!source.isStatement) await show(await outcome.value, true);
   }
 
   // Frames below the first one of ours are all ours.
@@ -239,12 +249,12 @@
     }
     interrupt = undefined;
     interrupted.catch(() => {});
-    session.post('Runtime.releaseObjectGroup', { objectGroup: GROUP });
     if (failure) {
       process.stderr.write(`${failure.traceback.join('\n') || failure.evalue}\n`);
       if (!send('e', failure)) send('e', { ...failure, evalue: failure.evalue.slice(0, 65536), traceback: [] });
     }
     send('d', { execution_count: count });
+    session.post('Runtime.releaseObjectGroup', { objectGroup: GROUP });
   }
 
   function onInterrupt() {

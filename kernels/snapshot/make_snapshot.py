@@ -18,6 +18,7 @@ import time
 
 MAGIC = 0x32306D7265427953
 PAGE = 4096
+READ, WRITE, EXECUTE = 1, 2, 4
 SEGMENTS_MAX, SPECIALS_MAX, HOT_MAX = 4096, 6, 1024
 ZERO_RUN = 16 * PAGE  # shorter runs of zeros are written down: each run costs a mapping at each start
 HEADER = struct.Struct('<10Q2IQ12Q16s2Q')
@@ -110,7 +111,13 @@ class Writer:
         self.offset = (HEADER.size + SEGMENTS_MAX * SEGMENT.size + HOT_MAX * RANGE.size + PAGE - 1) // PAGE * PAGE
 
     def add(self, start, data, length, prot):
-        """`data` None: zeros."""
+        """`data` None: zeros.
+
+        What may be read may be executed too: so a library's text and the constants around it are one mapping, and
+        there are half as many to make at each start.
+        """
+        if prot == READ:
+            prot = READ | EXECUTE
         last = self.segments[-1] if self.segments else None
         if last and last[0] + last[1] == start and last[3] == prot and (last[2] == 0) == (data is None):
             last[1] += length
@@ -136,7 +143,7 @@ def write_memory(writer, pid):
                 sys.exit('a shared writable mapping: ' + name)
             if name == '[stack]':
                 stack_end = end
-            prot = sum(bit for letter, bit in zip(permissions, (1, 2, 4)) if letter != '-')
+            prot = sum(bit for letter, bit in zip(permissions, (READ, WRITE, EXECUTE)) if letter != '-')
             if not prot:
                 writer.add(start, None, end - start, 0)
                 continue
@@ -210,7 +217,7 @@ def hot_ranges(path, restore, source, segments):
     pages = []
     with open('/proc/%d/pagemap' % trial.pid, 'rb', buffering=0) as pagemap:
         for start, length, _, prot in segments:
-            if not prot & 2:
+            if not prot & WRITE:
                 continue
             pagemap.seek(start // PAGE * 8)
             data = pagemap.read(length // PAGE * 8)

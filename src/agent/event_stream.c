@@ -26,8 +26,20 @@ static void on_request_gone(struct request *rq, bool complete)
         stream->on_gone(stream);
 }
 
+static void send_head(struct event_stream *stream)
+{
+    static const struct http_field fields[] = { { "Content-Type", "text/event-stream" },
+                                                { "Cache-Control", "no-cache" } };
+
+    if (stream->began)
+        return;
+    stream->began = true;
+    http_respond_begin(stream->rq->ex, 200, fields, ARRAY_SIZE(fields), HTTP_CHUNKED);
+}
+
 static void put(struct event_stream *stream, struct str bytes)
 {
+    send_head(stream);
     stream->spoke = true;
     if (!http_respond_write(stream->rq->ex, bytes.p, bytes.n))
         stream->blocked = true;
@@ -37,29 +49,33 @@ static void on_keep_alive(struct loop_timer *timer)
 {
     struct event_stream *stream = container_of(timer, struct event_stream, keep_alive);
 
-    if (!stream->spoke && !stream->blocked)
+    if (!stream->began)
+        send_head(stream);
+    else if (!stream->spoke && !stream->blocked)
         put(stream, STR(KEEP_ALIVE_COMMENT));
     stream->spoke = false;
     /* Without memory for the timer there is no more of this; the stream itself goes on. */
     (void)loop_timer_start(stream->rq->agent->loop, timer, stream->rq->agent->keep_alive_ms);
 }
 
-void event_stream_begin(struct event_stream *stream, struct request *rq)
+void event_stream_begin_within(struct event_stream *stream, struct request *rq, uint64_t ms)
 {
-    static const struct http_field fields[] = { { "Content-Type", "text/event-stream" },
-                                                { "Cache-Control", "no-cache" } };
-
     stream->rq = request_hold(rq);
-    stream->blocked = stream->spoke = false;
+    stream->blocked = stream->spoke = stream->began = false;
     loop_timer_init(&stream->keep_alive, on_keep_alive);
     rq->data = stream;
     rq->on_drain = on_request_drain;
     rq->on_gone = on_request_gone;
     if (!rq->ex)
         return;
-    http_respond_begin(rq->ex, 200, fields, ARRAY_SIZE(fields), HTTP_CHUNKED);
+    if (ms == 0 || loop_timer_start(rq->agent->loop, &stream->keep_alive, ms) < 0)
+        on_keep_alive(&stream->keep_alive);
     http_watch_disconnect(rq->ex);
-    (void)loop_timer_start(rq->agent->loop, &stream->keep_alive, rq->agent->keep_alive_ms);
+}
+
+void event_stream_begin(struct event_stream *stream, struct request *rq)
+{
+    event_stream_begin_within(stream, rq, 0);
 }
 
 /* At the end of the turn: events in a row do not take and give back their memory each. */
@@ -118,7 +134,7 @@ void event_stream_end(struct event_stream *stream)
     rq->on_drain = NULL;
     rq->on_gone = NULL;
     rq->data = NULL;
-    if (rq->ex)
+    if (rq->ex && stream->began)
         http_respond_end(rq->ex);
     request_unhold(rq);
 }

@@ -25,6 +25,7 @@ struct event_writer {
 struct event_stream {
     struct request *rq; /* NULL when not open */
     bool blocked;
+    bool began; /* the head of the answer has been sent */
     bool spoke; /* since the last look of the keep-alive */
     struct loop_timer keep_alive;
     void (*on_drain)(struct event_stream *stream); /* may be NULL */
@@ -33,6 +34,8 @@ struct event_stream {
 
 /* Sends the head of the answer and takes the request's callbacks and its `data` over. Set the callbacks before. */
 void event_stream_begin(struct event_stream *stream, struct request *rq);
+/* The same, but the head waits for the first event, though not longer than `ms`: a short answer is one piece. */
+void event_stream_begin_within(struct event_stream *stream, struct request *rq, uint64_t ms);
 
 /* {"type":"<type>", and the caller's members up to event_stream_send(). Valid on a stream whose client is gone,
  * too. */

@@ -66,6 +66,15 @@ void reply_send(struct request *rq, struct reply *reply)
     reply_send_unstamped(rq, reply);
 }
 
+static void respond(struct request *rq, struct str body)
+{
+    struct http_field fields[] = { { "Content-Type", "application/json" }, rq->field };
+
+    http_respond_begin(rq->ex, 200, fields, rq->field.name ? 2 : 1, body.n);
+    http_respond_write(rq->ex, body.p, body.n);
+    http_respond_end(rq->ex);
+}
+
 void reply_send_unstamped(struct request *rq, struct reply *reply)
 {
     json_object_end(&reply->w);
@@ -73,7 +82,7 @@ void reply_send_unstamped(struct request *rq, struct reply *reply)
         if (json_writer_finish(&reply->w) < 0)
             reply_out_of_memory(rq);
         else
-            http_respond(rq->ex, 200, "application/json", buf_str(&reply->buf));
+            respond(rq, buf_str(&reply->buf));
     }
     buf_free(&reply->buf);
 }

@@ -28,6 +28,7 @@ struct request {
     const struct route *route;
     struct arena arena;
     const struct json *body; /* of routes that take JSON; NULL if there is none */
+    struct http_field field; /* one more of a successful answer; without a name there is none */
     unsigned refs;
     /* What the handler wants to hear of; each may be NULL. */
     void (*on_piece)(struct request *rq, struct str piece);

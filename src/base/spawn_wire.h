@@ -168,3 +168,7 @@ struct spawn_reply {
  * agent lays over its environment before anything else. If it cannot, the answer is 503 and nothing has been done.
  */
 #define AGENT_ENVIRONMENT_FIELD "Berm-Environment"
+/* The answer to POST /api/contexts: how the interpreter was come by, "snapshot", "spare" or "cold". For /metrics.
+ */
+#define AGENT_CONTEXT_FIELD "Berm-Context-Start"
+#define AGENT_CONTEXTS_PATH "/api/contexts"

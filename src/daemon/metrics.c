@@ -84,6 +84,44 @@ static int write_starts(const struct metrics *metrics, struct buf *out)
                            (unsigned long long)metrics->start_failures);
 }
 
+static const char *const context_kinds[METRIC_CONTEXT_KINDS] = { "snapshot", "spare", "cold", "failed" };
+
+static struct context_starts *starts_of(struct metrics *metrics, const char *image)
+{
+    size_t i = 0;
+
+    while (i < METRICS_IMAGES_MAX - 1 && metrics->contexts[i].image[0] && strcmp(metrics->contexts[i].image, image))
+        i++;
+    if (!metrics->contexts[i].image[0])
+        snprintf(metrics->contexts[i].image, sizeof(metrics->contexts[i].image), "%s",
+                 i < METRICS_IMAGES_MAX - 1 ? image : "(others)");
+    return &metrics->contexts[i];
+}
+
+void metrics_context_answered(struct metrics *metrics, const char *image, int status, struct str how)
+{
+    if (status >= 500)
+        starts_of(metrics, image)->counts[METRIC_CONTEXT_FAILED]++;
+    for (size_t kind = 0; status == 200 && kind < METRIC_CONTEXT_FAILED; kind++)
+        if (str_is(how, context_kinds[kind]))
+            starts_of(metrics, image)->counts[kind]++;
+}
+
+static int write_contexts(const struct metrics *metrics, struct buf *out)
+{
+    int rc = buf_printf(
+        out, "# HELP berm_context_starts_total Code contexts by image and by how their interpreters were come "
+             "by, as the sandboxes' agents say.\n"
+             "# TYPE berm_context_starts_total counter\n");
+
+    for (size_t i = 0; i < METRICS_IMAGES_MAX && metrics->contexts[i].image[0]; i++)
+        for (size_t kind = 0; kind < METRIC_CONTEXT_KINDS; kind++)
+            rc |= buf_printf(out, "berm_context_starts_total{image=\"%s\",from=\"%s\"} %llu\n",
+                             metrics->contexts[i].image, context_kinds[kind],
+                             (unsigned long long)metrics->contexts[i].counts[kind]);
+    return rc;
+}
+
 static int write_counter(struct buf *out, const char *name, const char *type, const char *help, uint64_t value)
 {
     return buf_printf(out, "# HELP %s %s\n# TYPE %s %s\n%s %llu\n", name, help, name, type, name,
@@ -183,6 +221,7 @@ int metrics_write(const struct daemon *daemon, struct buf *out)
 
     rc |= write_requests(metrics, out);
     rc |= write_starts(metrics, out);
+    rc |= write_contexts(metrics, out);
     rc |= write_sandboxes(daemon, out);
     rc |= write_pool(daemon, out);
     rc |= write_server(daemon, out);

@@ -1,8 +1,9 @@
 #include "channel.h"
 
+#include "../sink.h"
 #include "base/sys.h"
 
-#define READ_SIZE ((size_t)64 * 1024)
+#define READ_SIZE SCRATCH_SIZE
 
 static void fail(struct channel *channel)
 {
@@ -68,15 +69,14 @@ static void deliver(struct channel *channel)
 /* 1: there may be more; 0: nothing now, or the channel is closed. */
 static int read_some(struct channel *channel)
 {
-    char *room = buf_reserve(&channel->in, READ_SIZE);
-    ssize_t n = room ? RETRY_EINTR(read(channel->fd, room, READ_SIZE)) : 0;
+    ssize_t n = RETRY_EINTR(read(channel->fd, scratch, READ_SIZE));
 
-    if (n > 0) {
-        buf_commit(&channel->in, (size_t)n);
+    if (n > 0 && buf_append(&channel->in, scratch, (size_t)n) == 0) {
+        channel->reads++;
         deliver(channel);
         return channel->fd >= 0 && !channel->paused;
     }
-    if (n == 0 || errno != EAGAIN)
+    if (n >= 0 || errno != EAGAIN)
         fail(channel);
     return 0;
 }

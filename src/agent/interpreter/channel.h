@@ -15,6 +15,7 @@ struct channel {
     struct loop_io io;
     struct buf in;
     struct buf out;
+    uint64_t reads; /* frames that came with the same one were there at the same time */
     bool paused;
     bool delivering;
     bool broken; /* the other end sent what is no frame */

@@ -236,11 +236,9 @@ static void creation_failed(struct context *context, bool missing, const char *r
     loop_defer(context->interpreter->agent->loop, &context->free_later);
 }
 
-static void on_prepared(struct kernel *kernel)
+static void become(struct context *context)
 {
-    struct context *context = kernel->data;
-
-    if (kernel_become(kernel, context->language, context->envp, context->cwd) < 0)
+    if (kernel_become(context->kernel, context->language, context->envp, context->cwd) < 0)
         creation_failed(context, false, "out of memory");
 }
 
@@ -286,7 +284,6 @@ static void on_dead(struct kernel *kernel)
 }
 
 static const struct kernel_events events = {
-    .on_prepared = on_prepared,
     .on_ready = on_ready,
     .on_output = on_output,
     .on_result = on_result,
@@ -328,6 +325,8 @@ static void start(struct context *context, enum kernel_origin origin)
             interpreter->started_snapshot++;
         else
             interpreter->started_cold++;
+        context->come_by = origin == KERNEL_SNAPSHOT ? "snapshot" : "cold";
+        become(context);
         return;
     }
     snprintf(reason, sizeof(reason), "%s: %s", child_failure_text(err.where), strerror(err.errnum));
@@ -363,10 +362,10 @@ void context_create(struct interpreter *interpreter, enum kernel_language langua
         return;
     }
     interpreter->taken_spare++;
+    context->come_by = "spare";
     context->kernel->events = &events;
     context->kernel->data = context;
-    if (context->kernel->state == KERNEL_PREPARED)
-        on_prepared(context->kernel);
+    become(context);
 }
 
 /* --- the rest --- */

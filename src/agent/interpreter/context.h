@@ -53,6 +53,7 @@ struct context {
     char *cwd;
     char **envp;           /* until the interpreter is ready */
     struct kernel *kernel; /* NULL when it has died */
+    const char *come_by;   /* how: AGENT_CONTEXT_FIELD has the words */
     bool ready;
     struct code_execution *first; /* the first one runs if `running` */
     bool running;

@@ -2,7 +2,10 @@
 #include "../agent.h"
 #include "../event_stream.h"
 #include "../routes.h"
+#include "base/spawn_wire.h"
 #include "context.h"
+
+#define HEAD_WAIT_MS 10 /* as long as output is gathered */
 
 /* The third segment of "/api/contexts/{id}[/...]", or the empty string. */
 static struct str id_of(struct request *rq)
@@ -77,6 +80,7 @@ static void on_created(struct context_creation *creation, struct context *contex
     json_pair_cstring(&reply.w, "contextId", context->id);
     json_pair_cstring(&reply.w, "language", kernel_language_name(context->language));
     json_pair_cstring(&reply.w, "cwd", context->cwd);
+    c->rq->field = (struct http_field){ AGENT_CONTEXT_FIELD, context->come_by };
     reply_send(c->rq, &reply);
     finish_creation(c);
 }
@@ -381,6 +385,6 @@ void handle_execute_code(struct request *rq)
     run->execution = (struct code_execution){ .code = code, .timeout_ms = timeout_ms, .events = &run_events };
     run->stream.on_drain = on_drain;
     run->stream.on_gone = on_gone;
-    event_stream_begin(&run->stream, rq);
+    event_stream_begin_within(&run->stream, rq, HEAD_WAIT_MS);
     context_submit(context, &run->execution);
 }

@@ -136,6 +136,16 @@ static void on_flush_timer(struct loop_timer *timer)
         kernel->awaits_line = true;
 }
 
+static void after_append(struct kernel *kernel, int rc)
+{
+    if (rc < 0)
+        die(kernel, "out of memory for the output");
+    else if (kernel->output.len >= SCRATCH_SIZE / 2 ||
+             (!loop_timer_armed(&kernel->flush_timer) &&
+              loop_timer_start(kernel->agent->loop, &kernel->flush_timer, GATHER_MS) < 0))
+        flush_output(kernel);
+}
+
 static void commit(struct sink *sink, int stream, size_t n)
 {
     struct kernel *kernel = container_of(sink, struct kernel, sink);
@@ -145,29 +155,28 @@ static void commit(struct sink *sink, int stream, size_t n)
     if (kernel->output_stream != stream)
         flush_output(kernel);
     kernel->output_stream = stream;
-    if (utf8_stream_part(&kernel->partial[stream], &kernel->output, (struct str){ scratch, n }, false) < 0)
-        die(kernel, "out of memory for the output");
-    else if (kernel->output.len >= SCRATCH_SIZE / 2 ||
-             (!loop_timer_armed(&kernel->flush_timer) &&
-              loop_timer_start(kernel->agent->loop, &kernel->flush_timer, GATHER_MS) < 0))
-        flush_output(kernel);
+    after_append(kernel,
+                 utf8_stream_part(&kernel->partial[stream], &kernel->output, (struct str){ scratch, n }, false));
 }
 
-/*
- * What the code printed before a frame is told before it, even if the taker is blocked: it is bounded by what a
- * pipe holds. `last` also tells the bytes of a character that was not completed.
- */
-static void drain_output(struct kernel *kernel, bool last)
+/* What the code printed before a frame is taken before it, even if the taker is blocked: a pipe's worth at most. */
+static void drain_output(struct kernel *kernel)
 {
-    for (int i = 0; i < STREAM_COUNT; i++) {
+    for (int i = 0; i < STREAM_COUNT; i++)
         if (kernel->child && kernel->child->out[i].fd >= 0)
             (void)stream_pump(&kernel->child->out[i], DRAIN_BUDGET, true);
-        if (last && kernel->partial[i].count > 0) {
-            if (kernel->output_stream != i)
-                flush_output(kernel);
-            kernel->output_stream = i;
-            (void)utf8_stream_end(&kernel->partial[i], &kernel->output);
-        }
+}
+
+/* What is left at an end, the bytes of a character that was not completed included. */
+static void finish_output(struct kernel *kernel)
+{
+    for (int i = 0; i < STREAM_COUNT; i++) {
+        if (kernel->partial[i].count == 0)
+            continue;
+        if (kernel->output_stream != i)
+            flush_output(kernel);
+        kernel->output_stream = i;
+        (void)utf8_stream_end(&kernel->partial[i], &kernel->output);
     }
     flush_output(kernel);
 }
@@ -183,7 +192,8 @@ static void on_process_gone(struct kernel *kernel)
     channel_drain(&kernel->channel);
     if (kernel->channel.paused || kernel->state == KERNEL_DEAD)
         return;
-    drain_output(kernel, true);
+    drain_output(kernel);
+    finish_output(kernel);
     if (WIFSIGNALED(kernel->wait_status))
         snprintf(kernel->failure, sizeof(kernel->failure), "the interpreter was killed by signal %d%s",
                  WTERMSIG(kernel->wait_status),
@@ -244,6 +254,14 @@ static bool take_error(struct kernel *kernel, const struct json *value)
     return true;
 }
 
+static void take_echo(struct kernel *kernel, struct str text)
+{
+    if (kernel->output_stream != STREAM_STDOUT)
+        flush_output(kernel);
+    kernel->output_stream = STREAM_STDOUT;
+    after_append(kernel, buf_append_str(&kernel->output, text));
+}
+
 /* False: the frame is not allowed now, or not at all. */
 static bool take_frame(struct kernel *kernel, char kind, const struct json *value)
 {
@@ -251,9 +269,9 @@ static bool take_frame(struct kernel *kernel, char kind, const struct json *valu
     case 'P':
         if (kernel->state != KERNEL_STARTING)
             return false;
-        kernel->state = KERNEL_PREPARED;
-        loop_timer_stop(kernel->agent->loop, &kernel->timer);
-        kernel->events->on_prepared(kernel);
+        kernel->state = kernel->told_to_become ? KERNEL_BECOMING : KERNEL_PREPARED;
+        if (kernel->state == KERNEL_PREPARED)
+            loop_timer_stop(kernel->agent->loop, &kernel->timer);
         return true;
     case 'R':
         if (kernel->state != KERNEL_BECOMING)
@@ -266,6 +284,10 @@ static bool take_frame(struct kernel *kernel, char kind, const struct json *valu
         if (kernel->state != KERNEL_STARTING && kernel->state != KERNEL_BECOMING)
             return false;
         take_failure(kernel, value);
+        return true;
+    case 'o':
+        if (kernel->state == KERNEL_RUNNING && is_text(value, "text"))
+            take_echo(kernel, json_get(value, "text")->string);
         return true;
     case 'r':
         /* What a timer of an earlier cell shows comes too late for it and is not this one's. */
@@ -290,7 +312,14 @@ static void on_frame(struct channel *channel, const struct frame *frame)
     const struct json *value;
     struct arena arena;
 
-    drain_output(kernel, frame->kind == 'd' || frame->kind == 'e');
+    if (kernel->drained != channel->reads) {
+        kernel->drained = channel->reads;
+        drain_output(kernel);
+    }
+    if (frame->kind == 'd' || frame->kind == 'e')
+        finish_output(kernel);
+    else if (frame->kind != 'o')
+        flush_output(kernel);
     if (kernel->state == KERNEL_DEAD)
         return;
     arena_init(&arena, RESULT_ARENA_MAX);
@@ -509,6 +538,10 @@ int kernel_become(struct kernel *kernel, enum kernel_language language, char *co
     buf_free(&text);
     if (rc < 0)
         return -1;
+    if (kernel->state == KERNEL_STARTING) {
+        kernel->told_to_become = true;
+        return 0;
+    }
     kernel->state = KERNEL_BECOMING;
     start_timer(kernel);
     return 0;
@@ -520,7 +553,8 @@ int kernel_execute(struct kernel *kernel, struct str code)
     struct buf text;
     int rc;
 
-    drain_output(kernel, true); /* what was printed since the last execution is nobody's */
+    drain_output(kernel); /* what was printed since the last execution is nobody's */
+    finish_output(kernel);
     buf_init(&text, FRAME_MAX);
     json_writer_init(&w, &text);
     json_object_begin(&w);

@@ -2,16 +2,18 @@
  * kernel.h - one interpreter process: the driver program that runs the code of one context.
  *
  * Theory of operation. A kernel is a child (child.h) with a channel to it. It is started without knowing whose it
- * will be, prepares itself (imports), and on kernel_become() turns into the interpreter of a context; so a spare
- * one can be made ahead of time. The program itself comes over the channel: no file of the sandbox holds it, so
- * nobody inside can have changed it, and it works with any image that has the language.
+ * will be, prepares itself (imports), and then turns into the interpreter of the context that kernel_become() tells
+ * it of, as soon as it is told; so a spare one can be made ahead of time. The program itself comes over the
+ * channel: no file of the sandbox holds it, so nobody inside can have changed it, and it works with any image that
+ * has the language.
  *
  *   STARTING -> PREPARED -> BECOMING -> IDLE <-> RUNNING;  any -> DEAD
  *
  * What user code prints arrives through pipes and is told as text; results and ends arrive as frames. Before a
- * frame is told, what the pipes hold is, so no result or end comes before what was printed before it. A kernel that
- * breaks the protocol is ended. DEAD is told exactly once, by on_dead; kernel_free() may be called in any state and
- * tells nothing.
+ * frame is told, what the pipes hold is, so no result or end comes before what was printed before it; what the
+ * shell itself prints (the echo of a cell's value) is a frame, so that a short cell's answer is one write. A kernel
+ * that breaks the protocol is ended. DEAD is told exactly once, by on_dead; kernel_free() may be called in any
+ * state and tells nothing.
  */
 #pragma once
 
@@ -30,7 +32,6 @@ enum kernel_origin { KERNEL_COLD, KERNEL_SNAPSHOT };
 struct kernel;
 
 struct kernel_events {
-    void (*on_prepared)(struct kernel *kernel);
     void (*on_ready)(struct kernel *kernel);
     void (*on_output)(struct kernel *kernel, int stream, struct str text); /* valid UTF-8 */
     void (*on_result)(struct kernel *kernel, const struct json *result);   /* an object, only while RUNNING */
@@ -50,9 +51,11 @@ struct kernel {
     struct utf8_stream partial[STREAM_COUNT];
     struct buf output; /* what is about to be told, all of one stream */
     int output_stream;
+    uint64_t drained; /* the read of the channel before whose frames the pipes were last emptied */
     bool awaits_line; /* what is gathered does not end a line, and has been given some more time */
     struct loop_timer flush_timer;
     struct loop_timer timer; /* the limit of the start, or the patience after an interrupt */
+    bool told_to_become;     /* before it was PREPARED */
     bool released;
     bool blocked;
     bool exited;
@@ -78,7 +81,8 @@ struct kernel *kernel_start(struct agent *agent, enum kernel_program program, en
 /* Whether the image has a snapshot for the program. That it fits this machine shows when it is started. */
 bool kernel_has_snapshot(enum kernel_program program);
 
-/* PREPARED only. on_ready or on_dead follows. `envp` is the whole environment, NULL-terminated. 0, or -1. */
+/* STARTING or PREPARED, once. on_ready or on_dead follows. `envp` is the whole environment, NULL-terminated. 0, or
+ * -1. */
 int kernel_become(struct kernel *kernel, enum kernel_language language, char *const *envp, const char *cwd);
 /* IDLE only. 0, or -1 without memory. */
 int kernel_execute(struct kernel *kernel, struct str code);

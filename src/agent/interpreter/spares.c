@@ -83,11 +83,6 @@ size_t interpreter_spares(const struct interpreter *interpreter, enum kernel_pro
     return n;
 }
 
-static void on_prepared(struct kernel *kernel)
-{
-    (void)kernel;
-}
-
 static void on_dead(struct kernel *kernel)
 {
     struct interpreter *interpreter = kernel->data;
@@ -98,7 +93,7 @@ static void on_dead(struct kernel *kernel)
     kernel_free(kernel);
 }
 
-static const struct kernel_events events = { .on_prepared = on_prepared, .on_dead = on_dead };
+static const struct kernel_events events = { .on_dead = on_dead };
 
 static uint64_t minimum(const struct interpreter *interpreter, enum kernel_program program)
 {

@@ -46,7 +46,8 @@ struct proxy {
     struct buf refusal; /* the body of an answer that is not passed on */
     int status;         /* of the agent's answer, 0 before it */
     bool tells_environment;
-    bool passing; /* the answer's body goes to the client */
+    bool makes_context; /* a code context is asked for: the answer counts in the metrics */
+    bool passing;       /* the answer's body goes to the client */
     bool upload_done;
 };
 

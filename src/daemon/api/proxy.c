@@ -42,6 +42,9 @@ static void on_head(struct http_call *call, const struct h1_head *head, void *da
     if (request->proxy.tells_environment && head->status != 503)
         lifecycle_environment_told(request->sandbox, request->link);
     request->proxy.status = head->status;
+    if (request->proxy.makes_context)
+        metrics_context_answered(&request->daemon->metrics, request->sandbox->row.image, head->status,
+                                 h1_header(head, AGENT_CONTEXT_FIELD));
     if (head->status == 101) {
         passage_open(request, head);
         return;
@@ -187,6 +190,8 @@ int proxy_start(struct request *request, const struct proxy_rules *rules, const 
     int rc = 0;
 
     proxy->rules = rules;
+    proxy->makes_context =
+        client == agent && request->sandbox && !strcmp(method, "POST") && !strcmp(target, AGENT_CONTEXTS_PATH);
     buf_init(&proxy->refusal, REFUSAL_MAX);
     if (!client)
         agent_link_obituary(request->link, &err);
