@@ -92,7 +92,7 @@ function testFiles(directory) {
     .sort();
 }
 
-/* Test files run two at a time where a suite says so, but those that measure time against time: they are `*.alone.test.mjs`. */
+/* Test files run three at a time where a suite says so, but those that measure time against time: they are `*.alone.test.mjs`. */
 async function nodeSuite(name, concurrency = 1) {
   const directory = path.join(root, 'tests', name);
   const files = fs.existsSync(directory) ? testFiles(directory) : [];
@@ -126,7 +126,7 @@ async function nodeFiles(files, concurrency) {
 const suites = {
   unit,
   differential: () => nodeSuite('differential'),
-  e2e: () => nodeSuite('e2e', 2),
+  e2e: () => nodeSuite('e2e', 3),
   attack: () => nodeSuite('attack'),
   fault: () => nodeSuite('fault'),
 };

@@ -1,11 +1,13 @@
 #include <limits.h>
 
 #include "cli/cli.h"
+#include "cli/limit_options.h"
 
 struct exec_args {
     const char *cwd, *session;
     struct cli_list env;
     int64_t timeout_ms;
+    struct limit_args limits;
     bool interactive;
 };
 
@@ -16,6 +18,10 @@ static const struct cli_option exec_options[] = {
     { 'w', "workdir", "DIR", "directory to run in (default: the session's, or /workspace)", CLI_TEXT, offsetof(struct exec_args, cwd) },
     { 's', "session", "NAME", "run in the shell NAME, which keeps its directory and variables", CLI_TEXT, offsetof(struct exec_args, session) },
     { 0, "timeout", "TIME", "kill the command after TIME; its status is 124 then", CLI_DURATION, offsetof(struct exec_args, timeout_ms) },
+    LIMIT_OPTIONS(struct exec_args, limits),
+    { 0, "memory", "SIZE", "kill the command when all its processes together take more", CLI_SIZE, offsetof(struct exec_args, limits.memory) },
+    { 0, "pids", "N", "kill the command when it has more processes", CLI_COUNT, offsetof(struct exec_args, limits.pids) },
+    { 0, "no-network", NULL, "the command reaches nothing, not even the sandbox's own loopback", CLI_FLAG, offsetof(struct exec_args, limits.no_network) },
     CLI_OPTIONS_END
 };
 /* clang-format on */
@@ -27,6 +33,8 @@ static int run(struct cli *cli, int argc, char **argv)
     struct berm_client *client;
     struct berm_problem problem;
     struct berm_exec exec;
+    struct berm_exec_limits limits;
+    struct berm_usage usage = { 0 };
     char **command;
     int code = 0;
 
@@ -48,9 +56,12 @@ static int run(struct cli *cli, int argc, char **argv)
                                .session = args.session,
                                .timeout_ms = args.timeout_ms,
                                .has_stdin = args.interactive,
-                               .stdin_fd = STDIN_FILENO };
+                               .stdin_fd = STDIN_FILENO,
+                               .limits = limit_request(&args.limits, &limits),
+                               .ret_usage = &usage };
     if (cli_exec(cli, client, operands.items[0], &exec, &code, &problem) < 0)
         return cli_problem(cli, &problem);
+    tell_usage(&args.limits, &usage);
     return code;
 }
 
@@ -60,7 +71,8 @@ const struct verb verb_exec = {
     .summary = "run a command in a sandbox",
     .details =
         "The sandbox is created or woken if it does not run. The command's status is berm's; 125: berm itself\n"
-        "failed. When berm is interrupted, the command is killed, unless it runs in a session.",
+        "failed. When berm is interrupted, the command is killed, unless it runs in a session,\n"
+        "which excludes limits.",
     .options = exec_options,
     .options_first = true,
     .run = run,

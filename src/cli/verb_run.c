@@ -3,12 +3,14 @@
 
 #include "cli/cli.h"
 #include "cli/create_options.h"
+#include "cli/limit_options.h"
 
 struct run_args {
     struct create_args create;
     const char *cwd;
     const char *name;
     int64_t timeout_ms;
+    struct limit_args limits;
     bool keep, interactive;
 };
 
@@ -20,6 +22,7 @@ static const struct cli_option run_options[] = {
     { 0, "keep", NULL, "do not remove the sandbox afterwards", CLI_FLAG, offsetof(struct run_args, keep) },
     { 'i', "interactive", NULL, "pass standard input to the command", CLI_FLAG, offsetof(struct run_args, interactive) },
     { 0, "timeout", "TIME", "kill the command after TIME; its status is 124 then", CLI_DURATION, offsetof(struct run_args, timeout_ms) },
+    LIMIT_OPTIONS(struct run_args, limits),
     CLI_OPTIONS_END
 };
 /* clang-format on */
@@ -57,12 +60,16 @@ static int create_and_run(struct cli *cli, struct berm_client *client, const str
                           char **command, int *ret_signal)
 {
     struct berm_create create = create_request(&args->create);
+    struct berm_exec_limits limits;
+    struct berm_usage usage = { 0 };
     struct berm_exec exec = {
         .argv = (const char *const *)command,
         .cwd = args->cwd,
         .timeout_ms = args->timeout_ms,
         .has_stdin = args->interactive,
         .stdin_fd = STDIN_FILENO,
+        .limits = limit_request(&args->limits, &limits),
+        .ret_usage = &usage,
     };
     struct berm_problem problem;
     char *same_id = NULL;
@@ -73,8 +80,10 @@ static int create_and_run(struct cli *cli, struct berm_client *client, const str
     free(same_id);
     if (rc == 0)
         rc = cli_exec(cli, client, id, &exec, &code, &problem);
-    if (rc == 0)
+    if (rc == 0) {
+        tell_usage(&args->limits, &usage);
         return code;
+    }
     if (problem.kind != BERM_PROBLEM_CANCELLED)
         return cli_problem(cli, &problem);
     *ret_signal = cli_take_signal(cli);

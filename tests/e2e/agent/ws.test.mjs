@@ -254,10 +254,11 @@ test('too many requests of one client at once are refused one by one', async () 
 });
 
 test('a client that asks and does not read is paused, and others are not held up', async () => {
+  const asked = sanitized ? 25 : 100;
   await agent.run('head -c 4000000 /dev/zero | tr "\\0" q > /tmp/q');
   const channel = await open();
   channel.socket.pause();
-  for (let i = 0; i < 200; i++) {
+  for (let i = 0; i < asked; i++) {
     /* After the first ones nothing can be written any more, and nothing more is begun. */
     if (i === 10) for (let n = 0; n < 20; n++) await agent.run('true');
     channel.send({ type: 'request', id: `q${i}`, method: 'POST', path: '/api/read', body: { path: '/tmp/q' } });
@@ -265,7 +266,7 @@ test('a client that asks and does not read is paused, and others are not held up
   for (let i = 0; i < 20; i++) assert.equal((await agent.run('echo fine')).stdout, 'fine');
   const rss = Number(/VmRSS:\s+(\d+)/.exec((await agent.run('cat /proc/1/status')).stdout)?.[1] ?? 0);
   channel.socket.resume();
-  const answers = await Promise.all([...Array(200).keys()].map((i) => channel.answer(`q${i}`)));
+  const answers = await Promise.all([...Array(asked).keys()].map((i) => channel.answer(`q${i}`)));
   for (const answer of answers) assert.equal(answer.body.content.length, 4000000);
   assert.ok(sanitized || rss < 200000, `${rss} kB`);
   channel.close();

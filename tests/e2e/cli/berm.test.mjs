@@ -84,6 +84,23 @@ describe('berm', { skip: reason }, () => {
     assert.equal(result.out, 'b c:here\n/tmp\n777\n', result.err);
   });
 
+  test('one command has limits, which end it, and a receipt', async () => {
+    const run = await call(['run', '--output-bytes', '10', '--usage', '--json', 'yes']);
+    assert.deepEqual([run.status, run.out, JSON.parse(run.err).reason], [137, 'y\n'.repeat(5), 'outputBytes']);
+    const id = (await call(['create'])).out.trim();
+    const exec = (...args) => call(['exec', '--usage', ...args.slice(0, -1), id, '--', 'bash', '-c', args.at(-1)]);
+    for (const [flag, value, reason, command] of [['--cpu-time', '50ms', 'cpuMs', 'while :; do :; done'], ['--wall-time', '50ms', 'wallMs', 'sleep 60'],
+      ['--pids', '2', 'pids', 'sleep 60 | sleep 60 | sleep 60'], ['--memory', '30m', 'memory', 'head -c 60000000 /dev/zero | tail -c 60000000 >/dev/null']]) {
+      const { status, err } = await exec(flag, value, command);
+      assert.deepEqual([status, err.split(',')[0]], [137, `berm: ${reason}`], err);
+    }
+    const { out, err } = await exec('--no-network', 'echo 2>&1 >/dev/tcp/127.0.0.1/3000; :');
+    assert.match(out, /not permitted|denied/);
+    assert.match(err, /^berm: exited, \d+ ms of processor time, memory [\d.]+ .*B, storage [\d.]+ .*B, network [\d.]+ .*B\n$/);
+    assert.equal((await call(['exec', '--pids', '2', '-s', 'one', id, '--', 'true'])).status, 125);
+    await call(['rm', id]);
+  });
+
   test('a limit that cannot be met is refused by its name', async () => {
     const result = await call(['run', '--memory', '900t', 'true']);
     assert.equal(result.status, 125);

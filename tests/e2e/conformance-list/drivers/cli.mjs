@@ -46,6 +46,12 @@ export function cli(url) {
       ];
       return exec([...options, id, '--', ...(session ? ['eval', command] : ['bash', '-c', command])]);
     },
+    async execLimited(id, { command, limits }) {
+      const flags = { cpuMs: '--cpu-time', wallMs: '--wall-time', memory: '--memory', outputBytes: '--output-bytes', pids: '--pids' };
+      const options = Object.entries(limits).flatMap(([name, value]) => [flags[name] ?? `--${name}`, name.endsWith('Ms') ? `${value}ms` : String(value)]);
+      const { exitCode, stdout, stderr } = await exec([...options, '--usage', '--json', id, '--', 'bash', '-c', command]);
+      return { exitCode, stdout, reason: JSON.parse(stderr.trim().split('\n').at(-1)).reason };
+    },
     execArgv: (id, { argv, stdin }) => exec([...(stdin === undefined ? [] : ['-i']), id, '--', ...argv], stdin),
     async execStream(id, { command }) {
       const { stdout, exitCode } = await exec([id, '--', 'bash', '-c', command]);
@@ -148,7 +154,7 @@ export function cli(url) {
     destroy: async (id) => (await succeed(['rm', id]), {}),
   };
   const absent = {
-    execLimited: 'no option', execOnce: 'no option', writeStdin: 'no verb', checkChanges: 'no verb', exists: 'berm exec ID -- test -e', terminal: 'shell wants a terminal of its own',
+    execOnce: 'no option', writeStdin: 'no verb', checkChanges: 'no verb', exists: 'berm exec ID -- test -e', terminal: 'shell wants a terminal of its own',
   };
   const differs = { 'a session that exits is told, and begins anew': 'the status of the shell is that of the command' };
   return { name: 'berm', ops, absent, differs, codes: false, close: async () => {} };
