@@ -65,6 +65,8 @@ struct daemon {
     struct list passages; /* upgraded connections, see api/passage.h */
     unsigned passage_count;
 
+    struct sandbox *unstored; /* a reference: in use, and its start not committed, see lifecycle.c */
+    struct loop_deferred store_later;
     unsigned starts_pending;  /* sandboxes that a request waits for */
     unsigned requests_active; /* that use or wait for a sandbox */
     struct list streams;      /* struct request: answers that must end with a last word, see api.h */

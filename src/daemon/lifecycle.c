@@ -7,7 +7,9 @@
  *
  * The commit comes behind the request to berm-spawn, which works meanwhile: if we die in between, nobody has been
  * told of the sandbox, and adoption ends what no row claims. One from the pool is claimed first: until its row is
- * changed a later daemon would give it to somebody else.
+ * changed a later daemon would give it to somebody else. Where the request only asks its agent, a note in a file is
+ * the claim (store_claim), the agent works meanwhile, and lifecycle_settle() commits behind this batch of events,
+ * or as soon as anything else is to be done or answered.
  */
 #include "daemon/lifecycle.h"
 
@@ -21,9 +23,7 @@
 #include "daemon/sandbox_egress.h"
 #include "daemon/settings.h"
 
-#define TOUCH_INTERVAL_MS 10000
-
-static void start(struct sandbox *sandbox);
+static void start(struct sandbox *sandbox, bool asks_agent);
 
 /* --- those who wait --- */
 
@@ -115,10 +115,15 @@ void lifecycle_ended(struct sandbox *sandbox, enum end_reason reason, int exit_s
     char why[96];
     struct berm_error err;
 
+    sandbox_ref(sandbox);
+    lifecycle_settle(sandbox->daemon);
+    if (!sandbox->row.key) { /* that has ended it */
+        sandbox_unref(sandbox);
+        return;
+    }
     end_reason_describe(reason, exit_status, why, sizeof(why));
     log_info("sandbox.ended", "sandbox", sandbox->row.id, "generation", log_num(sandbox->row.generation), "reason",
              why);
-    sandbox_ref(sandbox);
     end_instance(sandbox, SANDBOX_STOPPED, reason, exit_status, event);
     sandbox->daemon->metrics.ends[METRIC_END_DIED]++;
     berm_fail(&err, BERM_E_SANDBOX_DIED, 0, "the sandbox ended: %s", why);
@@ -342,7 +347,6 @@ static void go_on(struct sandbox *sandbox, struct pool_claim *claim)
     struct daemon *daemon = sandbox->daemon;
     struct berm_error err;
 
-    FAULT_POINT("create.stored");
     if (!claim->link) {
         sandbox->must_configure = true; /* on_created() comes */
         return;
@@ -373,15 +377,50 @@ static int check_room(struct daemon *daemon, struct berm_error *err)
                      daemon->registry.by_key.count, most);
 }
 
-/* Commits the start. On failure the row is as it was. */
-static int commit_start(struct sandbox *sandbox, uint64_t key, bool pooled, struct berm_error *err)
+static int store_start(struct sandbox *sandbox, bool pooled, struct berm_error *err)
 {
-    struct daemon *daemon = sandbox->daemon;
-    struct sandbox_row before = sandbox->row;
     bool is_new = sandbox->row.seq == 0;
     char detail[48];
 
-    snprintf(detail, sizeof(detail), "generation %lld", (long long)sandbox->row.generation + 1);
+    snprintf(detail, sizeof(detail), "generation %lld", (long long)sandbox->row.generation);
+    if (feed_commit(sandbox, pooled ? sandbox->row.key : 0, is_new ? "created" : "started", END_NONE,
+                    is_new ? "" : detail, err) < 0)
+        return -1;
+    FAULT_POINT("create.stored");
+    return 0;
+}
+
+/* Puts the commit off until the agent has been asked. */
+static int store_later(struct sandbox *sandbox)
+{
+    struct daemon *daemon = sandbox->daemon;
+
+    if (store_claim(daemon->store, sandbox->row.key) < 0)
+        return -1;
+    daemon->unstored = sandbox_ref(sandbox);
+    return 0;
+}
+
+void lifecycle_settle(struct daemon *daemon)
+{
+    struct sandbox *sandbox = TAKE_PTR(daemon->unstored);
+    struct berm_error err;
+
+    if (!sandbox)
+        return;
+    FAULT_POINT("create.asked");
+    /* It may have failed meanwhile: then there is nothing to promise. */
+    if (sandbox->row.key && store_start(sandbox, true, &err) < 0)
+        start_failed(sandbox, &err);
+    sandbox_unref(sandbox);
+}
+
+/* Commits the start, or puts it off. On failure the row is as it was. */
+static int commit_start(struct sandbox *sandbox, uint64_t key, bool pooled, bool asks_agent, struct berm_error *err)
+{
+    struct daemon *daemon = sandbox->daemon;
+    struct sandbox_row before = sandbox->row;
+
     sandbox->row.key = key;
     sandbox->row.generation++;
     sandbox->row.state = SANDBOX_RUNNING;
@@ -390,8 +429,7 @@ static int commit_start(struct sandbox *sandbox, uint64_t key, bool pooled, stru
     sandbox->row.started_ms = sandbox->row.last_used_ms = clock_realtime_ms();
     if (instance_register(&daemon->registry, &sandbox->instance, key) < 0)
         berm_fail(err, BERM_E_SYSTEM, ENOMEM, "sandbox");
-    else if (feed_commit(sandbox, pooled ? key : 0, is_new ? "created" : "started", END_NONE, is_new ? "" : detail,
-                         err) == 0)
+    else if ((pooled && asks_agent && store_later(sandbox) == 0) || store_start(sandbox, pooled, err) == 0)
         return 0;
     instance_unregister(&daemon->registry, &sandbox->instance);
     sandbox->row = before;
@@ -424,7 +462,7 @@ static void give_instance_up(struct sandbox *sandbox, uint64_t key, struct pool_
     instance_destroy(daemon, key);
 }
 
-static int begin_start(struct sandbox *sandbox, struct pool_claim *claim, struct berm_error *err)
+static int begin_start(struct sandbox *sandbox, bool asks_agent, struct pool_claim *claim, struct berm_error *err)
 {
     struct daemon *daemon = sandbox->daemon;
     const struct image_entry *image = image_cache_resolve(daemon->images, sandbox->row.image, err);
@@ -441,24 +479,27 @@ static int begin_start(struct sandbox *sandbox, struct pool_claim *claim, struct
     memcpy(sandbox->row.digest, image->digest, sizeof(sandbox->row.digest));
     if (!claim->link && ask_for_instance(sandbox, key, err) < 0)
         return -1;
-    if (commit_start(sandbox, key, claim->link != NULL, err) == 0)
+    if (commit_start(sandbox, key, claim->link != NULL, asks_agent, err) == 0)
         return 0;
     give_instance_up(sandbox, key, claim);
     return -1;
 }
 
-static void start(struct sandbox *sandbox)
+static void start(struct sandbox *sandbox, bool asks_agent)
 {
+    struct daemon *daemon = sandbox->daemon;
     struct pool_claim claim = { 0 };
     struct berm_error err;
 
     sandbox->start_ns = clock_monotonic_ns();
-    if (begin_start(sandbox, &claim, &err) == 0) {
+    if (begin_start(sandbox, asks_agent, &claim, &err) == 0) {
         sandbox->state = SANDBOX_CREATING;
         sandbox->starting = true;
         sandbox->warm = claim.link != NULL;
-        sandbox->daemon->starts_pending++;
+        daemon->starts_pending++;
         go_on(sandbox, &claim);
+        if (daemon->unstored) /* behind what was begun just now */
+            loop_defer(daemon->loop, &daemon->store_later);
         return;
     }
     sandbox_ref(sandbox);
@@ -521,15 +562,17 @@ static void use_existing(struct sandbox *sandbox, struct sandbox_wait *wait)
     if (sandbox->state == SANDBOX_RUNNING) { /* adopted: the agent may never have been told its environment */
         lifecycle_tell_environment(sandbox);
     } else {
-        start(sandbox);
+        start(sandbox, wait->asks_agent);
     }
 }
 
 void lifecycle_use(struct daemon *daemon, struct sandbox_wait *wait)
 {
-    struct sandbox *sandbox = registry_find(&daemon->registry, str_from(wait->id));
+    struct sandbox *sandbox;
     struct berm_error err;
 
+    lifecycle_settle(daemon);
+    sandbox = registry_find(&daemon->registry, str_from(wait->id));
     if (!daemon->adopted) {
         list_append(&daemon->adoption_waits, &wait->node);
     } else if (stale(sandbox, wait->if_generation, &err)) {
@@ -539,7 +582,7 @@ void lifecycle_use(struct daemon *daemon, struct sandbox_wait *wait)
     } else if ((sandbox = make_sandbox(daemon, wait))) {
         wait->created = true;
         list_append(&sandbox->waits, &wait->node);
-        start(sandbox);
+        start(sandbox, wait->asks_agent);
     } else {
         berm_fail(&err, BERM_E_SYSTEM, ENOMEM, "sandbox");
         wait->done(wait, NULL, &err);
@@ -559,10 +602,12 @@ void lifecycle_cancel(struct daemon *daemon, struct sandbox_wait *wait)
 
 int lifecycle_destroy(struct daemon *daemon, struct str id, struct berm_error *err)
 {
-    struct sandbox *sandbox = registry_find(&daemon->registry, id);
+    struct sandbox *sandbox;
     struct berm_error ended;
     uint64_t key;
 
+    lifecycle_settle(daemon);
+    sandbox = registry_find(&daemon->registry, id);
     if (!sandbox)
         return 0;
     if (store_delete_sandbox(daemon->store, &sandbox->row, err) < 0)
@@ -644,34 +689,4 @@ void lifecycle_adopt(struct sandbox *sandbox, const struct spawn_sandbox *found)
     sandbox->used_ms = loop_now_ms(daemon->loop);
     lifecycle_arm_idle(sandbox);
     daemon->metrics.adopted++;
-}
-
-void lifecycle_flush_touched(struct daemon *daemon)
-{
-    struct berm_error err = { 0 };
-    struct list *node;
-    int rc = 0;
-
-    while ((node = list_shift(&daemon->registry.dirty)) && rc == 0) {
-        struct sandbox *sandbox = container_of(node, struct sandbox, dirty);
-
-        if (sandbox->row.seq)
-            rc = store_touch(daemon->store, sandbox->row.id, sandbox->row.last_used_ms, &err);
-    }
-    if (store_touch_flush(daemon->store, &err) < 0 || rc < 0)
-        log_error("store.failed", "error", err.message);
-}
-
-static void on_touch_timer(struct loop_timer *timer)
-{
-    struct daemon *daemon = container_of(timer, struct daemon, touch_timer);
-
-    lifecycle_flush_touched(daemon);
-    loop_timer_start(daemon->loop, timer, TOUCH_INTERVAL_MS);
-}
-
-void lifecycle_init(struct daemon *daemon)
-{
-    loop_timer_init(&daemon->touch_timer, on_touch_timer);
-    loop_timer_start(daemon->loop, &daemon->touch_timer, TOUCH_INTERVAL_MS);
 }

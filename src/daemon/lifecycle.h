@@ -36,6 +36,7 @@ struct sandbox_wait {
     const struct sandbox_settings *settings; /* NULL: defaults; likewise */
     int64_t if_generation;                   /* 0: any */
     bool configure;                          /* apply `settings` to a sandbox that exists already */
+    bool asks_agent;                         /* nobody is told anything before its agent has answered */
     bool created;                            /* out: this call made the sandbox */
     void (*done)(struct sandbox_wait *wait, struct sandbox *sandbox, const struct berm_error *err);
     void (*adopted)(struct sandbox_wait *wait); /* instead of `done`, on the daemon's adoption_waits only */
@@ -48,6 +49,9 @@ void lifecycle_cancel(struct daemon *daemon, struct sandbox_wait *wait);
 
 /* Deletes for good. The row is gone and the kill is sent when this returns. 0 also if there is none. */
 int lifecycle_destroy(struct daemon *daemon, struct str id, struct berm_error *err);
+
+/* Commits a start that was put off, see lifecycle.c: before anything is answered or told to anybody. */
+void lifecycle_settle(struct daemon *daemon);
 
 /* A request is in flight: it keeps the sandbox awake. */
 void lifecycle_begin_use(struct sandbox *sandbox);

@@ -6,7 +6,7 @@
 #include "daemon/lifecycle.h"
 #include "daemon/sandbox_egress.h"
 
-#define REFILL_DELAY_MS 2
+#define REFILL_DELAY_MS 5   /* by then a claimed one has given its first result */
 #define BUSY_RECENT_MS  20  /* requests that began within this time go first */
 #define BUSY_MOST_MS    100 /* but the pool does not wait longer than this */
 #define PAUSE_MIN_MS    250

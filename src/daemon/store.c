@@ -203,11 +203,12 @@ int store_open(const char *path, struct store **ret, struct berm_error *err)
 
     if (!store)
         return berm_fail(err, BERM_E_SYSTEM, ENOMEM, "store");
+    store->claim_fd = -EBADF;
     pthread_mutex_init(&store->lock, NULL);
     pthread_cond_init(&store->wake, NULL);
     if (open_connection(path, &store->db, err) < 0 || migrate(store->db, err) < 0 || prepare_all(store, err) < 0 ||
         query_number(store->db, "SELECT ifnull(max(seq),0) FROM sandboxes", &store->last_seq, err) < 0 ||
-        open_connection(path, &store->checkpoint_db, err) < 0) {
+        store_open_claim(store, path, err) < 0 || open_connection(path, &store->checkpoint_db, err) < 0) {
         store_close(store);
         return -1;
     }
@@ -235,6 +236,7 @@ void store_close(struct store *store)
         sqlite3_finalize(store->statements[i]);
     sqlite3_close(store->checkpoint_db);
     sqlite3_close(store->db);
+    close_fd(&store->claim_fd);
     pthread_cond_destroy(&store->wake);
     pthread_mutex_destroy(&store->lock);
     free(store);

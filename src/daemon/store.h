@@ -124,6 +124,11 @@ int store_touch_flush(struct store *store, struct berm_error *err);
 
 int store_put_pool(struct store *store, uint64_t key, const uint8_t digest[32], struct berm_error *err);
 int store_delete_pool(struct store *store, uint64_t key, struct berm_error *err);
+/*
+ * Before a warm sandbox is used whose commit comes later: from now on no daemon takes it for warm. One at a time:
+ * the next call forgets the one before, whose commit must have come. -1: it has to be committed first.
+ */
+int store_claim(struct store *store, uint64_t key);
 
 int store_put_key(struct store *store, const struct api_key_row *row, struct berm_error *err);
 /* *ret_found says whether there was one. */

@@ -46,6 +46,7 @@ struct store {
     bool in_touch;
     int64_t last_seq;
     unsigned commits;
+    int claim_fd;
     unsigned onces; /* begun, to look at their bounds now and then */
 
     sqlite3 *checkpoint_db; /* the thread's, after it has started */
@@ -55,6 +56,9 @@ struct store {
     pthread_cond_t wake;
     bool wanted, stopping; /* under lock */
 };
+
+/* store_claim.c: after the statements are prepared. Whatever was claimed last is warm no more. */
+int store_open_claim(struct store *store, const char *database, struct berm_error *err);
 
 /* STORE_ERROR with SQLite's words. -1. */
 int store_fail(sqlite3 *db, struct berm_error *err, const char *what);

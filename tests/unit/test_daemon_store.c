@@ -32,8 +32,8 @@ static int teardown(void **state)
     char path[80];
 
     store_close(f->store);
-    for (size_t i = 0; i < 3; i++) {
-        snprintf(path, sizeof(path), "%s%s", f->db, (const char *[]){ "", "-wal", "-shm" }[i]);
+    for (size_t i = 0; i < 4; i++) {
+        snprintf(path, sizeof(path), "%s%s", f->db, (const char *[]){ "", "-wal", "-shm", ".claim" }[i]);
         unlink(path);
     }
     assert_int_equal(rmdir(f->dir), 0);
@@ -230,6 +230,30 @@ static void claiming_a_warm_one_takes_its_row_away(void **state)
     forget(&found);
 }
 
+/* Its user may have been there: whoever opens the store next must not take it for warm. */
+static void one_that_is_claimed_ahead_of_its_commit_is_warm_no_more(void **state)
+{
+    struct fixture *f = *state;
+    struct sandbox_row row = sample("abc");
+    struct found found;
+    struct berm_error err;
+    uint8_t digest[32];
+
+    memset(digest, 0xcd, sizeof(digest));
+    for (uint64_t key = 5; key < 8; key++)
+        assert_int_equal(store_put_pool(f->store, key, digest, &err), 0);
+    row.key = 5;
+    assert_int_equal(store_claim(f->store, 5), 0);
+    assert_int_equal(store_put_sandbox(f->store, &row, 5, NULL, &err), 0);
+    assert_int_equal(store_claim(f->store, 7), 0);
+    reopen(f);
+    found = read_all(f);
+    assert_int_equal(found.count, 1);
+    assert_int_equal(found.pool_count, 1);
+    assert_int_equal(found.pool[0], 6);
+    forget(&found);
+}
+
 static void only_the_last_events_of_a_sandbox_are_kept(void **state)
 {
     struct fixture *f = *state;
@@ -393,6 +417,7 @@ int main(void)
         TEST(rows_are_in_the_order_of_creation_and_can_be_changed_and_deleted),
         TEST(the_same_id_twice_is_an_error_that_changes_nothing),
         TEST(claiming_a_warm_one_takes_its_row_away),
+        TEST(one_that_is_claimed_ahead_of_its_commit_is_warm_no_more),
         TEST(only_the_last_events_of_a_sandbox_are_kept),
         TEST(touches_are_one_transaction),
         TEST(what_was_committed_survives_sigkill),

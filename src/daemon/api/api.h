@@ -125,6 +125,9 @@ bool session_id_valid(struct str id);
 
 /* Waits until the sandbox runs (making or waking it), then calls `next` with request->sandbox and ->link set. */
 void request_need_sandbox(struct request *request, void (*next)(struct request *request));
+/* The same for what does nothing but call the agent: `next` may run before the start of the sandbox is committed.
+ */
+void request_need_agent(struct request *request, void (*next)(struct request *request));
 /* Waits until it is known what runs, then calls `next`. */
 void request_need_adoption(struct request *request, void (*next)(struct request *request));
 /* The sandbox if it exists, else NULL. */

@@ -317,7 +317,7 @@ static void call_agent(struct request *request)
 static void prepare(struct request *request)
 {
     if (translate(request) == 0)
-        request_need_sandbox(request, call_agent);
+        request_need_agent(request, call_agent);
 }
 
 /* --- the body as JSON --- */

@@ -116,7 +116,7 @@ static void get_file(struct request *request)
 void api_file_get(struct request *request)
 {
     if (take_file(request) == 0)
-        request_need_sandbox(request, get_file);
+        request_need_agent(request, get_file);
 }
 
 /* --- PUT --- */
@@ -194,5 +194,5 @@ void api_file_put(struct request *request)
     }
     request_stream_body(request);
     http_body_pause(request->exchange);
-    request_need_sandbox(request, put_file);
+    request_need_agent(request, put_file);
 }

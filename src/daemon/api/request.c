@@ -132,6 +132,7 @@ struct request *request_new(struct daemon *daemon, struct http_exchange *exchang
 
     if (!request)
         return NULL;
+    lifecycle_settle(daemon); /* whatever it asks about is in the store */
     request->daemon = daemon;
     request->exchange = exchange;
     request->head = head;
@@ -297,6 +298,12 @@ void request_need_sandbox(struct request *request, void (*next)(struct request *
     wait_for_sandbox(request, next);
 }
 
+void request_need_agent(struct request *request, void (*next)(struct request *request))
+{
+    request->wait.asks_agent = true;
+    request_need_sandbox(request, next);
+}
+
 void request_configure_sandbox(struct request *request, const struct sandbox_settings *settings,
                                void (*next)(struct request *request))
 {
@@ -338,6 +345,7 @@ void request_begin(struct request *request, int status, const struct http_field 
 
     if (!request->exchange)
         return;
+    lifecycle_settle(request->daemon);
     all[n++] = (struct http_field){ "Berm-Request-Id", request->id };
     if (request->link || request->sandbox) {
         int64_t number = request->link ? agent_link_generation(request->link) : request->sandbox->row.generation;

@@ -8,6 +8,7 @@ export const daemonPoints = {
   'adopt.done': ['adopt'],
   'adopt.unclaimed': ['adoptUnclaimed'],
   'create.stored': ['create', 'wake', 'claim'],
+  'create.asked': ['claimUse'],
   'create.sent': ['create', 'wake'],
   'create.started': ['create', 'wake'],
   'create.limits_set': ['claim'],

@@ -49,12 +49,29 @@ const firstUse = {
   },
 };
 
+const warm = (client) => until(async () => (await client.get('/v1/pool/stats')).json.warm === 1, 'the warm sandbox');
+
 const claim = {
   ...create,
   options: { pool: 1 },
   async act({ client }) {
-    await until(async () => (await client.get('/v1/pool/stats')).json.warm === 1, 'the warm sandbox to be adopted');
+    await warm(client);
     return client.put(path, wish);
+  },
+};
+
+/* The agent of a warm sandbox is asked before the claim is committed: what a daemon left so is nobody's, and not warm. */
+const claimUse = {
+  options: { pool: 1 },
+  async act({ client }) {
+    await warm(client);
+    return client.run('fresh', 'echo used >/workspace/mark');
+  },
+  async check({ client }, { acknowledged }) {
+    assert.ok(!acknowledged);
+    assert.equal((await client.sandboxes()).find(({ id }) => id === 'fresh'), undefined);
+    await warm(client);
+    assert.equal((await client.get(`${path}/file/workspace/mark`)).status, 404);
   },
 };
 
@@ -228,5 +245,5 @@ const adoptUnclaimed = {
 };
 
 export const scenarios = {
-  adopt, adoptPool, adoptUnclaimed, claim, create, destroy, end, exec, execDone, execKept, fail, firstUse, keys, once, settings, shutdownPool, sleep, wake, write,
+  adopt, adoptPool, adoptUnclaimed, claim, claimUse, create, destroy, end, exec, execDone, execKept, fail, firstUse, keys, once, settings, shutdownPool, sleep, wake, write,
 };
