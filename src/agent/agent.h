@@ -41,6 +41,7 @@ struct agent {
     uint64_t keep_alive_ms; /* of silence, after which an event stream gets a comment */
 
     struct child_table children;
+    struct loop_deferred names_later; /* see configure.c */
     struct session_table sessions;
     struct fifo_dir fifos;
     struct watch_table watches;

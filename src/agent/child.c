@@ -29,6 +29,7 @@ static void table_add(struct child *child)
 
     child->next = *bucket;
     *bucket = child;
+    child->agent->children.used = true;
     child->agent->children.count++;
 }
 

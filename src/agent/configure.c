@@ -3,6 +3,7 @@
 #include "base/base64.h"
 #include "router.h"
 #include "routes.h"
+#include "warm_names.h"
 
 #define FIELD_ARENA_MAX ((size_t)1024 * 1024)
 
@@ -25,6 +26,21 @@ static int set_workdir(struct agent *agent, const char *workdir)
     free(agent->workdir);
     agent->workdir = copy;
     return 0;
+}
+
+static void on_names_later(struct loop_deferred *deferred)
+{
+    struct agent *agent = container_of(deferred, struct agent, names_later);
+
+    if (!agent->children.used)
+        warm_names(&agent->env);
+}
+
+/* Behind the answer. A warm sandbox is told its environment while nobody waits for it. */
+static void warm_names_later(struct agent *agent)
+{
+    agent->names_later.callback = on_names_later;
+    loop_defer(agent->loop, &agent->names_later);
 }
 
 void handle_configure(struct request *rq)
@@ -63,6 +79,7 @@ void handle_configure(struct request *rq)
     json_object_end(&w);
     http_respond(rq->ex, 200, "application/json", buf_str(&body));
     buf_free(&body);
+    warm_names_later(rq->agent);
 }
 
 int configure_by_field(struct agent *agent, struct str value)
