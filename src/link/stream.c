@@ -7,6 +7,7 @@
 #define READ_PART   ((size_t)128 << 10) /* of one stream in one turn of the loop */
 #define SHARE_LEAST ((size_t)64 << 10)  /* what each may have when all together have much */
 #define PARTS       16
+#define AT_ONCE     ((size_t)8 << 10)
 
 /* --- what the socket is watched for --- */
 
@@ -197,7 +198,11 @@ static void settle(struct stream *stream)
 
 static void settle_later(struct loop_deferred *deferred)
 {
-    settle(container_of(deferred, struct stream, settling));
+    struct stream *stream = container_of(deferred, struct stream, settling);
+
+    if (stream->in.bytes > 0 && !(stream->io.events & EPOLLOUT) && send_in(stream) < 0)
+        drop_in(stream);
+    settle(stream);
 }
 
 static void on_socket(struct loop_io *io, uint32_t events)
@@ -249,7 +254,8 @@ int64_t stream_id(const struct stream *stream)
     return stream->id;
 }
 
-/* As much as the socket takes at once goes there without a copy. */
+/* As much as the socket takes at once goes there without a copy. Less than AT_ONCE, as are the packets of QUIC, is
+ * put together with what else comes in this turn: the copy is cheaper than the call. */
 static size_t send_at_once(struct stream *stream, const void *p, size_t n)
 {
     ssize_t sent =
@@ -266,7 +272,7 @@ int stream_received(struct stream *stream, const void *p, size_t n, bool fin)
 
     if (n > LINK_STREAM_WINDOW - MIN(LINK_STREAM_WINDOW, stream->in.bytes) || stream->in_ended)
         return -1;
-    if (!stream->in_dead)
+    if (!stream->in_dead && n >= AT_ONCE)
         sent = send_at_once(stream, p, n);
     if (stream->in_dead)
         sent = n;
@@ -306,6 +312,15 @@ void stream_acked(struct stream *stream, size_t n)
     count_bytes(stream, before);
     if (!loop_io_active(&stream->io) || !(stream->io.events & EPOLLIN))
         stream_start(stream);
+}
+
+void stream_take_out(struct stream *stream, struct blocks *ret)
+{
+    size_t before = bytes_of(stream);
+
+    *ret = stream->out;
+    stream->out = (struct blocks){ 0 };
+    count_bytes(stream, before);
 }
 
 /* Nothing of bermd's is sent any more, as if it had ended there: bermd learns it when it has closed its side too.

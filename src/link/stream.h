@@ -16,7 +16,8 @@
 struct stream {
     struct link *link;
     struct stream *prev, *next;
-    int64_t id; /* -1: none yet */
+    void *transport; /* the transport's own part of it */
+    int64_t id;      /* -1: none yet */
     struct loop_io io;
     int fd; /* towards bermd */
     struct blocks out, in;

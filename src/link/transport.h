@@ -130,6 +130,10 @@ size_t stream_out(const struct stream *stream, struct iovec *parts, size_t max, 
 void stream_sent(struct stream *stream, size_t n, bool fin);
 /* The oldest `n` sent bytes are not needed any more. */
 void stream_acked(struct stream *stream, size_t n);
+/* The stream is given up, but the transport's library still looks at what was sent: it takes all of `out` over,
+ * before ops->reset() returns or stream_closed() is called. */
+struct blocks;
+void stream_take_out(struct stream *stream, struct blocks *ret);
 /* The far side takes no more (STOP_SENDING); what it sends still counts. */
 void stream_unwanted(struct stream *stream);
 /*

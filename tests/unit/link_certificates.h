@@ -5,6 +5,7 @@
 
 #include "base/sys.h"
 
+#include <arpa/inet.h>
 #include <gnutls/x509.h>
 #include <time.h>
 
@@ -74,15 +75,20 @@ static void authority_free(struct authority *ca)
     gnutls_x509_privkey_deinit(ca->key);
 }
 
-/* Of `name`, valid for `to_s` seconds more, into <prefix>.crt and <prefix>.key. */
+/* Of `name`, which may be an address, valid for `to_s` seconds more, into <prefix>.crt and <prefix>.key. */
 static void authority_issue(const struct authority *ca, const char *name, int to_s, const char *prefix)
 {
     gnutls_x509_privkey_t key = new_key();
     gnutls_x509_crt_t crt = new_crt(key, name, -7200, to_s);
+    struct in_addr address;
     gnutls_datum_t pem;
     char path[256];
 
-    gnutls_x509_crt_set_subject_alt_name(crt, GNUTLS_SAN_DNSNAME, name, (unsigned)strlen(name), GNUTLS_FSAN_SET);
+    if (inet_pton(AF_INET, name, &address) == 1)
+        gnutls_x509_crt_set_subject_alt_name(crt, GNUTLS_SAN_IPADDRESS, &address, sizeof(address), GNUTLS_FSAN_SET);
+    else
+        gnutls_x509_crt_set_subject_alt_name(crt, GNUTLS_SAN_DNSNAME, name, (unsigned)strlen(name),
+                                             GNUTLS_FSAN_SET);
     assert_int_equal(gnutls_x509_crt_sign2(crt, ca->crt, ca->key, GNUTLS_DIG_SHA256, 0), 0);
     snprintf(path, sizeof(path), "%s.crt", prefix);
     put_crt(path, crt);

@@ -1,0 +1,353 @@
+/* QUIC links: certificates that are wrong, peers that are silent or were started again, packets from anybody. */
+#include "quic_fixture.h"
+
+static int setup_relayed(void **state)
+{
+    setup(state);
+    relay_start();
+    return 0;
+}
+
+static int teardown_relayed(void **state)
+{
+    relay_stop();
+    return teardown(state);
+}
+
+/* A dial that has to fail, and why. */
+static void assert_dial_fails(const struct link_address *address, const char *host, enum link_reason reason,
+                              const char *words)
+{
+    unsigned before = dialler.downs, ups = listener.ups;
+
+    assert_non_null(dial_as(address, host));
+    WAIT_FOR(dialler.downs > before);
+    assert_int_equal(dialler.reason, reason);
+    if (!strstr(dialler.text, words))
+        fail_msg("\"%s\" does not say \"%s\"", dialler.text, words);
+    let_things_happen();
+    assert_int_equal(listener.ups, ups);
+    assert_int_equal(dialler.ups, 0);
+}
+
+/* SIGHUP, after a new certificate for `name` that is good for so many seconds. */
+static void renew(const char *name, int seconds)
+{
+    struct credentials *before = listener.core.credentials;
+
+    authority_issue(&authority, name, seconds, file_named("edge"));
+    listener.core.credentials = listener_credentials();
+    credentials_unref(before);
+}
+
+/* --- who it is --- */
+
+static void test_the_certificate_has_to_be_for_the_name(void **state)
+{
+    (void)state;
+    assert_dial_fails(&listener_address, "other.test", LINK_UNTRUSTED, "name");
+    assert_dial_fails(&listener_address, "127.0.0.2", LINK_UNTRUSTED, "name");
+}
+
+static void test_an_address_is_a_name_too(void **state)
+{
+    (void)state;
+    renew("127.0.0.1", 3600);
+    assert_non_null(dial_as(&listener_address, "127.0.0.1"));
+    WAIT_FOR(dialler.ups == 1 && listener.ups == 1);
+}
+
+static void test_the_certificate_has_to_be_of_the_authority(void **state)
+{
+    struct credentials *before = dialler.core.credentials;
+    struct berm_error err = { 0 };
+    struct authority other;
+
+    (void)state;
+    authority_new(&other, file_named("authority.crt"));
+    authority_free(&other);
+    dialler.core.credentials = credentials_for_dialling(file_named("authority.crt"), &err);
+    assert_non_null(dialler.core.credentials);
+    assert_dial_fails(&listener_address, "edge.test", LINK_UNTRUSTED, "NOT trusted");
+    credentials_unref(before);
+}
+
+static void test_an_expired_certificate_is_refused_and_a_new_one_read(void **state)
+{
+    (void)state;
+    renew("edge.test", -3600);
+    assert_dial_fails(&listener_address, "edge.test", LINK_UNTRUSTED, "expired");
+    renew("edge.test", 3600);
+    connect_ends(&listener_address);
+}
+
+static void test_another_protocol_is_refused(void **state)
+{
+    gnutls_datum_t other = { (unsigned char *)(uintptr_t) "h3", 2 };
+    struct link *link = dial_as(&listener_address, "edge.test");
+
+    (void)state;
+    assert_non_null(link);
+    gnutls_alpn_set_protocols(quic_link_of(link)->session, &other, 1, 0);
+    WAIT_FOR(dialler.downs == 1);
+    assert_int_equal(dialler.reason, LINK_PROTOCOL);
+    assert_int_equal(listener.ups, 0);
+    connect_ends(&listener_address);
+}
+
+/* It answers from the address that was asked, of either family. */
+static void test_a_listener_at_any_address_serves_both_families(void **state)
+{
+    struct link_address any = { .v6 = { .sin6_family = AF_INET6 }, .len = sizeof(any.v6) };
+    struct link_address two = { .v4 = { .sin_family = AF_INET, .sin_addr.s_addr = inet_addr("127.0.0.2") },
+                                .len = sizeof(two.v4) };
+    struct link_address six = { .v6 = { .sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT },
+                                .len = sizeof(six.v6) };
+    int fd = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    struct quic_listener *both;
+
+    (void)state;
+    if (fd < 0 || bind(fd, &six.any, six.len) < 0) {
+        close_fd(&fd);
+        skip();
+    }
+    close(fd);
+    fd = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &(int){ 0 }, sizeof(int)), 0);
+    assert_int_equal(bind(fd, &any.any, any.len), 0);
+    assert_int_equal(getsockname(fd, &any.any, &any.len), 0);
+    both = quic_listen(&listener.core, fd);
+    assert_non_null(both);
+    two.v4.sin_port = six.v6.sin6_port = any.v6.sin6_port;
+    connect_ends(&two);
+    assert_int_equal(strncmp(listener.up.text, "127.0.0.1:", 10), 0);
+    connect_ends(&six);
+    assert_int_equal(strncmp(listener.up.text, "[::1]:", 6), 0);
+    while (listener.core.links)
+        core_close(listener.core.links, LINK_CLOSED, "the test is over");
+    turn();
+    turn();
+    quic_listener_free(both);
+}
+
+/* --- nobody --- */
+
+static void test_where_nobody_listens_a_dial_fails_at_once(void **state)
+{
+    struct link_address nowhere = loopback();
+    uint64_t before = clock_monotonic_ns();
+
+    (void)state;
+    close(udp_bind(&nowhere));
+    assert_dial_fails(&nowhere, "edge.test", LINK_UNREACHABLE, "nobody");
+    assert_true(clock_monotonic_ns() - before < 2000000000u);
+}
+
+/* Both at once, as each takes its whole time. */
+static void test_silence_ends_dials_and_links(void **state)
+{
+    struct link_address mute = loopback();
+    int fd = udp_bind(&mute);
+    uint64_t before;
+
+    (void)state;
+    connect_ends(&relay.address);
+    relay.silent = true;
+    before = clock_monotonic_ns();
+    assert_non_null(dial_as(&mute, "edge.test"));
+    WAIT_FOR(dialler.downs == 2 && listener.downs == 1);
+    assert_int_equal(dialler.reasons, 1u << LINK_LOST | 1u << LINK_UNREACHABLE);
+    assert_int_equal(listener.reason, LINK_LOST);
+    assert_true(clock_monotonic_ns() - before < (LINK_SILENT_MAX_MS + 1000) * 1000000ull);
+    close(fd);
+}
+
+/* It has the same key, so it can say that it does not know the link: nobody has to wait for silence. */
+static void test_a_listener_that_was_started_again_says_so(void **state)
+{
+    uint64_t before;
+    int far, near;
+
+    (void)state;
+    connect_ends(&relay.address);
+    near = open_pair(&far);
+    /* Killed: nothing is said. */
+    relay.silent = true;
+    stop_listener();
+    start_listener();
+    relay_rebind();
+    relay.silent = false;
+    before = clock_monotonic_ns();
+    assert_int_equal(write(far, "are you there", 13), 13);
+    WAIT_FOR(dialler.downs == 1);
+    assert_int_equal(dialler.reason, LINK_LOST);
+    assert_true(clock_monotonic_ns() - before < 2000000000u);
+    close(near);
+    close(far);
+    connect_ends(&relay.address);
+}
+
+/* --- anybody --- */
+
+static void throw_at_listener(int fd, const void *p, size_t n)
+{
+    sendto(fd, p, n, 0, &listener_address.any, listener_address.len);
+    turn();
+}
+
+static void test_garbage_changes_nothing(void **state)
+{
+    struct link_address me = loopback();
+    int fd = udp_bind(&me), far, near;
+    uint8_t p[1500];
+    size_t sent = 0, got = 0;
+    ssize_t n;
+
+    (void)state;
+    connect_ends(&listener_address);
+    near = open_pair(&far);
+    for (int i = 0; i < 2000; i++) {
+        size_t size = 1 + (size_t)i * 7 % sizeof(p);
+        random_bytes(p, size);
+        if (i % 3 == 0)
+            memcpy(p, "\xc0\0\0\0\1\x10", MIN((size_t)6, size)); /* an Initial of version 1 */
+        throw_at_listener(fd, p, size);
+        sent += size;
+    }
+    let_things_happen();
+    while ((n = recv(fd, p, sizeof(p), MSG_DONTWAIT)) > 0)
+        got += (size_t)n;
+    assert_true(got < sent);
+    assert_int_equal(write(near, "x", 1), 1);
+    WAIT_FOR(read(far, p, 1) == 1);
+    assert_int_equal(listener.core.link_count - listener.core.handshakes, 1);
+    close(near);
+    close(far);
+    close(fd);
+}
+
+static void test_an_unknown_version_is_answered_with_ours(void **state)
+{
+    struct link_address me = loopback();
+    int fd = udp_bind(&me);
+    uint8_t p[1200] = "\xc0\xfa\xce\xb0\x0c\x08"
+                      "dcid1234"
+                      "\x04"
+                      "scid",
+            answer[1500];
+    ssize_t n;
+
+    (void)state;
+    throw_at_listener(fd, p, sizeof(p));
+    WAIT_FOR((n = recv(fd, answer, sizeof(answer), MSG_DONTWAIT)) > 0);
+    /* Version 0, the ids changed round, and version 1. */
+    assert_int_equal(n, 1 + 4 + 1 + 4 + 1 + 8 + 4);
+    assert_memory_equal(answer + 1,
+                        "\0\0\0\0\4scid\x08"
+                        "dcid1234\0\0\0\1",
+                        22);
+    throw_at_listener(fd, p, 1199); /* too small to be a client's */
+    throw_at_listener(fd, answer, (size_t)n);
+    let_things_happen();
+    assert_int_equal(recv(fd, answer, sizeof(answer), MSG_DONTWAIT), -1);
+    close(fd);
+}
+
+/* A client's first packet under somebody else's address: that one gets at most three times as much, ever. */
+static void test_a_forged_address_is_not_flooded(void **state)
+{
+    struct link_address victim = loopback();
+    int fd = udp_bind(&victim);
+    uint8_t p[1500];
+    size_t got = 0;
+    ssize_t n;
+
+    (void)state;
+    relay.silent = true;
+    assert_non_null(dial_as(&relay.address, "edge.test"));
+    WAIT_FOR(relay.first_size > 0);
+    throw_at_listener(fd, relay.first, (size_t)relay.first_size);
+    WAIT_FOR(listener.core.handshakes == 1);
+    let_time_pass(1500);
+    while ((n = recv(fd, p, sizeof(p), MSG_DONTWAIT)) > 0)
+        got += (size_t)n;
+    assert_true(got > 0);
+    assert_true(got <= 3 * (size_t)relay.first_size);
+    close(fd);
+}
+
+static void test_a_busy_listener_has_addresses_proven_first(void **state)
+{
+    (void)state;
+    listener.core.handshakes += 100;
+    connect_ends(&relay.address);
+    assert_int_equal(relay.retries, 1);
+    /* The dialler has got a token for the next time, with which it need not. */
+    WAIT_FOR(ngtcp2_conn_get_streams_bidi_left(quic_link_of(listener.link)->conn) > 0);
+    let_time_pass(100);
+    connect_ends(&relay.address);
+    assert_int_equal(relay.retries, 1);
+    listener.core.handshakes -= 100;
+}
+
+static void test_a_full_listener_refuses_whose_address_is_proven(void **state)
+{
+    (void)state;
+    listener.core.handshakes += 100;
+    connect_ends(&relay.address);
+    let_time_pass(100);
+    listener.core.handshakes += 100000;
+    assert_non_null(dial_as(&relay.address, "edge.test"));
+    WAIT_FOR(dialler.downs == 1);
+    assert_int_equal(dialler.reason, LINK_UNREACHABLE);
+    listener.core.handshakes -= 100100;
+}
+
+/* A packet of the link that somebody else sends again from elsewhere moves nothing. */
+static void test_a_repeated_packet_moves_no_link(void **state)
+{
+    struct link_address me = loopback();
+    int fd = udp_bind(&me), far, near;
+    char byte;
+
+    (void)state;
+    connect_ends(&relay.address);
+    near = open_pair(&far);
+    relay.first_size = 0;
+    assert_int_equal(write(far, "y", 1), 1);
+    WAIT_FOR(read(near, &byte, 1) == 1);
+    assert_true(relay.first_size > 0);
+    for (int i = 0; i < 20; i++)
+        throw_at_listener(fd, relay.first, (size_t)relay.first_size);
+    assert_int_equal(write(near, "z", 1), 1);
+    WAIT_FOR(read(far, &byte, 1) == 1);
+    assert_int_equal(recv(fd, &byte, 1, MSG_DONTWAIT), -1);
+    close(near);
+    close(far);
+    close(fd);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+#define PLAIN(name)   cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define RELAYED(name) cmocka_unit_test_setup_teardown(name, setup_relayed, teardown_relayed)
+        PLAIN(test_the_certificate_has_to_be_for_the_name),
+        PLAIN(test_an_address_is_a_name_too),
+        PLAIN(test_the_certificate_has_to_be_of_the_authority),
+        PLAIN(test_an_expired_certificate_is_refused_and_a_new_one_read),
+        PLAIN(test_another_protocol_is_refused),
+        PLAIN(test_a_listener_at_any_address_serves_both_families),
+        PLAIN(test_where_nobody_listens_a_dial_fails_at_once),
+        RELAYED(test_silence_ends_dials_and_links),
+        RELAYED(test_a_listener_that_was_started_again_says_so),
+        PLAIN(test_garbage_changes_nothing),
+        PLAIN(test_an_unknown_version_is_answered_with_ours),
+        RELAYED(test_a_forged_address_is_not_flooded),
+        RELAYED(test_a_busy_listener_has_addresses_proven_first),
+        RELAYED(test_a_full_listener_refuses_whose_address_is_proven),
+        RELAYED(test_a_repeated_packet_moves_no_link),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
