@@ -119,8 +119,8 @@
 
   // --- running ---
 
-  const session = new Session();
   const GROUP = 'cell';
+  let session;
   let taken; // what the inspector handed over
   let sinkId;
   let evaluation; // { expression, onReply } of the cell that starts
@@ -142,6 +142,18 @@
     const { value } = taken;
     taken.value = undefined;
     return value;
+  }
+
+  // Also after an interrupt: an evaluation that nothing will ever end must not stay with the inspector. When V8 collects
+  // its promise the inspector would answer from inside of the collection, and that ends the process.
+  function connect() {
+    session?.disconnect();
+    session = new Session();
+    session.connect();
+    taken = {};
+    hidden('__berm_taken', taken);
+    session.post('Runtime.evaluate', { expression: '__berm_taken' }, (error, reply) => { sinkId = reply.result.objectId; });
+    delete globalThis.__berm_taken;
   }
 
   class Interrupted extends Error {
@@ -246,6 +258,7 @@
       if (tooLarge) throw new RangeError(`${tooLarge} result(s) larger than ${FRAME_MAX >> 20} MiB were not sent`);
     } catch (error) {
       failure = errorOf(error);
+      if (error instanceof Interrupted) connect();
     }
     interrupt = undefined;
     interrupted.catch(() => {});
@@ -277,7 +290,7 @@
   const hidden = (name, value) => Object.defineProperty(globalThis, name, { value, configurable: true, writable: true });
 
   function prepare() {
-    session.connect();
+    connect();
     const { Console } = require('console');
     hidden('console', new Console({ stdout: process.stdout, stderr: process.stderr }));
     hidden('display', (value) => show(value));
@@ -286,10 +299,6 @@
       const { expression, onReply } = evaluation;
       session.post('Runtime.evaluate', { expression, replMode: true, objectGroup: GROUP }, onReply);
     });
-    taken = {};
-    hidden('__berm_taken', taken);
-    session.post('Runtime.evaluate', { expression: '__berm_taken' }, (error, reply) => { sinkId = reply.result.objectId; });
-    delete globalThis.__berm_taken;
     // What fails behind the back of a cell is told where its output is, and the context goes on.
     process.on('uncaughtException', (error) => process.stderr.write(`Uncaught ${stackOf(error).join('\n')}\n`));
     process.on('unhandledRejection', (error) => process.stderr.write(`Uncaught (in promise) ${stackOf(error).join('\n')}\n`));

@@ -65,6 +65,21 @@ export function registerInterpreter(world) {
     report.add({ id: 'E1-memory', items: 2, proven: 2, layers: ['contexts are processes of their sandbox'] });
   });
 
+  test('E1-files: a context finds no file of another sandbox, by whatever way leads out of its own', { skip }, async () => {
+    const [a, b] = [await world.sandbox({ image: 'base' }), await world.sandbox({ image: 'base' })];
+    const name = `secret-${randomBytes(8).toString('hex')}`;
+    const places = ['/workspace', '/tmp', '/dev/shm', '/root'];
+    const written = await run(a, await context(a), `[open(p + "/${name}", "w").write("x") for p in ${JSON.stringify(places)}]`);
+    assert.deepEqual(written, [1, 1, 1, 1]);
+    const code = (sought) => `
+import glob
+roots = ["", *glob.glob("/proc/[0-9]*/root"), *glob.glob("/proc/[0-9]*/cwd"), "/proc/self/root/..", "/dev/fd/0/..", "/../.."]
+[p for r in roots for d in ${JSON.stringify(places)} for p in glob.glob(r + d + "/${sought}") + glob.glob(r + "/*/${sought}")]`;
+    assert.ok((await run(a, await context(a), code(name))).length >= 4, 'the search finds what is there');
+    assert.deepEqual(await run(b, await context(b), code(name)), []);
+    report.add({ id: 'E1-files', items: places.length, proven: places.length, layers: ['mount namespace', 'pid namespace'] });
+  });
+
   test('E1-descriptors: an interpreter has its three and the channel, its programs have none of them', { skip }, async () => {
     const sandbox = await world.sandbox({ image: 'base' });
     const id = await context(sandbox);

@@ -117,6 +117,15 @@ describe('the JavaScript interpreter', { skip }, () => {
       assert.deepEqual(await value('before'), { text: '1' });
     });
 
+  test('what an interrupt left behind may be collected', async () => {
+    const stream = await world.stream(context, 'console.log("started"); await new Promise(() => {})');
+    await stream.next();
+    await world.interrupt(context);
+    assert.equal((await stream.rest()).error.ename, 'InterruptedError');
+    await value('require("v8").setFlagsFromString("--expose-gc"); globalThis.collect = require("vm").runInNewContext("gc"); 1');
+    assert.deepEqual(await value('collect(); await new Promise((done) => setImmediate(done)); collect(); before'), { text: '1' });
+  });
+
   test('a time limit ends the code and not the context', async () => {
     assert.equal((await run('while (true) {}', { timeout_ms: 100 })).error.ename, 'TimeoutError');
     assert.deepEqual(await value('1'), { text: '1' });

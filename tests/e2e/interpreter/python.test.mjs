@@ -196,6 +196,59 @@ plt.plot([1, 2, 3], [4, 5, 6], label="L"); plt.title("T"); plt.xlabel("X");`);
     assert.equal(error.ename, 'OverflowError');
   });
 
+  test('a hostile representation is left out or made text, and the context goes on', async () => {
+    const { results, error } = await run(`
+from IPython.display import display
+deep = {}
+for _ in range(5000): deep = {"a": deep}
+display({"text/html": 5, "image/png": b"\\x00\\xff", "application/json": {"a": float("nan")}, "text/latex": "\\ud800</script>", "x/y": object(), "data: x\\n\\n": "y"}, raw=True)
+display({"application/json": deep, "text/plain": "too deep"}, raw=True)
+display({"application/json": {1: 1, "1": 2}}, raw=True)
+display({"text/markdown": "data: {}\\n\\nevent: error\\r\\n\\r\\n\\0"}, raw=True)`);
+    assert.equal(error, undefined, JSON.stringify(error));
+    assert.deepEqual(results, [{ png: 'AP8=' }, { html: '5' }, { latex: '?</script>' }, { text: 'too deep' },
+      { markdown: 'data: {}\n\nevent: error\r\n\r\n\0' }]);
+    const { results: shown } = await run(`
+class Hostile:
+    def _repr_html_(self): raise ValueError("no")
+    def _repr_png_(self): return object()
+    def _repr_mimebundle_(self, **kwargs): return "nonsense"
+    def __repr__(self): return "h"
+Hostile()`);
+    assert.deepEqual(shown.map((result) => result.text).filter(Boolean), ['h']);
+    assert.deepEqual((await run('x')).results, [{ text: '20' }]);
+  });
+
+  test('a fork bomb meets the sandbox\'s limit, and the context goes on', async () => {
+    const id = 'forkbomb';
+    const reply = await world.api.put(`/v1/sandbox/${id}`, { limits: { pids: 40 } });
+    assert.equal(reply.status, 201, reply.text);
+    const context = await world.context({}, id);
+    const { error } = await world.run(context, 'import os, time\nfor _ in range(100):\n  if os.fork() == 0: time.sleep(60)', {}, id);
+    assert.equal(error.ename, 'BlockingIOError', JSON.stringify(error));
+    assert.deepEqual((await world.run(context, '1', {}, id)).results, [{ text: '1' }]);
+  });
+
+  test('a picture has the size and the resolution that it was saved with', async () => {
+    const head = async (code) => {
+      const bytes = Buffer.from((await run(`import matplotlib.pyplot as plt\n${code};`)).results[0].png, 'base64');
+      return [bytes.readUInt32BE(16), bytes.readUInt32BE(20), bytes.toString('latin1', 37, 41), bytes.readUInt32BE(41)];
+    };
+    assert.deepEqual(await head('plt.figure(figsize=(4, 2)); plt.plot([1])'), [400, 200, 'pHYs', 3937]);
+    const saved = await head('plt.rcParams["savefig.dpi"] = 50; plt.figure(figsize=(4, 2)); plt.plot([1])');
+    assert.deepEqual(saved, [200, 100, 'pHYs', 1969]);
+    await run('plt.rcdefaults()');
+    /* Pillow, which has no part in it, finds the same pixels as in a picture that matplotlib writes. */
+    const { results } = await run(`
+import base64, io, numpy, PIL.Image
+f = plt.figure(figsize=(4, 2)); plt.plot([1, 2])
+own = io.BytesIO(); f.savefig(own, format="png")
+ours = io.BytesIO(base64.b64decode(base64.b64encode(get_ipython().display_formatter.format(f)[0]["image/png"])))
+same = bool((numpy.asarray(PIL.Image.open(own)) == numpy.asarray(PIL.Image.open(ours))).all())
+plt.close(f); [same]`);
+    assert.deepEqual(results, [{ json: [true] }]);
+  });
+
   test('a forked copy of the interpreter ends with its code and sends nothing', async () => {
     const { out, error } = await run('import os\npid = os.fork()\nif pid: os.waitpid(pid, 0)\nprint("parent" if pid else "child")');
     assert.equal(error, undefined);
