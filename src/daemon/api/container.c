@@ -4,6 +4,7 @@
  * Fields are copied except those that belong to one hop or to us. The key never reaches the sandbox: besides being
  * a secret, the control server would take a bearer token for a session id.
  */
+#include "daemon/api/event_tail.h"
 #include "daemon/api/fields.h"
 #include "daemon/api/paths.h"
 #include "daemon/api/proxy.h"
@@ -14,11 +15,45 @@ static const char *const request_dropped[] = { "Host", "Authorization", "X-Sandb
 
 /* --- the answer --- */
 
+static void on_refusal(struct request *request, int status, struct str body)
+{
+    (void)status;
+    (void)body;
+    request_fail_with(request, BERM_E_SYSTEM, "out of memory");
+}
+
+static void on_piece(struct request *request, struct str piece)
+{
+    event_tail_write(request->state, request, piece);
+}
+
+static void on_stop(struct request *request)
+{
+    event_tail_stop(request->state, request);
+}
+
+/* A stream of events is passed on as it is, too, but told when the daemon stops waiting for its end. */
+static int watch_tail(struct request *request)
+{
+    static const struct proxy_rules stream_rules = { .on_piece = on_piece, .on_refusal = on_refusal };
+    struct event_tail *tail = arena_alloc(&request->arena, sizeof(*tail));
+
+    if (!tail)
+        return -1;
+    event_tail_init(tail);
+    request->state = tail;
+    request->proxy.rules = &stream_rules;
+    request_is_stream(request, on_stop);
+    return 0;
+}
+
 static bool on_head(struct request *request, const struct h1_head *head)
 {
+    bool events = head->status == 200 && head->framing == H1_CHUNKED &&
+                  str_has_prefix(h1_header(head, "Content-Type"), STR("text/event-stream"));
     struct field_list fields = { 0 };
 
-    if (fields_copy_foreign(&fields, &request->arena, head, "sandbox") < 0) {
+    if (fields_copy_foreign(&fields, &request->arena, head, "sandbox") < 0 || (events && watch_tail(request) < 0)) {
         request->proxy.status = 0;
         return false;
     }
@@ -27,13 +62,6 @@ static bool on_head(struct request *request, const struct h1_head *head)
                   : head->framing == H1_NO_BODY      ? 0
                                                      : HTTP_CHUNKED);
     return true;
-}
-
-static void on_refusal(struct request *request, int status, struct str body)
-{
-    (void)status;
-    (void)body;
-    request_fail_with(request, BERM_E_SYSTEM, "out of memory");
 }
 
 static const struct proxy_rules rules = { .on_head = on_head, .on_refusal = on_refusal };

@@ -6,9 +6,9 @@
 #include "daemon/api/extensions.h"
 
 #include "base/sys.h"
+#include "daemon/api/event_tail.h"
 #include "daemon/api/paths.h"
 #include "daemon/api/proxy.h"
-#include "net/sse.h"
 
 enum body_source {
     BODY_NONE,
@@ -102,9 +102,9 @@ const struct route *extension_route(size_t index)
 struct extension_call {
     const struct extension *extension;
     const char *target;
-    struct buf body;   /* unless it is the client's */
-    bool streams;      /* the answer is an event stream */
-    unsigned newlines; /* at the end of what has been written of it; 2: it ends with a whole event */
+    struct buf body;        /* unless it is the client's */
+    bool streams;           /* the answer is an event stream */
+    struct event_tail tail; /* of a stream */
 };
 
 static void cleanup(struct request *request)
@@ -190,37 +190,6 @@ static void on_refusal(struct request *request, int status, struct str body)
 
 /* --- the answer --- */
 
-/* The last event of a stream that the agent has not ended itself. One that is cut within an event stays cut. */
-static void end_with_error(struct request *request, const struct berm_error *err)
-{
-    struct extension_call *call = request->state;
-    struct json_writer w;
-    struct buf document, event;
-    char time[25];
-
-    buf_init(&document, 4096);
-    buf_init(&event, 8192);
-    format_timestamp(clock_realtime_ms(), time);
-    json_writer_init(&w, &document);
-    json_object_begin(&w);
-    json_pair_cstring(&w, "type", "error");
-    json_pair_cstring(&w, "error", err->message);
-    json_pair_cstring(&w, "data", err->message); /* where the SDK looks for it */
-    json_pair_cstring(&w, "code", berm_err_wire(err->code));
-    if (err->code == BERM_E_SANDBOX_DIED)
-        json_pair_cstring(&w, "reason", end_reason_name(agent_link_reason(request->link)));
-    json_pair_cstring(&w, "timestamp", time);
-    json_object_end(&w);
-    if (call->newlines == 2 && json_writer_finish(&w) == 0 && sse_append(&event, NULL, buf_str(&document)) == 0) {
-        request_write(request, buf_str(&event));
-        request_end(request);
-    } else {
-        http_exchange_abort(request->exchange);
-    }
-    buf_free(&document);
-    buf_free(&event);
-}
-
 static void on_broken(struct request *request, const struct berm_error *err)
 {
     const struct extension_call *call = request->state;
@@ -228,18 +197,16 @@ static void on_broken(struct request *request, const struct berm_error *err)
     if (!http_response_started(request->exchange))
         request_fail(request, err);
     else if (call->streams)
-        end_with_error(request, err);
+        event_tail_fail(&call->tail, request, err);
     else
         http_exchange_abort(request->exchange);
 }
 
 static void on_stop(struct request *request)
 {
-    struct berm_error err;
+    const struct extension_call *call = request->state;
 
-    berm_fail(&err, BERM_E_EXEC_TRANSPORT_ERROR, 0, "bermd stops and waits no longer for the sandbox");
-    proxy_close(request);
-    on_broken(request, &err);
+    event_tail_stop(&call->tail, request);
 }
 
 /* The only field of the agent's that is believed is which of the two kinds of answers it is. */
@@ -253,7 +220,7 @@ static bool on_head(struct request *request, const struct h1_head *head)
     if (head->status != 200)
         return false;
     call->streams = str_has_prefix(h1_header(head, "Content-Type"), STR("text/event-stream"));
-    call->newlines = 2;
+    event_tail_init(&call->tail);
     if (call->streams) {
         request_is_stream(request, on_stop);
         request_begin(request, 200, event_fields, ARRAY_SIZE(event_fields), HTTP_CHUNKED);
@@ -268,9 +235,7 @@ static void on_piece(struct request *request, struct str piece)
 {
     struct extension_call *call = request->state;
 
-    for (size_t i = piece.n > 2 ? piece.n - 2 : 0; i < piece.n; i++)
-        call->newlines = piece.p[i] == '\n' ? MIN(call->newlines + 1, 2u) : 0;
-    request_write(request, piece);
+    event_tail_write(&call->tail, request, piece);
 }
 
 static const struct proxy_rules rules = {

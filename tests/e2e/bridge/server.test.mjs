@@ -117,7 +117,15 @@ describe('the end of the server', { skip: whyNoDaemon() }, () => {
   test('a command that outlasts the drain timeout: its stream ends with an error event', async () => {
     const running = api.exec('slow', ['sh', '-c', 'echo begun; touch begun; sleep 100']);
     await until('the command runs', async () => (await api.exec('slow', ['test', '-e', 'begun'])).code === 0);
+    /* One of the agent's own routes ends in the words of that. */
+    const response = await fetch(`${daemon.url}/v1/sandbox/slow/container/api/execute/stream`, {
+      method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify({ command: 'echo begun; touch begun2; sleep 100' }) });
+    const passed = response.text();
+    await until('the other runs', async () => (await api.exec('slow', ['test', '-e', 'begun2'])).code === 0);
     const ended = daemon.end();
+    const events = (await passed).split('\n\n').filter(Boolean).map((event) => JSON.parse(/^data: (.*)$/m.exec(event)[1]));
+    assert.deepEqual(events.map((event) => event.type), ['start', 'stdout', 'error']);
+    assert.equal(events.at(-1).code, 'exec_transport_error');
     const { out, failure, terminals } = await running;
     assert.equal(out, 'begun\n');
     assert.equal(terminals, 1);

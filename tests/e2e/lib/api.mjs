@@ -77,9 +77,9 @@ export async function collect(response) {
   return { status: response.statusCode, headers: response.headers, bytes, text, json };
 }
 
-/* Splits an event stream strictly: anything but whole "event/data" pairs is an error. */
+/* Splits an event stream strictly: anything but whole "event/data" pairs and the comments of a silent one is an error. */
 export function parseEvents(text) {
-  return text.split('\n\n').slice(0, -1).map((block) => {
+  return text.split('\n\n').slice(0, -1).filter((block) => block !== ': keep-alive').map((block) => {
     const match = /^event: ([a-z]+)\ndata: (.*)$/.exec(block);
     if (!match) throw new Error(`not an event: ${JSON.stringify(block)}`);
     return { event: match[1], data: match[2] };
