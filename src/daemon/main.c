@@ -280,6 +280,16 @@ static int catch_signals(struct program *program, struct berm_error *err)
     return 0;
 }
 
+static void drop_networks(struct daemon *daemon)
+{
+    struct list *sandboxes = &daemon->registry.order;
+
+    if (!daemon->spawn) /* it has not come so far */
+        return;
+    for (struct list *node = sandboxes->next; node != sandboxes; node = node->next)
+        instance_drop_egress(daemon, &container_of(node, struct sandbox, order)->instance);
+}
+
 /* Sandboxes live on. */
 static void end(struct program *program)
 {
@@ -295,6 +305,7 @@ static void end(struct program *program)
     if (daemon->store)
         lifecycle_flush_touched(daemon);
     pool_free(daemon->pool);
+    drop_networks(daemon);
     registry_free(&daemon->registry);
     loop_timer_stop(daemon->loop, &daemon->touch_timer);
     loop_timer_stop(daemon->loop, &daemon->adoption_timer);

@@ -17,12 +17,13 @@
 #include <sys/uio.h>
 #include <sys/wait.h>
 
-#define HELPER_MS     3000
-#define PAUSE_MS      1  /* after a call that was refused at once */
-#define LONG_PAUSE_MS 10 /* after one that took a process */
-#define STOP_MS       200
-#define PAGE          4096
-#define OWN_SOCKET    3
+#define HELPER_MS        3000
+#define PAUSE_MS         1  /* after a call that was refused at once */
+#define LONG_PAUSE_MS    10 /* after one that took a process */
+#define STOP_MS          200
+#define RESTART_PAUSE_MS 100
+#define PAGE             4096
+#define OWN_SOCKET       3
 
 struct broker_process;
 
@@ -246,10 +247,25 @@ static void on_signal(struct loop *loop, const struct signalfd_siginfo *info, vo
     }
 }
 
+/* Takes it over. */
+static void add_listener(struct broker_process *b, int fd)
+{
+    struct listener *l = calloc(1, sizeof(*l));
+
+    if (!l || loop_io_add(b->loop, &l->io, fd, EPOLLIN, on_call) < 0) {
+        free(l);
+        close_fd(&fd);
+        return;
+    }
+    l->broker = b;
+    loop_timer_init(&l->timer, on_timer);
+    l->next = b->listeners;
+    b->listeners = l;
+}
+
 static void on_listener(struct loop_io *io, uint32_t events)
 {
     struct broker_process *b = container_of(io, struct broker_process, socket_io);
-    struct listener *l;
     size_t count = 0;
     char byte;
     int fd = -EBADF;
@@ -264,16 +280,48 @@ static void on_listener(struct loop_io *io, uint32_t events)
         stop_if_done(b);
         return;
     }
-    l = count == 1 ? calloc(1, sizeof(*l)) : NULL;
-    if (!l || loop_io_add(b->loop, &l->io, fd, EPOLLIN, on_call) < 0) {
-        free(l);
-        close_fd(&fd);
-        return;
-    }
-    l->broker = b;
-    loop_timer_init(&l->timer, on_timer);
-    l->next = b->listeners;
-    b->listeners = l;
+    if (count == 1)
+        add_listener(b, fd);
+}
+
+/* --- after one that has died --- */
+
+static bool is_listener(int fd)
+{
+    static const char kind[] = "anon_inode:seccomp notify";
+    char path[40], target[64];
+    ssize_t n;
+
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+    n = readlinkat(AT_FDCWD, path, target, sizeof(target));
+    return n == (ssize_t)strlen(kind) && memcmp(target, kind, (size_t)n) == 0;
+}
+
+/* What it had beside its listeners (its loop, what it was just looking at) is closed. The highest number, or -1. */
+static int close_remains(void)
+{
+    DIR *fds = opendir("/proc/self/fd");
+    struct dirent *entry;
+    uint64_t fd;
+    int last = OWN_SOCKET;
+
+    if (!fds)
+        return -1;
+    while ((entry = readdir(fds))) /* the numbers first: nothing may change while they are read */
+        if (str_to_u64(str_from(entry->d_name), &fd) == 0)
+            last = MAX(last, (int)fd);
+    closedir(fds);
+    for (int i = OWN_SOCKET + 1; i <= last; i++)
+        if (!is_listener(i))
+            close(i);
+    return last;
+}
+
+static void take_listeners_over(struct broker_process *b, int last)
+{
+    for (int i = OWN_SOCKET + 1; i <= last; i++)
+        if (is_listener(i))
+            add_listener(b, i);
 }
 
 /* --- life --- */
@@ -298,22 +346,47 @@ static int leave_stage(void)
     return chdir("/");
 }
 
-static _Noreturn void run(int socket_fd)
+static _Noreturn void serve(void)
 {
     static struct broker_process broker;
+    int last = close_remains();
     sigset_t signals;
+
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGCHLD);
+    broker.loop = last < 0 ? NULL : loop_new();
+    if (!broker.loop || loop_signals(broker.loop, &signals, on_signal, &broker) < 0 ||
+        loop_io_add(broker.loop, &broker.socket_io, OWN_SOCKET, EPOLLIN, on_listener) < 0)
+        _exit(1);
+    take_listeners_over(&broker, last);
+    _exit(loop_run(broker.loop) < 0);
+}
+
+/* A fork's memory, but one table of descriptors: what the child has been given is still there when it has died. */
+static pid_t fork_with_descriptors(void)
+{
+    return (pid_t)syscall(SYS_clone, CLONE_FILES | SIGCHLD, 0, 0, 0, 0);
+}
+
+static _Noreturn void run(int socket_fd)
+{
+    int status;
 
     prctl(PR_SET_NAME, "berm-broker");
     if (leave_stage() < 0 || dup2(socket_fd, OWN_SOCKET) < 0 ||
         syscall(SYS_close_range, OWN_SOCKET + 1, ~0U, 0) < 0 || set_nonblocking(OWN_SOCKET) < 0)
         _exit(1);
-    sigemptyset(&signals);
-    sigaddset(&signals, SIGCHLD);
-    broker.loop = loop_new();
-    if (!broker.loop || loop_signals(broker.loop, &signals, on_signal, &broker) < 0 ||
-        loop_io_add(broker.loop, &broker.socket_io, OWN_SOCKET, EPOLLIN, on_listener) < 0)
-        _exit(1);
-    _exit(loop_run(broker.loop) < 0);
+    for (;;) {
+        pid_t pid = fork_with_descriptors();
+
+        if (pid == 0)
+            serve();
+        if (pid < 0 || RETRY_EINTR(waitpid(pid, &status, 0)) != pid)
+            _exit(1);
+        if (WIFEXITED(status))
+            _exit(WEXITSTATUS(status));
+        (void)poll(NULL, 0, RESTART_PAUSE_MS); /* one that dies at once shall not take the processor along */
+    }
 }
 
 int broker_start(struct broker *ret, struct berm_error *err)

@@ -5,6 +5,10 @@
  * and those listeners. A call is read, checked and, if it is one that may be done, given to a helper process, which
  * has 3 s; until that has ended, and a short while longer, no further call of that sandbox is read. A listener ends
  * with the last process of its sandbox. The broker ends when the worker is gone and the last listener.
+ *
+ * It is two processes that share their descriptors: one does all of that, the other waits for its end. If that was
+ * not in order, it starts another one, which goes on with the listeners that it finds. A call that was being
+ * answered has no answer then, and its process waits until it is ended.
  */
 #pragma once
 

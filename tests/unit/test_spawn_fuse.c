@@ -192,15 +192,40 @@ static void it_goes_on_without_the_worker(void **state)
     destroy_in_a_second();
 }
 
-static void without_the_broker_the_calls_do_not_exist_until_there_is_a_new_one(void **state)
+/* The one of its two processes that answers. */
+static pid_t answering_pid(void)
 {
-    pid_t first = broker_pid();
+    return broker_pid() > 0 ? child_named(broker_pid(), "berm-broker") : 0;
+}
+
+static void a_broker_that_died_is_followed_by_one_that_answers_the_same_sandboxes(void **state)
+{
+    pid_t first = answering_pid();
+
+    (void)state;
+    assert_true(first > 0);
+    assert_contains(ASK(box, "fuse serve /workspace/m"), "ok");
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(kill(first, SIGKILL), 0);
+        WAIT_FOR(answering_pid() > 0 && answering_pid() != first);
+        first = answering_pid();
+        assert_contains(ASK(box, "umount /workspace/m 2"), "ok");
+        assert_contains(ASK(box, "fuse serve /workspace/m"), "ok");
+        assert_string_equal(ASK(box, "read /workspace/m/hello"), "hello from FUSE\n");
+        assert_contains(ASK(box, "umount / 2"), "error");
+    }
+}
+
+static void without_both_of_its_processes_the_calls_do_not_exist_until_there_is_a_new_one(void **state)
+{
+    pid_t first = broker_pid(), answering = answering_pid();
     uint64_t other = next_key++;
 
     (void)state;
     assert_true(first > 0);
     assert_contains(ASK(box, "fuse serve /workspace/m"), "ok");
     assert_int_equal(kill(first, SIGKILL), 0);
+    assert_int_equal(kill(answering, SIGKILL), 0);
     WAIT_FOR(broker_pid() > 0 && broker_pid() != first);
     assert_contains(ASK(box, "umount /workspace/m 2"), "error 38 ");
     assert_string_equal(ASK(box, "read /workspace/m/hello"), "hello from FUSE\n");
@@ -222,7 +247,8 @@ int main(void)
         LIVE(neither_does_one_that_waits_for_itself_also_when_it_is_out_of_sight),
         LIVE(a_second_sandbox_is_not_held_up),
         LIVE(it_goes_on_without_the_worker),
-        LIVE(without_the_broker_the_calls_do_not_exist_until_there_is_a_new_one),
+        LIVE(a_broker_that_died_is_followed_by_one_that_answers_the_same_sandboxes),
+        LIVE(without_both_of_its_processes_the_calls_do_not_exist_until_there_is_a_new_one),
     };
 
     return cmocka_run_group_tests_name("fuse", tests, start_group, end_group);
