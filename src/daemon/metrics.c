@@ -4,6 +4,7 @@
 #include "daemon/api/api.h"
 #include "daemon/daemon.h"
 #include "daemon/egress/egress.h"
+#include "daemon/link/uplink.h"
 #include "daemon/pool.h"
 
 static const uint32_t bounds_us[METRICS_BUCKETS] = { 100,   250,    500,    1000,    2500,    5000,     10000,
@@ -213,6 +214,21 @@ static int write_egress(const struct daemon *daemon, struct buf *out)
                          "Bytes to sandboxes, of ended connections.", totals->bytes_in);
 }
 
+static int write_link(const struct daemon *daemon, struct buf *out)
+{
+    struct uplink_status status = { .state = "off" };
+
+    if (daemon->uplink)
+        uplink_get_status(daemon->uplink, &status);
+    return write_counter(out, "berm_link_up", "gauge", "Whether the edge reaches this daemon.",
+                         !strcmp(status.state, "up")) |
+           write_counter(out, "berm_link_links_total", "counter", "Links to the edge that were made.",
+                         status.links_total) |
+           write_counter(out, "berm_link_streams", "gauge", "Open streams of the edge.", status.streams_open) |
+           write_counter(out, "berm_link_streams_total", "counter", "Streams that the edge opened.",
+                         status.streams_total);
+}
+
 int metrics_write(const struct daemon *daemon, struct buf *out)
 {
     const struct metrics *metrics = &daemon->metrics;
@@ -226,6 +242,7 @@ int metrics_write(const struct daemon *daemon, struct buf *out)
     rc |= write_pool(daemon, out);
     rc |= write_server(daemon, out);
     rc |= write_egress(daemon, out);
+    rc |= write_link(daemon, out);
     rc |= write_counter(out, "berm_spawner_restarts_total", "counter", "Restarts of berm-spawn's worker.",
                         metrics->spawner_restarts);
     rc |= write_counter(out, "berm_adopted_total", "counter", "Sandboxes found running after a start.",

@@ -1,0 +1,144 @@
+/* Kills under load: of the edge, the daemon, berm-link on either side. The same names answer within 5 s, and no sandbox notices. */
+import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import { after, before, describe } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
+
+import { Api } from '../lib/api.mjs';
+import { Daemon, until, whyNoDaemon } from '../lib/daemon.mjs';
+import { test } from '../lib/test.mjs';
+import { serve } from './app.mjs';
+import { DOMAIN, Edge, childrenOf, nameOf, newKey } from './edge.mjs';
+
+const skip = whyNoDaemon();
+const BACK_MS = 5000;
+
+describe('a link that breaks', { skip }, () => {
+  let edge, daemon, api, preview, generation;
+
+  const isUp = async () => (await api.get('/v1/link')).json.state === 'up';
+  const answers = async (url) => (await edge.visit(url).catch(() => ({}))).status === 200;
+
+  /* berm-link's worker below one of its keepers: `of` is bermd's pid. */
+  function worker(of) {
+    const keeper = childrenOf(of).find((pid) => nameOf(pid).startsWith('berm-link'));
+    return childrenOf(keeper)[0];
+  }
+
+  /* Requests without a pause while `action` runs and until they are answered again: how long none was, and how many were whole. */
+  async function underLoad(action) {
+    let stop = false, whole = 0, last = Date.now(), gap = 0;
+    const client = async () => {
+      while (!stop) {
+        if (await answers(`${preview}load`)) {
+          whole++;
+          gap = Math.max(gap, Date.now() - last);
+          last = Date.now();
+        } else await delay(20);
+      }
+    };
+    const clients = Array.from({ length: 8 }, client);
+    await until('there is load', () => whole > 20);
+    const before = whole;
+    await action();
+    await until('requests are answered again', async () => whole > before + 20 && answers(preview), 10000);
+    stop = true;
+    await Promise.all(clients);
+    assert.ok(gap < BACK_MS, `nothing was answered for ${gap} ms`);
+    assert.equal((await api.get('/v1/sandbox/app')).json.generation, generation, 'the sandbox is another one');
+  }
+
+  before(async () => {
+    edge = await new Edge({ keys: { home: newKey(), away: newKey() } }).start();
+    daemon = await new Daemon({ options: ['--sandbox-image', 'base', ...edge.daemonOptions('home')] }).start();
+    api = new Api(daemon);
+    await until('the link is up', isUp);
+    await serve(api, 'app', 8080);
+    preview = (await api.post('/v1/sandbox/app/ports', { port: 8080, token: 'abc_1' })).json.url;
+    generation = (await api.get('/v1/sandbox/app')).json.generation;
+    assert.ok(await answers(preview));
+  });
+  after(async () => {
+    api.close();
+    await daemon.stop();
+    await edge.stop();
+  });
+
+  test('the edge is killed', () => underLoad(async () => {
+    assert.deepEqual(await edge.end('SIGKILL'), [null, 'SIGKILL']);
+    await edge.start();
+  }));
+
+  test('the daemon is killed', () => underLoad(async () => {
+    await daemon.end('SIGKILL');
+    await daemon.start();
+    api.close();
+    api = new Api(daemon);
+  }));
+
+  test('berm-link is killed at the edge', () => underLoad(() => process.kill(worker(edge.child.pid), 'SIGKILL')));
+
+  test('berm-link is killed at the daemon', () => underLoad(() => process.kill(worker(daemon.pid), 'SIGKILL')));
+
+  test('the network is cut without a word, and comes back', () => underLoad(async () => {
+    /* What is stopped answers nothing, as if its cable were pulled. */
+    const pid = worker(daemon.pid);
+    process.kill(pid, 'SIGSTOP');
+    await delay(1500);
+    process.kill(pid, 'SIGCONT');
+  }));
+
+  test('an edge that stops lets requests end, and the daemon finds its successor', async () => {
+    const request = edge.open(`${preview}events`);
+    request.end();
+    await new Promise((resolve) => request.once('response', resolve));
+    const ended = edge.end('SIGTERM');
+    await until('it drains', () => edge.log('draining').length > 0);
+    request.destroy();
+    assert.deepEqual(await ended, [0, null]);
+    await edge.start();
+    await until('the preview answers', () => answers(preview), BACK_MS);
+  });
+
+  test('a second daemon with the key takes over, and gives way again', async () => {
+    const second = await new Daemon({ options: edge.daemonOptions('home'), poolSize: 0 }).start();
+    await until('it has taken over', () => edge.log('link.taken_over').length > 0);
+    await second.stop();
+    await until('the first one serves', () => answers(preview), BACK_MS);
+  });
+
+  test('a wrong key is refused, told, and not asked for again and again', async () => {
+    const stranger = await new Daemon({ options: edge.daemonOptions('away'), poolSize: 0 }).start();
+    try {
+      const other = new Api(stranger);
+      await until('the key is known', async () => (await other.get('/v1/link')).json.state === 'up');
+      assert.equal((await edge.visit(`https://x-away.${DOMAIN}/`)).status, 404);
+      edge.setKeys({ ...edge.keys, away: newKey() });
+      edge.child.kill('SIGHUP');
+      await until('the link is closed', () => edge.log('link.key_gone').length > 0);
+      await until('it is told why', async () => (await other.get('/v1/link')).json.state === 'refused');
+      assert.match((await other.get('/v1/link')).json.error, /no such key/);
+      other.close();
+      assert.ok(await answers(preview), 'the other daemon is not affected');
+    } finally {
+      await stranger.stop();
+    }
+  });
+
+  test('before an edge has ever answered nothing is exposed, and that is told', async () => {
+    const lonely = await new Daemon({ options: ['--edge-link', '127.0.0.1:1', '--edge-link-key', `${edge.top}/key-of-home`], poolSize: 0 }).start();
+    try {
+      const other = new Api(lonely);
+      await other.put('/v1/sandbox/x', {});
+      const ports = await other.post('/v1/sandbox/x/ports', { port: 8080 });
+      assert.deepEqual([ports.status, ports.json.code], [503, 'link_down']);
+      const tunnel = await other.post('/v1/sandbox/x/tunnel/8080');
+      assert.deepEqual([tunnel.status, tunnel.json.code], [502, 'tunnel_error']);
+      assert.match(tunnel.json.error, /has not told yet/);
+      assert.deepEqual((await other.get('/v1/sandbox/x/tunnels')).json.tunnels, []);
+      other.close();
+    } finally {
+      await lonely.stop();
+    }
+  });
+});
