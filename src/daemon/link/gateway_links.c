@@ -123,8 +123,10 @@ static void on_answer_body(struct http_call *call, struct str piece, void *data)
     struct far *far = data;
 
     (void)call;
-    if (buf_append_str(&far->answer, piece) < 0)
-        far->answer_status = 0; /* too much: as if it were none */
+    if (far->state != FAR_CLOSED && buf_append_str(&far->answer, piece) < 0) {
+        log_warn("link.no_answer", "link", log_num(far->number), "peer", far->peer, "error", "too long");
+        close_far(far);
+    }
 }
 
 static void on_answered(struct far *far);
