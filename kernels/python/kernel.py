@@ -9,7 +9,6 @@
 #                 X {code}                execute
 # Frames from us: P {}                    everything is imported, the shell is there
 #                 R {} | F {message}      ready, or not going to be
-#                 o {text}                printed by the shell itself: what a cell's value is echoed as
 #                 r {text|html|...}       one representation of a result
 #                 e {ename, evalue, traceback}
 #                 d {execution_count}     the end of an execution
@@ -153,18 +152,10 @@ class Results:
     def __init__(self, channel):
         self.channel = channel
         self.too_large = 0
-        self.stdout = sys.stdout
 
     def send(self, result, hold=False):
         if self.channel.fd >= 0 and not self.channel.send(b'r', result, hold):
             self.too_large += 1
-
-    def echo(self, text):
-        """Prints, but without a write of its own where stdout leads to the agent as well."""
-        if sys.stdout is self.stdout and self.channel.fd >= 0 and len(text) <= HOLD_MAX:
-            self.channel.send(b'o', {'text': text}, hold=True)
-        else:
-            sys.stdout.write(text)
 
     @staticmethod
     def _convert(name, data):
@@ -317,7 +308,7 @@ def make_shell(results):
             pass
 
     class Hook(DisplayHook):
-        value = None
+        value, prompt = None, ''
 
         def compute_format_data(self, result):
             self.value = result
@@ -329,18 +320,22 @@ def make_shell(results):
             return bool(parsed) and ';' in parsed[-1] and super().quiet()
 
         def write_output_prompt(self):
-            results.echo('%sOut[%d]: ' % (self.shell.separate_out, self.shell.execution_count))
+            self.prompt = '%sOut[%d]: ' % (self.shell.separate_out, self.shell.execution_count)
 
         def write_format_data(self, format_dict, md_dict=None):
             text = format_dict.get('text/plain')
-            if text is not None:
-                results.echo(('\n' if '\n' in text else '') + text + '\n')
+            self.print(text is not None and ('\n' if '\n' in text else '') + text + '\n')
             value, self.value = self.value, None
             results.send_value(value, format_dict)
 
+        def print(self, text):
+            """Behind the prompt, all in one write. Lone surrogates are replaced, as in frames."""
+            text, self.prompt = self.prompt + (text or ''), ''
+            if text:
+                sys.stdout.write(text.encode('utf-8', 'replace').decode())
+
         def finish_displayhook(self):
-            if self.shell.separate_out2:
-                results.echo(self.shell.separate_out2)
+            self.print(self.shell.separate_out2)
             if self.shell.ast_node_interactivity == 'all':  # this need not be the cell's end
                 results.channel.flush()
 

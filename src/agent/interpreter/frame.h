@@ -8,7 +8,6 @@
  *                   X {code}            execute
  *   from it:        P {}                prepared: everything is imported
  *                   R {} | F {message}  ready | cannot be
- *                   o {text}            what the shell itself prints to stdout
  *                   r {text|html|...}   a result
  *                   e {ename, evalue, traceback}
  *                   d {execution_count} the end of an execution

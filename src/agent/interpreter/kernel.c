@@ -136,16 +136,6 @@ static void on_flush_timer(struct loop_timer *timer)
         kernel->awaits_line = true;
 }
 
-static void after_append(struct kernel *kernel, int rc)
-{
-    if (rc < 0)
-        die(kernel, "out of memory for the output");
-    else if (kernel->output.len >= SCRATCH_SIZE / 2 ||
-             (!loop_timer_armed(&kernel->flush_timer) &&
-              loop_timer_start(kernel->agent->loop, &kernel->flush_timer, GATHER_MS) < 0))
-        flush_output(kernel);
-}
-
 static void commit(struct sink *sink, int stream, size_t n)
 {
     struct kernel *kernel = container_of(sink, struct kernel, sink);
@@ -155,8 +145,12 @@ static void commit(struct sink *sink, int stream, size_t n)
     if (kernel->output_stream != stream)
         flush_output(kernel);
     kernel->output_stream = stream;
-    after_append(kernel,
-                 utf8_stream_part(&kernel->partial[stream], &kernel->output, (struct str){ scratch, n }, false));
+    if (utf8_stream_part(&kernel->partial[stream], &kernel->output, (struct str){ scratch, n }, false) < 0)
+        die(kernel, "out of memory for the output");
+    else if (kernel->output.len >= SCRATCH_SIZE / 2 ||
+             (!loop_timer_armed(&kernel->flush_timer) &&
+              loop_timer_start(kernel->agent->loop, &kernel->flush_timer, GATHER_MS) < 0))
+        flush_output(kernel);
 }
 
 /* What the code printed before a frame is taken before it, even if the taker is blocked: a pipe's worth at most. */
@@ -254,14 +248,6 @@ static bool take_error(struct kernel *kernel, const struct json *value)
     return true;
 }
 
-static void take_echo(struct kernel *kernel, struct str text)
-{
-    if (kernel->output_stream != STREAM_STDOUT)
-        flush_output(kernel);
-    kernel->output_stream = STREAM_STDOUT;
-    after_append(kernel, buf_append_str(&kernel->output, text));
-}
-
 /* False: the frame is not allowed now, or not at all. */
 static bool take_frame(struct kernel *kernel, char kind, const struct json *value)
 {
@@ -284,10 +270,6 @@ static bool take_frame(struct kernel *kernel, char kind, const struct json *valu
         if (kernel->state != KERNEL_STARTING && kernel->state != KERNEL_BECOMING)
             return false;
         take_failure(kernel, value);
-        return true;
-    case 'o':
-        if (kernel->state == KERNEL_RUNNING && is_text(value, "text"))
-            take_echo(kernel, json_get(value, "text")->string);
         return true;
     case 'r':
         /* What a timer of an earlier cell shows comes too late for it and is not this one's. */
@@ -318,7 +300,7 @@ static void on_frame(struct channel *channel, const struct frame *frame)
     }
     if (frame->kind == 'd' || frame->kind == 'e')
         finish_output(kernel);
-    else if (frame->kind != 'o')
+    else
         flush_output(kernel);
     if (kernel->state == KERNEL_DEAD)
         return;

@@ -208,6 +208,8 @@ display({"text/markdown": "data: {}\\n\\nevent: error\\r\\n\\r\\n\\0"}, raw=True
     assert.equal(error, undefined, JSON.stringify(error));
     assert.deepEqual(results, [{ png: 'AP8=' }, { html: '5' }, { latex: '?</script>' }, { text: 'too deep' },
       { markdown: 'data: {}\n\nevent: error\r\n\r\n\0' }]);
+    const { out } = await run('class Long:\n  def __repr__(self): return "\\ud800" + "x" * 70000\nLong()');
+    assert.match(out, /^Out\[\d+\]: \?x{70000}\n$/);
     const { results: shown } = await run(`
 class Hostile:
     def _repr_html_(self): raise ValueError("no")
