@@ -10,10 +10,9 @@
  *   STARTING -> PREPARED -> BECOMING -> IDLE <-> RUNNING;  any -> DEAD
  *
  * What user code prints arrives through pipes and is told as text; results and ends arrive as frames. Before a
- * frame is told, what the pipes hold is, so no result or end comes before what was printed before it; what the
- * shell itself prints (the echo of a cell's value) is a frame, so that a short cell's answer is one write. A kernel
- * that breaks the protocol is ended. DEAD is told exactly once, by on_dead; kernel_free() may be called in any
- * state and tells nothing.
+ * frame is told, what the pipes hold is, so no result or end comes before what was printed before it. A kernel that
+ * breaks the protocol is ended. DEAD is told exactly once, by on_dead; kernel_free() may be called in any state and
+ * tells nothing.
  */
 #pragma once
 
