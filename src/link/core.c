@@ -56,13 +56,12 @@ static void note_in_table(struct link_table *table, uint32_t before, uint32_t af
 /* Those of a worker that crashed. */
 static void bury_links(struct core *core)
 {
-    for (size_t i = 0; i < LINKS_MAX; i++) {
-        struct link_message message = {
-            .version = LINK_WIRE_VERSION, .type = LINK_DOWN, .link = core->table->up[i], .reason = LINK_LOST
-        };
+    struct link_message message = { .version = LINK_WIRE_VERSION, .type = LINK_DOWN, .reason = LINK_LOST };
 
+    put_text(&message, "berm-link crashed");
+    for (size_t i = 0; i < LINKS_MAX; i++) {
+        message.link = core->table->up[i];
         core->table->up[i] = 0;
-        put_text(&message, "berm-link crashed");
         if (message.link != 0)
             wire_send(core, &message, -EBADF);
     }

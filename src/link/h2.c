@@ -193,8 +193,7 @@ static void close_link(struct link *link, enum link_reason reason)
         nghttp2_session_terminate_session(h2->session,
                                           reason == LINK_PROTOCOL ? NGHTTP2_PROTOCOL_ERROR : CLOSED_THERE);
         send_frames(h2);
-        gnutls_bye(h2->tls.session, GNUTLS_SHUT_WR);
-        tls_send(&h2->tls);
+        tls_bye(&h2->tls);
     }
     stop(h2);
 }

@@ -152,3 +152,9 @@ int tls_send(struct tls *tls)
     buf_release_if_empty(&tls->out);
     return 0;
 }
+
+void tls_bye(struct tls *tls)
+{
+    gnutls_bye(tls->session, GNUTLS_SHUT_WR);
+    tls_send(tls);
+}

@@ -34,5 +34,7 @@ ssize_t tls_recv(struct tls *tls, void *p, size_t n);
 bool tls_pending(const struct tls *tls);
 /* Encrypts all of it, to be sent by tls_send(). -1: no memory or broken. */
 int tls_put(struct tls *tls, const void *p, size_t n);
+/* Tells the far side that no more comes, if the socket takes it. */
+void tls_bye(struct tls *tls);
 /* 0: all is sent; 1: the socket is full; -1: it is broken. */
 int tls_send(struct tls *tls);

@@ -1,13 +1,12 @@
 #include "link/worker.h"
 
+#include "link/confine.h"
 #include "link/credentials.h"
 #include "link/listen.h"
 
 #include "base/log.h"
 
 #include <ares.h>
-#include <sys/prctl.h>
-#include <sys/resource.h>
 
 struct worker {
     const struct link_options *options;
@@ -16,19 +15,6 @@ struct worker {
     struct dialler *dialler;
     struct listener *listener;
 };
-
-static int set_limits(struct berm_error *err)
-{
-    const struct rlimit none = { 0, 0 };
-    struct rlimit files;
-
-    if (setrlimit(RLIMIT_CORE, &none) < 0 || prctl(PR_SET_DUMPABLE, 0) < 0 || getrlimit(RLIMIT_NOFILE, &files) < 0)
-        return berm_fail(err, BERM_E_SYSTEM, errno, "limits");
-    files.rlim_cur = files.rlim_max;
-    if (setrlimit(RLIMIT_NOFILE, &files) < 0)
-        return berm_fail(err, BERM_E_SYSTEM, errno, "limits");
-    return 0;
-}
 
 static void on_signal(struct loop *loop, const struct signalfd_siginfo *info, void *data)
 {
@@ -79,13 +65,13 @@ static int start(struct worker *w, struct link_table *table, struct berm_error *
 {
     const struct link_options *o = w->options;
 
-    if (set_limits(err) < 0)
-        return -1;
     w->loop = loop_new();
     if (!w->loop || watch_signals(w) < 0 ||
         core_init(&w->core, w->loop, o->wire, table, o->listens ? &listen_role : &dial_role) < 0)
         return berm_fail(err, BERM_E_SYSTEM, errno, "start");
-    return o->listens ? start_listener(w, err) : start_dialler(w, err);
+    if ((o->listens ? start_listener(w, err) : start_dialler(w, err)) < 0)
+        return -1;
+    return link_confine(o, err);
 }
 
 int worker_run(const struct link_options *options, struct link_table *table)
