@@ -264,8 +264,8 @@ static bool read_wire(struct core *core)
         return true;
     }
     close_fd(&fd);
-    core->misled = n != 0;
-    loop_stop(core->loop); /* it has closed the wire, or is not who we think */
+    core->misled = n > 0 || (n < 0 && errno != ECONNRESET); /* reset: closed, without having read all */
+    loop_stop(core->loop);                                  /* it has closed the wire, or is not who we think */
     return false;
 }
 

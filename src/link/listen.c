@@ -51,14 +51,17 @@ static void on_connection(struct loop_io *io, uint32_t events)
     }
 }
 
-/* Not even a handshake: who connects now is for our successor, on the same port. */
+/*
+ * Not even a handshake: who connects now is for our successor, on the same port. Others have the descriptor, too (the
+ * keeper has), so it is shut down, with which connections are refused and the port is free to be listened to.
+ */
 static void on_drain(struct core *core)
 {
     struct listener *listener = core->owner;
 
     loop_io_remove(core->loop, &listener->io);
     loop_timer_stop(core->loop, &listener->pause);
-    close_fd(&listener->io.fd);
+    shutdown(listener->io.fd, SHUT_RDWR);
 }
 
 const struct core_role listen_role = {

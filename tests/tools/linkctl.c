@@ -1,17 +1,17 @@
 /*
  * linkctl.c - bermd's place at the wire of berm-link, for tests and measurements of links alone.
  *
- *   linkctl edge ADDRESS PORT LOCAL_PORT BERM_LINK listen --certificate FILE --key FILE
+ *   linkctl edge ADDRESS PORT SOCKET BERM_LINK listen --certificate FILE --key FILE
  *   linkctl home BERM_LINK dial --host NAME --port N ...
  *
  * The descriptors are made and named here. What berm-link says is printed, a line each:
  *
  *   up LINK quic|h2 PEER | down LINK REASON RETRY_MS TEXT | draining LINK | ended STATUS
  *
- * An edge listens on 127.0.0.1:LOCAL_PORT, too (printed as "local PORT"; 0: any): each connection becomes a stream
- * of the newest link, the socket itself being its near end. A home serves streams by their first line: "echo" sends
- * everything back, "send N" N bytes, "sink" counts what comes and says how much at its end. On stdin, "drain" and
- * "close" are passed on for all links; at its end, all is over.
+ * An edge listens on the unix socket SOCKET, too, and says "ready" then: each connection becomes a stream of the
+ * newest link, if there was any, and is itself the stream's near end. A home serves streams by their first line:
+ * "echo" sends everything back, "send N" N bytes, "sink" counts what comes and says how much at its end. On stdin,
+ * "drain" and "close" are passed on for all links; at its end, all is over.
  */
 #include "base/link_wire.h"
 #include "base/loop.h"
@@ -206,10 +206,9 @@ static void on_local(struct loop_io *io, uint32_t events)
     int fd = accept4(io->fd, NULL, NULL, SOCK_CLOEXEC);
 
     (void)events;
-    if (fd < 0)
-        return;
-    tell(LINK_OPEN, ctl.newest, fd);
-    close(fd);
+    if (fd >= 0 && ctl.newest > 0)
+        tell(LINK_OPEN, ctl.newest, fd);
+    close_fd(&fd);
 }
 
 static void on_command(struct loop_io *io, uint32_t events)
@@ -269,6 +268,8 @@ static void start(char **argv, int tcp, int udp)
         die("start");
     if (ctl.pid > 0) {
         close(wires[1]);
+        close_fd(&tcp);
+        close_fd(&udp);
         if (loop_io_add(ctl.loop, &ctl.wire, wires[0], EPOLLIN, on_wire) < 0 ||
             loop_io_add(ctl.loop, &ctl.child, pidfd_open_pid(ctl.pid), EPOLLIN, on_child) < 0)
             die("start");
@@ -291,6 +292,18 @@ static void start(char **argv, int tcp, int udp)
     die(all[0]);
 }
 
+static int bound_here(const char *path)
+{
+    struct sockaddr_un un = { .sun_family = AF_UNIX };
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    unlink(path);
+    if (fd < 0 || str_copy(str_from(path), un.sun_path, sizeof(un.sun_path)) < 0 ||
+        bind(fd, (struct sockaddr *)&un, sizeof(un)) < 0 || listen(fd, 1024) < 0)
+        die(path);
+    return fd;
+}
+
 static uint16_t port_of(const char *text)
 {
     uint64_t port;
@@ -304,19 +317,17 @@ static uint16_t port_of(const char *text)
 
 int main(int argc, char **argv)
 {
-    const char *no_udp = getenv("LINKCTL_NO_UDP");
-
     ctl.loop = loop_new();
     if (argc >= 3 && strcmp(argv[1], "home") == 0) {
         start(argv + 2, -1, -1);
     } else if (argc >= 6 && strcmp(argv[1], "edge") == 0) {
-        uint16_t port = port_of(argv[3]), local = port_of(argv[4]);
-        int tcp = bound(SOCK_STREAM, argv[2], &port), udp = no_udp ? -1 : bound(SOCK_DGRAM, argv[2], &port);
+        uint16_t port = port_of(argv[3]);
+        int tcp = bound(SOCK_STREAM, argv[2], &port), udp = bound(SOCK_DGRAM, argv[2], &port);
 
-        if (loop_io_add(ctl.loop, &ctl.local, bound(SOCK_STREAM, "127.0.0.1", &local), EPOLLIN, on_local) < 0)
+        if (loop_io_add(ctl.loop, &ctl.local, bound_here(argv[4]), EPOLLIN, on_local) < 0)
             die("listen");
         start(argv + 5, tcp, udp);
-        printf("port %u\nlocal %u\n", port, local);
+        printf("port %u\nready\n", port);
         fflush(stdout);
     } else {
         fprintf(stderr, "usage: linkctl edge|home ...\n");

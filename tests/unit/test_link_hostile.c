@@ -1,0 +1,297 @@
+/* What a listener and a link take from peers that are nobody, broken, frozen or hostile. */
+#include "link_fixture.h"
+
+#include <signal.h>
+#include <sys/wait.h>
+
+static void dial_works(struct ends *e)
+{
+    ends_dial(e, "localhost", DIAL_H2);
+    expect(e, &e->at_home, LINK_UP);
+    expect(e, &e->at_edge, LINK_UP);
+}
+
+static int connect_raw(const struct ends *e)
+{
+    const struct sockaddr_in address = { .sin_family = AF_INET,
+                                         .sin_port = htons(e->port),
+                                         .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    assert_int_equal(connect(fd, (const struct sockaddr *)&address, sizeof(address)), 0);
+    assert_int_equal(set_nonblocking(fd), 0);
+    return fd;
+}
+
+/* Whatever may still come is dropped: it has ended. */
+static bool has_ended(void *data)
+{
+    const int *fd = data;
+    char bytes[4096];
+    ssize_t n;
+
+    while ((n = recv(*fd, bytes, sizeof(bytes), MSG_DONTWAIT)) > 0)
+        continue;
+    return n == 0 || errno != EAGAIN;
+}
+
+static void garbage_ends_its_own_connection(void **state)
+{
+    static struct ends e;
+    uint8_t bytes[2000];
+    int fd;
+
+    (void)state;
+    ends_init(&e);
+    for (int i = 0; i < 8; i++) {
+        random_bytes(bytes, sizeof(bytes));
+        if (i % 2)
+            memcpy(bytes, "\x16\x03\x01\x02\x00\x01", 6); /* the beginning of a ClientHello */
+        if (i == 2)
+            memcpy(bytes, "GET / HTTP/1.1\r\n\r\n", 18);
+        fd = connect_raw(&e);
+        send(fd, bytes, sizeof(bytes), MSG_NOSIGNAL);
+        shutdown(fd, SHUT_WR); /* random bytes may promise a long record */
+        assert_true(run_until(e.loop, has_ended, &fd, 2000));
+        close(fd);
+    }
+    dial_works(&e);
+    ends_fini(&e);
+}
+
+/* --- a TLS client that is not ours --- */
+
+struct client {
+    int fd;
+    gnutls_session_t session;
+    gnutls_certificate_credentials_t credentials;
+    int rc;
+};
+
+static bool has_shaken(void *data)
+{
+    struct client *c = data;
+
+    c->rc = gnutls_handshake(c->session);
+    return c->rc != GNUTLS_E_AGAIN && c->rc != GNUTLS_E_INTERRUPTED;
+}
+
+static void client_init(struct client *c, struct ends *e, const char *alpn)
+{
+    c->fd = connect_raw(e);
+    gnutls_certificate_allocate_credentials(&c->credentials);
+    gnutls_init(&c->session, GNUTLS_CLIENT | GNUTLS_NONBLOCK | GNUTLS_NO_SIGNAL);
+    gnutls_set_default_priority(c->session);
+    gnutls_credentials_set(c->session, GNUTLS_CRD_CERTIFICATE, c->credentials);
+    gnutls_transport_set_int(c->session, c->fd);
+    if (alpn) {
+        const gnutls_datum_t name = { (unsigned char *)(uintptr_t)alpn, (unsigned)strlen(alpn) };
+
+        gnutls_alpn_set_protocols(c->session, &name, 1, 0);
+    }
+    assert_true(run_until(e->loop, has_shaken, c, 5000));
+}
+
+static void client_fini(struct client *c)
+{
+    gnutls_deinit(c->session);
+    gnutls_certificate_free_credentials(c->credentials);
+    close(c->fd);
+}
+
+static void tls_for_another_protocol_is_refused(void **state)
+{
+    static const char *const names[] = { NULL, "h2", "http/1.1", LINK_ALPN_QUIC };
+    static struct ends e;
+    struct client c;
+
+    (void)state;
+    ends_init(&e);
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+        client_init(&c, &e, names[i]);
+        assert_true(run_until(e.loop, has_ended, &c.fd, 2000));
+        client_fini(&c);
+    }
+    bermd_read(&e.at_edge);
+    assert_int_equal(e.at_edge.count, 0); /* none of them was a link */
+    dial_works(&e);
+    ends_fini(&e);
+}
+
+/* --- floods inside of TLS --- */
+
+struct flood {
+    struct client c;
+    struct bermd *edge;
+    const char *frames;
+    size_t size;
+    struct heard down;
+};
+
+static bool is_thrown_out(void *data)
+{
+    struct flood *f = data;
+
+    for (int i = 0; i < 50; i++)
+        if (gnutls_record_send(f->c.session, f->frames, f->size) < 0)
+            break;
+    return bermd_take(f->edge, LINK_DOWN, &f->down);
+}
+
+/* Many frames that each want an answer, which is not read. */
+static void flood_with(const char *frame, size_t frame_size)
+{
+    static const char settings[] = "\0\0\0\4\0\0\0\0\0";
+    static char many[16000];
+    static struct ends e;
+    struct flood f = { .edge = &e.at_edge, .frames = many };
+
+    ends_init(&e);
+    client_init(&f.c, &e, LINK_ALPN_H2);
+    assert_int_equal(f.c.rc, GNUTLS_E_SUCCESS);
+    assert_int_equal(gnutls_record_send(f.c.session, settings, sizeof(settings) - 1), sizeof(settings) - 1);
+    expect(&e, &e.at_edge, LINK_UP);
+    while (f.size + frame_size <= sizeof(many)) {
+        memcpy(many + f.size, frame, frame_size);
+        f.size += frame_size;
+    }
+    assert_true(run_until(e.loop, is_thrown_out, &f, 20000));
+    assert_int_equal(f.down.message.reason, LINK_PROTOCOL);
+    client_fini(&f.c);
+    ends_fini(&e);
+}
+
+static void floods_end_the_link(void **state)
+{
+    (void)state;
+    flood_with("\0\0\10\6\0\0\0\0\0"
+               "12345678",
+               17);                      /* PING */
+    flood_with("\0\0\0\4\0\0\0\0\0", 9); /* SETTINGS */
+}
+
+static void bytes_for_a_stream_that_is_none_end_the_link(void **state)
+{
+    (void)state;
+    flood_with("\0\0\5\0\0\0\0\0\1hello", 14); /* DATA */
+}
+
+/* --- half-open connections --- */
+
+#define MANY 1000
+
+struct crowd {
+    int fds[MANY];
+    size_t open;
+};
+
+static bool few_are_left(void *data)
+{
+    struct crowd *crowd = data;
+
+    for (size_t i = 0; i < MANY; i++)
+        if (crowd->fds[i] >= 0 && has_ended(&crowd->fds[i])) {
+            close_fd(&crowd->fds[i]);
+            crowd->open--;
+        }
+    return crowd->open <= 16;
+}
+
+static void half_open_connections_are_bounded(void **state)
+{
+    static struct crowd crowd;
+    static struct ends e;
+
+    (void)state;
+    ends_init(&e);
+    for (crowd.open = 0; crowd.open < MANY; crowd.open++)
+        crowd.fds[crowd.open] = connect_raw(&e);
+    assert_true(run_until(e.loop, few_are_left, &crowd, 10000));
+    assert_in_range(e.edge.handshakes, 1, 16);
+    for (size_t i = 0; i < MANY; i++)
+        close_fd(&crowd.fds[i]);
+    dial_works(&e);
+    ends_fini(&e);
+}
+
+/* --- silence --- */
+
+/* A dialler in a process of its own, which can be stopped. */
+static pid_t fork_home(struct ends *e)
+{
+    pid_t pid = fork();
+
+    assert_true(pid >= 0);
+    if (pid > 0)
+        return pid;
+    e->loop = loop_new();
+    ends_dial(e, "localhost", DIAL_H2);
+    loop_run(e->loop);
+    _exit(0);
+}
+
+/* A peer that stands still and one that never begins: both cost no longer than they may. */
+static void silence_ends_links_and_handshakes(void **state)
+{
+    static struct ends e;
+    uint64_t began;
+    pid_t home;
+    int idle;
+
+    (void)state;
+    ends_init(&e);
+    home = fork_home(&e);
+    expect(&e, &e.at_edge, LINK_UP);
+    idle = connect_raw(&e);
+    kill(home, SIGSTOP);
+    began = clock_monotonic_ns() / 1000000;
+    assert_int_equal(expect(&e, &e.at_edge, LINK_DOWN).message.reason, LINK_LOST);
+    assert_in_range(clock_monotonic_ns() / 1000000 - began, LINK_SILENT_MAX_MS - LINK_KEEP_ALIVE_MS, 8000);
+    assert_true(run_until(e.loop, has_ended, &idle, 2000));
+    assert_int_equal(e.edge.link_count, 0);
+    close(idle);
+    kill(home, SIGKILL);
+    waitpid(home, NULL, 0);
+    ends_fini(&e);
+}
+
+/* --- bermd --- */
+
+static bool loop_has_stopped(void *data)
+{
+    const struct core *core = data;
+
+    return core->misled;
+}
+
+static void a_bermd_that_says_what_it_may_not_is_left(void **state)
+{
+    static const uint16_t types[] = { 0, LINK_UP, LINK_STREAM, LINK_OPEN, 999 };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(types); i++) {
+        static struct ends e;
+
+        ends_init(&e);
+        tell(&e.at_edge, types[i], 1, -1); /* OPEN has no descriptor here */
+        run_until(e.loop, loop_has_stopped, &e.edge, 2000);
+        assert_true(e.edge.misled);
+        ends_fini(&e);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(garbage_ends_its_own_connection),
+        cmocka_unit_test(tls_for_another_protocol_is_refused),
+        cmocka_unit_test(floods_end_the_link),
+        cmocka_unit_test(bytes_for_a_stream_that_is_none_end_the_link),
+        cmocka_unit_test(half_open_connections_are_bounded),
+        cmocka_unit_test(silence_ends_links_and_handshakes),
+        cmocka_unit_test(a_bermd_that_says_what_it_may_not_is_left),
+    };
+
+    signal(SIGPIPE, SIG_IGN);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
