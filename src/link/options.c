@@ -78,7 +78,7 @@ static int take(int option, struct link_options *o, struct berm_error *err)
         o->key = optarg;
         return 0;
     default:
-        return berm_fail(err, BERM_E_INVALID_REQUEST, 0, "see berm-link(8) for what may be said here");
+        return berm_fail(err, BERM_E_INVALID_REQUEST, 0, "what bermd says here is in src/link/options.h");
     }
 }
 
@@ -109,7 +109,6 @@ int link_options_parse(int argc, char **argv, struct link_options *ret, struct b
         if (take(option, ret, err) < 0)
             return -1;
     if (optind != argc)
-        return berm_fail(err, BERM_E_INVALID_REQUEST, 0, "%s: see berm-link(8) for what may be said here",
-                         argv[optind]);
+        return berm_fail(err, BERM_E_INVALID_REQUEST, 0, "%s is not expected here", argv[optind]);
     return check(ret, err);
 }

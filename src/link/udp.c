@@ -114,7 +114,8 @@ static size_t read_control(struct msghdr *message, struct udp_packet *packet, si
             size = number > 0 ? (size_t)number : n;
         } else if (c->cmsg_level == SOL_IP && c->cmsg_type == IP_PKTINFO) {
             memcpy(&info, data, sizeof(info));
-            packet->local.v4.sin_addr = info.ipi_spec_dst;
+            /* What came before the option was set has its header's address only. Of a host they are the same. */
+            packet->local.v4.sin_addr = info.ipi_spec_dst.s_addr ? info.ipi_spec_dst : info.ipi_addr;
         } else if (c->cmsg_level == SOL_IPV6 && c->cmsg_type == IPV6_PKTINFO) {
             memcpy(&info6, data, sizeof(info6));
             packet->local.v6.sin6_addr = info6.ipi6_addr;

@@ -1,0 +1,143 @@
+/* Links over lines as they are: far, lossy, cut, without UDP, with an address that changes. */
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { after, before, describe } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
+import { test } from '../lib/test.mjs';
+import { Line, whyNoLine } from './line.mjs';
+
+const REASON = { CLOSED: 1, LOST: 4 };
+
+async function total(socket) {
+  let bytes = 0;
+  for await (const part of socket) bytes += part.length;
+  return bytes;
+}
+
+for (const transport of ['quic', 'h2'])
+  describe(`a link over ${transport}`, { skip: whyNoLine() }, () => {
+    let line, edge, home;
+
+    before(async () => {
+      line = await new Line().start();
+      edge = await line.edge();
+      home = line.home({ transport });
+      assert.equal((await home.expect(/^up \d+ (\w+) 10\.77\.0\.1:4433$/))[1], transport);
+      assert.equal((await edge.expect(/^up \d+ (\w+) 10\.77\.0\.2:\d+$/))[1], transport);
+    });
+    after(() => line.end());
+
+    test('streams are whole over 50 ms of delay and 2 % of loss', async () => {
+      await line.bad('delay 25', 'loss 2');
+      const [echo, body] = [line.stream('echo'), line.stream('send 2000000')];
+      assert.ok((await line.echo(echo, 'hello')) >= 49);
+      assert.equal(await total(body), 2000000);
+      assert.ok((await line.echo(echo, 'x'.repeat(20000))) >= 49);
+      const sink = line.stream('sink');
+      sink.end(Buffer.alloc(500000));
+      assert.equal(String((await once(sink, 'data'))[0]), '500000\n');
+      echo.destroy();
+      sink.destroy();
+      await line.bad('delay 0', 'loss 0');
+    });
+
+    test('a reader that does not read stalls its own stream only', async () => {
+      const slow = line.stream('send 50000000');
+      const echo = line.stream('echo');
+      for (let i = 0; i < 20; i++) assert.ok((await line.echo(echo, 'ping')) < 2000);
+      slow.destroy();
+      echo.destroy();
+    });
+
+    test('after a cut of 1 s the same link and its streams go on', async () => {
+      const echo = line.stream('echo');
+      await line.echo(echo, 'before');
+      await line.bad('cut');
+      await delay(1000);
+      await line.bad('mend');
+      assert.ok((await line.echo(echo, 'after')) < 5000);
+      echo.destroy();
+    });
+
+    test('after a cut that was too long another link is there within 5 s', async () => {
+      await line.bad('cut');
+      const [, reason] = await home.expect(/^down [1-9]\d* (\d)/);
+      assert.equal(Number(reason), REASON.LOST);
+      await line.bad('mend');
+      const mended = performance.now();
+      await home.expect(/^up /);
+      await edge.expect(/^up /);
+      assert.ok(performance.now() - mended < 5000);
+      await line.use('again');
+    });
+
+    test('a worker that is killed comes back, and both ends are told', async () => {
+      for (const [part, other] of [[home, edge], [edge, home]]) {
+        const killed = performance.now();
+        process.kill(line.worker(part), 'SIGKILL');
+        await part.expect(/^down [1-9]\d* 4 \d+ berm-link crashed$/);
+        await home.expect(/^up /);
+        await edge.expect(/^up /);
+        await other.expect(/^down [1-9]/);
+        assert.ok(performance.now() - killed < 5500 + 2000);
+        await line.use('again');
+      }
+    });
+
+    test('drained by the edge, a link ends when its last stream has', async () => {
+      const echo = line.stream('echo');
+      await line.echo(echo, 'before');
+      edge.say('drain');
+      await home.expect(/^draining /);
+      await line.echo(echo, 'still there');
+      echo.end();
+      assert.equal(Number((await home.expect(/^down [1-9]\d* (\d)/))[1]), REASON.CLOSED);
+      await edge.end();
+      edge = await line.edge();
+      await home.expect(/^up /);
+      await edge.expect(/^up /);
+      await line.use('its successor');
+    });
+  });
+
+describe('a link of either kind', { skip: whyNoLine() }, () => {
+  let line, edge, home;
+
+  before(async () => {
+    line = await new Line().start();
+  });
+  after(() => line.end());
+
+  test('is over HTTP/2 within 5 s where UDP does not get through', async () => {
+    await line.bad('udp no');
+    edge = await line.edge();
+    const began = performance.now();
+    home = line.home();
+    assert.equal((await home.expect(/^up \d+ (\w+)/))[1], 'h2');
+    assert.ok(performance.now() - began < 5000);
+    await edge.expect(/^up /);
+    await line.use('over TCP');
+  });
+
+  test('goes over to QUIC once UDP gets through, and old streams end where they are', async () => {
+    const echo = line.stream('echo');
+    await line.echo(echo, 'before');
+    await line.bad('udp yes');
+    assert.equal((await home.expect(/^up \d+ (\w+)/, 25000))[1], 'quic');
+    await edge.expect(/^up /);
+    await line.echo(echo, 'still over TCP');
+    await line.use('over UDP');
+    echo.end();
+    await home.expect(/^down \d+ 1 /);
+  });
+
+  test('survives another address of the dialler: QUIC migrates', async () => {
+    const echo = line.stream('echo');
+    await line.echo(echo, 'before');
+    line.ip('home', 'addr del 10.77.0.2/24 dev cable0');
+    line.ip('home', 'addr add 10.77.0.9/24 dev cable0');
+    await line.echo(echo, 'after');
+    assert.deepEqual(home.seen.filter((one) => /^(up|down) [1-9]/.test(one)), []);
+    echo.destroy();
+  });
+});
