@@ -14,7 +14,9 @@
 /* For a log line: what a peer chose in it is only printed where it is plain. */
 static void put_text(struct link_message *message, const char *text)
 {
-    for (size_t i = 0; text && text[i] && i < sizeof(message->text) - 1; i++)
+    size_t n = text ? strnlen(text, sizeof(message->text) - 1) : 0;
+
+    for (size_t i = 0; i < n; i++)
         message->text[i] = text[i] >= ' ' && text[i] <= '~' ? text[i] : '?';
 }
 

@@ -52,8 +52,8 @@ static void on_connection(struct loop_io *io, uint32_t events)
 }
 
 /*
- * Not even a handshake: who connects now is for our successor, on the same port. Others have the descriptor, too (the
- * keeper has), so it is shut down, with which connections are refused and the port is free to be listened to.
+ * Not even a handshake: who connects now is for our successor, on the same port. Others have the descriptor, too
+ * (the keeper has), so it is shut down, with which connections are refused and the port is free to be listened to.
  */
 static void on_drain(struct core *core)
 {
