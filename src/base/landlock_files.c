@@ -55,15 +55,15 @@ int landlock_files_new(bool binds, struct berm_error *err)
     return fd >= 0 ? fd : berm_fail(err, BERM_E_SYSTEM, errno, "make a Landlock ruleset");
 }
 
-int landlock_files_allow(int ruleset, const char *directory, uint64_t access, struct berm_error *err)
+int landlock_files_allow(int ruleset, const char *path, uint64_t access, struct berm_error *err)
 {
-    _cleanup_close_ int dir = open(directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    struct landlock_path_beneath_attr rule = { .allowed_access = access, .parent_fd = dir };
+    _cleanup_close_ int fd = open(path, O_PATH | O_CLOEXEC);
+    struct landlock_path_beneath_attr rule = { .allowed_access = access, .parent_fd = fd };
 
     if (access & LANDLOCK_ACCESS_FS_WRITE_FILE)
         rule.allowed_access |= handled_files(kernel_abi()) & ACCESS_FS_TRUNCATE;
-    if (dir < 0 || syscall(SYS_landlock_add_rule, ruleset, LANDLOCK_RULE_PATH_BENEATH, &rule, 0) < 0)
-        return berm_fail(err, BERM_E_SYSTEM, errno, "allow %s", directory);
+    if (fd < 0 || syscall(SYS_landlock_add_rule, ruleset, LANDLOCK_RULE_PATH_BENEATH, &rule, 0) < 0)
+        return berm_fail(err, BERM_E_SYSTEM, errno, "allow %s", path);
     return 0;
 }
 

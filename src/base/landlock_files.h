@@ -14,8 +14,9 @@
 /* A ruleset's fd that allows nothing; -1 with *err; -2: this kernel has no Landlock. `binds`: may listen to ports.
  */
 int landlock_files_new(bool binds, struct berm_error *err);
-/* `access` of LANDLOCK_ACCESS_FS_..., with truncating where it writes and the kernel knows that. */
-int landlock_files_allow(int ruleset, const char *directory, uint64_t access, struct berm_error *err);
+/* A directory with all below it, or a file. `access` of LANDLOCK_ACCESS_FS_..., with truncating where it writes and
+ * the kernel knows that. */
+int landlock_files_allow(int ruleset, const char *path, uint64_t access, struct berm_error *err);
 /* Reads a file that may be replaced: so its directory. */
 int landlock_files_allow_beside(int ruleset, const char *file, struct berm_error *err);
 /* And the directory of what it is a symbolic link to, in which a renewed certificate appears too. */

@@ -35,12 +35,16 @@ static int set_limits(void)
 
 /* --- files --- */
 
-/* The resolver's files are read again for every name; resolv.conf is often a link to where a service writes it. */
+/*
+ * The resolver's files are read again for every name; resolv.conf is often a link to where a service writes it.
+ * Without urandom, c-ares would number its questions so that they can be guessed, and say nothing.
+ */
 static int allow_resolver(int ruleset, struct berm_error *err)
 {
     _cleanup_free_ char *real = realpath("/etc/resolv.conf", NULL);
 
-    if (landlock_files_allow(ruleset, "/etc", LANDLOCK_ACCESS_FS_READ_FILE, err) < 0)
+    if (landlock_files_allow(ruleset, "/etc", LANDLOCK_ACCESS_FS_READ_FILE, err) < 0 ||
+        landlock_files_allow(ruleset, "/dev/urandom", LANDLOCK_ACCESS_FS_READ_FILE, err) < 0)
         return -1;
     return real ? landlock_files_allow_beside(ruleset, real, err) : 0;
 }
@@ -95,10 +99,7 @@ static int allow_network(scmp_filter_ctx filter, bool listens)
     for (size_t i = 0; i < ARRAY_SIZE(families); i++)
         if (seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1, SCMP_A0(SCMP_CMP_EQ, families[i])) < 0)
             return -1;
-    return allow(filter, SCMP_SYS(connect)) < 0 || allow(filter, SCMP_SYS(bind)) < 0 ||
-                   allow(filter, SCMP_SYS(ioctl)) < 0
-               ? -1
-               : 0;
+    return allow(filter, SCMP_SYS(connect));
 }
 
 static int add_rules(scmp_filter_ctx filter, bool listens)

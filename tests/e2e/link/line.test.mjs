@@ -1,6 +1,7 @@
 /* Links over lines as they are: far, lossy, cut, without UDP, with an address that changes. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
+import fs from 'node:fs';
 import { after, before, describe } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { test } from '../lib/test.mjs';
@@ -117,6 +118,15 @@ describe('a link of either kind', { skip: whyNoLine() }, () => {
     assert.ok(performance.now() - began < 5000);
     await edge.expect(/^up /);
     await line.use('over TCP');
+  });
+
+  test('is served by workers that have given up what they do not need', () => {
+    for (const part of [home, edge]) {
+      const status = fs.readFileSync(`/proc/${line.worker(part)}/status`, 'utf8');
+      assert.match(status, /^NoNewPrivs:\t1$/m);
+      if (!process.env.BERM_SANITIZED) assert.match(status, /^Seccomp:\t2$/m);
+      assert.match(fs.readFileSync(`/proc/${line.worker(part)}/limits`, 'utf8'), /^Max core file size +0 +0 /m);
+    }
   });
 
   test('goes over to QUIC once UDP gets through, and old streams end where they are', async () => {
