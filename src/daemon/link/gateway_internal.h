@@ -35,6 +35,7 @@ struct far {
     char peer[LINK_TEXT];
     enum far_state state;
     struct link_key key; /* from TOLD on */
+    bool alone;          /* the daemon knows of no other link */
     int64_t since_ms;
     struct http_client *client; /* whose connections are streams */
     struct http_call *call;     /* of ours, while it is asked something */

@@ -217,11 +217,14 @@ static bool take_key(struct far *far)
     const struct json *answer;
     const char *text = NULL;
     struct arena arena;
+    int64_t links = 0;
 
     arena_init(&arena, LINK_CONTROL_MAX * 8);
     if (json_parse(&arena, buf_str(&far->answer), 4, &answer, NULL) == 0 && answer->type == JSON_OBJECT &&
+        json_field_int(answer, "links", 0, UINT32_MAX, &links, NULL) == 0 &&
         json_field_cstring(answer, "key", &text, NULL) == 0 && text)
         key = link_keys_find(&far->gateway->keys, str_from(text));
+    far->alone = links == 1;
     if (key)
         far->key = *key;
     if (text)
@@ -240,7 +243,10 @@ static void serve(struct far *far)
     if (old) {
         log_info("link.taken_over", "name", far->key.name, "link", log_num(old->number), "by",
                  log_num(far->number));
-        drain_far(old);
+        if (far->alone) /* what is under way there will not be answered any more */
+            close_far(old);
+        else
+            drain_far(old);
     }
     loop_timer_stop(gateway->loop, &far->deadline);
     if (hash_insert(&gateway->by_name, &far->by_name, hash_text(str_from(far->key.name))) < 0) {

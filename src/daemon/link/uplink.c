@@ -164,6 +164,11 @@ const char *uplink_key(const struct uplink *uplink)
     return uplink->key;
 }
 
+unsigned uplink_links(const struct uplink *uplink)
+{
+    return uplink->links_open;
+}
+
 void uplink_name_parse(const struct uplink *uplink, struct str host, struct edge_name *ret)
 {
     char name[LINK_NAME_MAX + 1];

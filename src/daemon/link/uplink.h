@@ -8,8 +8,8 @@
  * no way from it to the API, the console, MCP or the Docker socket, whatever a request says, so that an edge that
  * was taken over reaches nothing that it could not have asked a browser for.
  *
- *   POST /berm/link/v1/hello    -> {"key": ...}, by which the edge knows whose daemon this is
- *   PUT  /berm/link/v1/host     {"name", "url"}: the daemon is called <label>-<name>.<domain of url> from now on
+ *   POST /berm/link/v1/hello    -> {"key", "version", "links"}: whose daemon this is, and how many links it knows
+ * of PUT  /berm/link/v1/host     {"name", "url"}: the daemon is called <label>-<name>.<domain of url> from now on
  *   POST /berm/link/v1/refused  {"reason"}: the edge will not serve us
  *
  * The name belongs to the key, so it is the same after every restart of either side; it is also kept in the store,

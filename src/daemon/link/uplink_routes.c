@@ -11,6 +11,7 @@ static void answer_hello(struct request *request)
     json_object_begin(w);
     json_pair_cstring(w, "key", uplink_key(request->daemon->uplink));
     json_pair_cstring(w, "version", BERM_VERSION);
+    json_pair_int(w, "links", uplink_links(request->daemon->uplink));
     json_object_end(w);
     request_respond_json(request, 200, w);
 }

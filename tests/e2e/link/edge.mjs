@@ -1,4 +1,5 @@
 /* A real bermd --edge for one test file, and what a browser sees of it. Needs root, as bermd does. */
+import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import crypto from 'node:crypto';
 import { once } from 'node:events';
@@ -103,7 +104,8 @@ export class Edge {
   }
 
   async stop() {
-    if (this.child?.exitCode === null && this.child.signalCode === null) await this.end();
+    if (this.child?.exitCode === null && this.child.signalCode === null)
+      assert.deepEqual(await this.end(), [0, null], this.lines.slice(-40).join('\n'));
     fs.rmSync(this.top, { recursive: true });
   }
 }
