@@ -305,8 +305,8 @@ static int check_name(const struct edge *edge, size_t length, struct berm_error 
     if (length <= most)
         return 0;
     return berm_fail(err, BERM_E_INVALID_REQUEST, 0,
-                     "it does not fit into one label of a host name: %zu characters%s%s, of at most %d", length,
-                     edge->shown.suffix[0] ? " and " : "", edge->shown.suffix, EDGE_LABEL_MAX);
+                     "the name does not fit into one label of a host name: %zu characters%s%s, of at most %d",
+                     length, edge->shown.suffix[0] ? " and " : "", edge->shown.suffix, EDGE_LABEL_MAX);
 }
 
 static int check_room(struct edge *edge, struct str sandbox, struct berm_error *err)
@@ -327,7 +327,7 @@ static int check_token(struct edge *edge, const struct edge_wish *wish, const ch
             return berm_fail(err, BERM_E_CONFLICT, 0, "Token '%s' is already in use by port %u. Choose another one",
                              token, all[i]->row.port);
     if (check_name(edge, edge_preview_length(wish->port, wish->sandbox, str_from(token)), err) < 0)
-        return berm_error_wrap(err, "port, sandbox id and token");
+        return berm_error_wrap(err, "port, sandbox id and token do not fit");
     return 0;
 }
 

@@ -181,7 +181,7 @@ describe('previews and tunnels', { skip }, () => {
     const long = 'a'.repeat(42);
     const answer = await expose(long, { port: 8080 });
     assert.equal(answer.status, 400);
-    assert.match(answer.json.error, /do not fit into one label/);
+    assert.match(answer.json.error, /do not fit: .* one label of a host name/);
     await api.delete(`/v1/sandbox/${long}`);
   });
 
