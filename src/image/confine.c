@@ -1,5 +1,6 @@
 #include "image/confine.h"
 
+#include "base/sanitized.h"
 #include "image/unpack.h"
 
 #include <linux/capability.h>
@@ -10,17 +11,6 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-
-#if defined(__SANITIZE_ADDRESS__)
-#define SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
-#ifndef SANITIZED
-#define SANITIZED 0
-#endif
 
 #define MEMORY_MAX (1ull << 30) /* xz and zstd windows, and the set of a layer's inodes */
 

@@ -1,6 +1,7 @@
 #include "link/confine.h"
 
 #include "base/landlock_files.h"
+#include "base/sanitized.h"
 
 #include <linux/landlock.h>
 #include <netinet/in.h>
@@ -8,17 +9,6 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
-
-#if defined(__SANITIZE_ADDRESS__)
-#define SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
-#ifndef SANITIZED
-#define SANITIZED 0
-#endif
 
 static int set_limits(void)
 {
