@@ -18,13 +18,22 @@ void arena_init(struct arena *a, size_t max_bytes)
     *a = (struct arena){ .max = max_bytes, .chunk = CHUNK_SIZE };
 }
 
+void arena_init_in(struct arena *a, size_t max_bytes, void *room, size_t size)
+{
+    arena_init(a, max_bytes);
+    a->room = room;
+    a->chunks = room;
+    *a->chunks = (struct arena_chunk){ .size = size - sizeof(struct arena_chunk) };
+}
+
 void arena_free(struct arena *a)
 {
     struct arena_chunk *chunk = a->chunks;
 
     while (chunk) {
         struct arena_chunk *next = chunk->next;
-        free(chunk);
+        if (chunk != a->room)
+            free(chunk);
         chunk = next;
     }
     a->chunks = NULL;
@@ -88,16 +97,28 @@ void *arena_calloc(struct arena *a, size_t count, size_t size)
     return p;
 }
 
+char *arena_concat(struct arena *a, const struct str *parts, size_t count)
+{
+    size_t n = 0;
+    char *text, *at;
+
+    for (size_t i = 0; i < count; i++)
+        n += parts[i].n;
+    at = text = arena_alloc(a, n + 1);
+    if (!text)
+        return NULL;
+    for (size_t i = 0; i < count; i++) {
+        if (parts[i].n > 0)
+            memcpy(at, parts[i].p, parts[i].n);
+        at += parts[i].n;
+    }
+    *at = '\0';
+    return text;
+}
+
 char *arena_strdup(struct arena *a, struct str s)
 {
-    char *copy = arena_alloc(a, s.n + 1);
-
-    if (!copy)
-        return NULL;
-    if (s.n > 0)
-        memcpy(copy, s.p, s.n);
-    copy[s.n] = '\0';
-    return copy;
+    return arena_concat(a, &s, 1);
 }
 
 char *arena_printf(struct arena *a, const char *format, ...)

@@ -22,6 +22,10 @@ struct str {
 };
 
 #define STR(literal) ((struct str){ (literal), sizeof(literal) - 1 })
+#define STR_INIT(literal)                                                                                          \
+    {                                                                                                              \
+        (literal), sizeof(literal) - 1                                                                             \
+    } /* in a static table */
 
 static inline struct str str_from(const char *c_string)
 {
@@ -43,8 +47,13 @@ static inline bool str_has_prefix(struct str s, struct str prefix)
     return s.n >= prefix.n && (prefix.n == 0 || memcmp(s.p, prefix.p, prefix.n) == 0);
 }
 
-/* ASCII only and independent of the locale, as HTTP wants it. */
-bool str_eq_nocase(struct str a, struct str b);
+/* ASCII only and independent of the locale, as HTTP wants it. Most pairs differ in length already. */
+bool bytes_equal_nocase(const char *a, const char *b, size_t n);
+
+static inline bool str_eq_nocase(struct str a, struct str b)
+{
+    return a.n == b.n && bytes_equal_nocase(a.p, b.p, a.n);
+}
 
 /* Strips spaces and tabs at both ends. */
 struct str str_trim(struct str s);
@@ -60,6 +69,10 @@ char *str_dup(struct str s);
 
 /* Decimal digits only: no sign, no space, no overflow. Returns 0, or -1 leaving *ret alone. */
 int str_to_u64(struct str s, uint64_t *ret);
+
+/* `value` in decimal, NUL-terminated, in `room`. */
+#define U64_TEXT 21
+struct str u64_text(uint64_t value, char room[U64_TEXT]);
 
 /* Compares in a time that depends on the lengths only. For secrets. */
 bool bytes_equal_constant_time(const void *a, const void *b, size_t n);

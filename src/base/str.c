@@ -7,12 +7,10 @@ static char ascii_lower(char c)
     return c >= 'A' && c <= 'Z' ? (char)(c | 0x20) : c;
 }
 
-bool str_eq_nocase(struct str a, struct str b)
+bool bytes_equal_nocase(const char *a, const char *b, size_t n)
 {
-    if (a.n != b.n)
-        return false;
-    for (size_t i = 0; i < a.n; i++)
-        if (ascii_lower(a.p[i]) != ascii_lower(b.p[i]))
+    for (size_t i = 0; i < n; i++)
+        if (ascii_lower(a[i]) != ascii_lower(b[i]))
             return false;
     return true;
 }
@@ -71,6 +69,18 @@ int str_to_u64(struct str s, uint64_t *ret)
     }
     *ret = value;
     return 0;
+}
+
+struct str u64_text(uint64_t value, char room[U64_TEXT])
+{
+    size_t at = U64_TEXT - 1;
+
+    room[at] = '\0';
+    do {
+        room[--at] = (char)('0' + value % 10);
+        value /= 10;
+    } while (value > 0);
+    return (struct str){ room + at, U64_TEXT - 1 - at };
 }
 
 bool bytes_equal_constant_time(const void *a, const void *b, size_t n)

@@ -1,7 +1,5 @@
 #include "daemon/sender.h"
 
-#include <stdio.h>
-
 #define HOPS_MAX 32 /* more are no chain of proxies */
 
 /* What one proxy said: borrowed from the head. */
@@ -162,45 +160,11 @@ static void believe(const struct trusted_proxies *trusted, const struct hops *ho
     }
 }
 
-void sender_find_linked(const struct h1_head *head, struct sender *ret)
-{
-    static const struct trusted_proxies edge = { 0 };
-    struct hops hops = { 0 };
-
-    *ret = (struct sender){ .client = "unknown", .forwarded = true };
-    collect(head, "X-Forwarded-For", &hops, take_address);
-    collect(head, "X-Forwarded-Proto", &hops, take_proto);
-    believe(&edge, &hops, ret);
-    ret->local = false;
-}
-
-static bool speaks_for_others(const struct h1_head *head)
-{
-    static const char *const names[] = { "Forwarded", "X-Forwarded-For", "X-Real-IP", "Via" };
-
-    for (size_t i = 0; i < ARRAY_SIZE(names); i++)
-        if (h1_header(head, names[i]).p)
-            return true;
-    return false;
-}
-
-void sender_find(const struct trusted_proxies *trusted, const struct sender_peer *peer, const struct h1_head *head,
-                 struct sender *ret)
+static void read_chain(const struct trusted_proxies *trusted, const struct h1_head *head, struct sender *ret)
 {
     struct hops hops = { 0 };
-    struct ip ip;
-    bool known = parse_node(str_from(peer->name), &ip) == 0;
 
-    *ret = (struct sender){ .client = "unknown", .https = peer->secure, .https_known = peer->secure };
-    if (!known || !is_trusted(trusted, &ip)) {
-        if (known)
-            ip_format(&ip, ret->client);
-        else if (!strcmp(peer->name, "unix"))
-            snprintf(ret->client, sizeof(ret->client), "unix");
-        ret->local = peer->local && !speaks_for_others(head);
-        return;
-    }
-    ret->forwarded = true;
+    str_copy(STR("unknown"), ret->client, sizeof(ret->client));
     if (trusted->forwarded) {
         collect(head, "Forwarded", &hops, take_element);
     } else {
@@ -208,4 +172,47 @@ void sender_find(const struct trusted_proxies *trusted, const struct sender_peer
         collect(head, "X-Forwarded-Proto", &hops, take_proto);
     }
     believe(trusted, &hops, ret);
+}
+
+void sender_find_linked(const struct h1_head *head, struct sender *ret)
+{
+    static const struct trusted_proxies edge = { 0 };
+
+    *ret = (struct sender){ .forwarded = true };
+    read_chain(&edge, head, ret);
+    ret->local = false;
+}
+
+static bool speaks_for_others(const struct h1_head *head)
+{
+    return h1_header(head, "Forwarded").p || h1_header(head, "X-Forwarded-For").p ||
+           h1_header(head, "X-Real-IP").p || h1_header(head, "Via").p;
+}
+
+struct sender_peer sender_peer_of(const struct http_exchange *exchange)
+{
+    const uint8_t *address = http_peer_address(exchange);
+    struct sender_peer peer = { .known = address != NULL,
+                                .local = http_peer_is_local(exchange),
+                                .secure = http_exchange_secure(exchange) };
+
+    if (address)
+        memcpy(peer.ip.bytes, address, sizeof(peer.ip.bytes));
+    return peer;
+}
+
+void sender_find(const struct trusted_proxies *trusted, const struct sender_peer *peer, const struct h1_head *head,
+                 struct sender *ret)
+{
+    *ret = (struct sender){ .https = peer->secure, .https_known = peer->secure };
+    if (peer->known && is_trusted(trusted, &peer->ip)) {
+        ret->forwarded = true;
+        read_chain(trusted, head, ret);
+        return;
+    }
+    if (peer->known)
+        ip_format(&peer->ip, ret->client);
+    else
+        str_copy(peer->local ? STR("unix") : STR("unknown"), ret->client, sizeof(ret->client));
+    ret->local = peer->local && !speaks_for_others(head);
 }

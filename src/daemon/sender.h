@@ -31,11 +31,14 @@ struct sender {
     bool https_known; /* else it came by plain HTTP and nobody says more */
 };
 
-/* The peer of a connection, in the words of server.h. */
+/* The peer of a connection. */
 struct sender_peer {
-    const char *name; /* of http_peer_name() */
+    struct ip ip;
+    bool known; /* it has an address; else it is a unix socket's */
     bool local, secure;
 };
+
+struct sender_peer sender_peer_of(const struct http_exchange *exchange);
 
 void sender_find(const struct trusted_proxies *trusted, const struct sender_peer *peer, const struct h1_head *head,
                  struct sender *ret);

@@ -1,11 +1,13 @@
 /* client.c - calls: starting, writing, ending, and when one may be sent again. */
 #include "client_internal.h"
 
+#include "base/recycle.h"
 #include "h1_chars.h"
 
-#include <stdio.h>
-
 #define DIRECT_WRITE ((size_t)16 << 10)
+#define CALLS_KEPT   64 /* of some 5 KB each */
+
+static struct recycled old_calls; /* of all clients: the program has one loop thread, see scratch.h */
 
 /* --- the client and its memory --- */
 
@@ -37,7 +39,7 @@ static void free_calls(struct http_call *call)
         outq_clear(&call->out);
         head_writer_free(&call->request_head);
         free(call->head_bytes);
-        free(call);
+        recycled_give(&old_calls, call, CALLS_KEPT);
         call = next;
     }
 }
@@ -60,33 +62,34 @@ void client_leave(struct http_client *client)
     free(client);
 }
 
+static void drop_idle(struct http_client *client)
+{
+    while (client->idle)
+        client_conn_destroy(client->idle);
+}
+
 void http_client_free(struct http_client *client)
 {
     if (!client)
         return;
     client_enter(client);
     client->freed = true;
-    while (client->conns) {
-        struct http_call *call = client->conns->call;
-        client_conn_destroy(client->conns);
+    while (client->busy) {
+        struct http_call *call = client->busy->call;
+        client_conn_destroy(client->busy);
         if (call) {
             berm_fail(&call->error, BERM_E_EXEC_TRANSPORT_ERROR, 0, "the connection was given up");
             client_call_finish(call);
         }
     }
+    drop_idle(client);
     client_leave(client);
 }
 
 void http_client_drop_idle(struct http_client *client)
 {
-    struct client_conn *next;
-
     client_enter(client);
-    for (struct client_conn *conn = client->conns; conn; conn = next) {
-        next = conn->next;
-        if (conn->phase == CLIENT_IDLE)
-            client_conn_destroy(conn);
-    }
+    drop_idle(client);
     client_leave(client);
 }
 
@@ -107,12 +110,8 @@ void client_call_finish(struct http_call *call)
 
 static bool is_idempotent(struct str method)
 {
-    static const char *const methods[] = { "GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE" };
-
-    for (size_t i = 0; i < ARRAY_SIZE(methods); i++)
-        if (str_is(method, methods[i]))
-            return true;
-    return false;
+    return str_is(method, "GET") || str_is(method, "HEAD") || str_is(method, "PUT") || str_is(method, "DELETE") ||
+           str_is(method, "OPTIONS") || str_is(method, "TRACE");
 }
 
 static int add_fields(struct http_call *call, const struct http_field *fields, size_t count, struct berm_error *err)
@@ -121,55 +120,56 @@ static int add_fields(struct http_call *call, const struct http_field *fields, s
     bool has_host = false;
 
     for (size_t i = 0; i < count; i++) {
-        if (!h1_field_allowed(fields[i].name, fields[i].value))
+        struct str name = str_from(fields[i].name), value = str_from(fields[i].value);
+
+        if (!h1_field_allowed(name, value))
             return berm_fail(err, BERM_E_INVALID_REQUEST, 0, "header field %zu cannot be sent", i);
-        has_host |= str_eq_nocase(str_from(fields[i].name), STR("Host"));
-        call->upgrade |= str_eq_nocase(str_from(fields[i].name), STR("Upgrade"));
-        head_add_field(w, fields[i].name, str_from(fields[i].value));
+        has_host |= str_eq_nocase(name, STR("Host"));
+        call->upgrade |= str_eq_nocase(name, STR("Upgrade"));
+        head_add_field(w, name, value);
     }
     if (!has_host)
-        head_add_field(w, "Host", STR("localhost"));
+        head_add_field(w, STR("Host"), STR("localhost"));
     if (call->upgrade)
-        head_add_field(w, "Connection", STR("Upgrade"));
+        head_add_field(w, STR("Connection"), STR("Upgrade"));
     return 0;
 }
 
-static int check_start(const char *method, const char *target, struct berm_error *err)
+static int check_start(struct str method, struct str target, struct berm_error *err)
 {
-    if (!h1_is_token(str_from(method)) || strcmp(method, "CONNECT") == 0)
+    if (!h1_is_token(method) || str_is(method, "CONNECT"))
         return berm_fail(err, BERM_E_INVALID_REQUEST, 0, "not a method that can be sent");
-    if (target[0] != '/' || !h1_all(str_from(target), H1_TARGET))
+    if (target.p[0] != '/' || !h1_all(target, H1_TARGET))
         return berm_fail(err, BERM_E_INVALID_REQUEST, 0, "not a request target");
     return 0;
 }
 
-static int build_head(struct http_call *call, const char *method, const char *target,
-                      const struct http_field *fields, size_t count, uint64_t length, struct berm_error *err)
+static int build_head(struct http_call *call, struct str method, struct str target, const struct http_field *fields,
+                      size_t count, uint64_t length, struct berm_error *err)
 {
     struct head_writer *w = &call->request_head;
-    struct str name = str_from(method);
 
     if (check_start(method, target, err) < 0)
         return -1;
-    head_add(w, name);
+    head_add(w, method);
     head_add(w, STR(" "));
-    head_add(w, str_from(target));
+    head_add(w, target);
     head_add(w, STR(" HTTP/1.1\r\n"));
     if (add_fields(call, fields, count, err) < 0)
         return -1;
     if (length == HTTP_CHUNKED) {
-        head_add_field(w, "Transfer-Encoding", STR("chunked"));
-    } else if (length > 0 || str_is(name, "POST") || str_is(name, "PUT") || str_is(name, "PATCH")) {
+        head_add_field(w, STR("Transfer-Encoding"), STR("chunked"));
+    } else if (length > 0 || str_is(method, "POST") || str_is(method, "PUT") || str_is(method, "PATCH")) {
         head_add(w, STR("Content-Length: "));
         head_add_number(w, length);
         head_add(w, STR("\r\n"));
     }
     head_add(w, STR("\r\n"));
-    if (w->failed || outq_append(&call->out, buf_head(&w->out), w->out.len) < 0)
+    if (w->failed || outq_append(&call->out, w->data, w->len) < 0)
         return berm_fail(err, errno == ENOBUFS ? BERM_E_INVALID_REQUEST : BERM_E_SYSTEM, errno,
                          "build a request head");
-    call->idempotent = is_idempotent(name);
-    call->is_head = str_is(name, "HEAD");
+    call->idempotent = is_idempotent(method);
+    call->is_head = str_is(method, "HEAD");
     call->has_body = call->body_open = length > 0;
     call->length_left = length;
     call->dirty = true;
@@ -181,15 +181,20 @@ struct str client_call_method(const struct http_call *call)
     return call->is_head ? STR("HEAD") : STR("GET");
 }
 
-static struct client_conn *take_idle(struct http_client *client)
+/*
+ * The loop tells of idle connections that end or that bring what nobody asked for. Between two of its turns that
+ * may be news: what can be sent again takes its chance, and anything else looks first, at the price of a system
+ * call.
+ */
+static struct client_conn *take_idle(struct http_client *client, const struct http_call *call)
 {
     struct client_conn *next;
 
-    for (struct client_conn *conn = client->conns; conn; conn = next) {
+    for (struct client_conn *conn = client->idle; conn; conn = next) {
         next = conn->next;
-        if (conn->phase != CLIENT_IDLE || conn->failed)
+        if (conn->failed)
             continue;
-        if (client_conn_fresh(conn))
+        if (call->idempotent || client_conn_fresh(conn))
             return conn;
         client_conn_destroy(conn);
     }
@@ -210,12 +215,13 @@ struct http_call *http_call_start(struct http_client *client, const char *method
                                   const struct http_field *fields, size_t field_count, uint64_t length,
                                   const struct http_call_callbacks *callbacks, void *data, struct berm_error *err)
 {
-    struct http_call *call = calloc(1, sizeof(*call));
+    struct http_call *call = recycled_take(&old_calls, sizeof(*call));
 
     if (!call) {
         berm_fail(err, BERM_E_SYSTEM, ENOMEM, "start a request");
         return NULL;
     }
+    memset(call, 0, offsetof(struct http_call, request_head));
     call->client = client;
     call->callbacks = *callbacks;
     call->data = data;
@@ -223,8 +229,9 @@ struct http_call *http_call_start(struct http_client *client, const char *method
     client_enter(client);
     if (client->freed)
         berm_fail(err, BERM_E_EXEC_TRANSPORT_ERROR, 0, "the connection was given up");
-    if (client->freed || build_head(call, method, target, fields, field_count, length, err) < 0 ||
-        place(call, take_idle(client), err) < 0) {
+    if (client->freed ||
+        build_head(call, str_from(method), str_from(target), fields, field_count, length, err) < 0 ||
+        place(call, take_idle(client, call), err) < 0) {
         bury(call);
         call = NULL;
     }
@@ -243,11 +250,11 @@ int client_call_retry(struct http_call *call, bool reused)
     struct berm_error err;
 
     if (call->error.code != BERM_E_EXEC_TRANSPORT_ERROR || !reused || call->retried || call->answered ||
-        call->write_lost || sent > call->request_head.out.len)
+        call->write_lost || sent > call->request_head.len)
         return -1;
     if (sent > 0 && !call->has_body && !call->idempotent)
         return -1;
-    if (outq_prepend(&call->out, buf_head(&call->request_head.out), (size_t)sent) < 0)
+    if (outq_prepend(&call->out, call->request_head.data, (size_t)sent) < 0)
         return -1;
     call->retried = true;
     call->dirty = true;
@@ -285,15 +292,12 @@ static bool may_write_directly(struct http_call *call)
 
 static void write_body(struct http_call *call, const void *p, size_t n)
 {
-    char size[20];
-    struct iovec parts[OUTQ_EXTRA] = { { size, 0 },
-                                       { (void *)(uintptr_t)p, n },
-                                       { (void *)(uintptr_t) "\r\n", 0 } };
+    char room[H1_CHUNK_LINE];
+    struct str line = call->length_left == HTTP_CHUNKED ? h1_chunk_line(n, room) : STR("");
+    struct iovec parts[3] = { { (void *)(uintptr_t)line.p, line.n },
+                              { (void *)(uintptr_t)p, n },
+                              { (void *)(uintptr_t) "\r\n", line.n ? 2 : 0 } };
 
-    if (call->length_left == HTTP_CHUNKED) {
-        parts[0].iov_len = (size_t)snprintf(size, sizeof(size), "%zx\r\n", n);
-        parts[2].iov_len = 2;
-    }
     if (n >= DIRECT_WRITE && may_write_directly(call)) {
         client_conn_send(call->conn, parts, ARRAY_SIZE(parts));
         client_conn_wake(call->conn);

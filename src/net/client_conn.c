@@ -21,23 +21,40 @@ static const struct h1_limits response_limits = { .max_head = 32 << 10, .max_hea
 static void on_event(struct loop_io *io, uint32_t events);
 static void on_timer(struct loop_timer *timer);
 
-static void link_conn(struct http_client *client, struct client_conn *conn)
+static struct client_conn **list_of(const struct client_conn *conn)
 {
-    conn->prev = NULL;
-    conn->next = client->conns;
-    if (conn->next)
-        conn->next->prev = conn;
-    client->conns = conn;
+    return conn->phase == CLIENT_IDLE ? &conn->client->idle : &conn->client->busy;
 }
 
-static void unlink_conn(struct http_client *client, struct client_conn *conn)
+static void link_conn(struct client_conn *conn)
+{
+    struct client_conn **list = list_of(conn);
+
+    conn->prev = NULL;
+    conn->next = *list;
+    if (conn->next)
+        conn->next->prev = conn;
+    *list = conn;
+    conn->client->idle_count += conn->phase == CLIENT_IDLE;
+}
+
+static void unlink_conn(struct client_conn *conn)
 {
     if (conn->prev)
         conn->prev->next = conn->next;
     else
-        client->conns = conn->next;
+        *list_of(conn) = conn->next;
     if (conn->next)
         conn->next->prev = conn->prev;
+    conn->client->idle_count -= conn->phase == CLIENT_IDLE;
+}
+
+/* To or from the pool: CLIENT_IDLE, or out of it. */
+static void move_conn(struct client_conn *conn, enum client_phase phase)
+{
+    unlink_conn(conn);
+    conn->phase = phase;
+    link_conn(conn);
 }
 
 struct client_conn *client_conn_new(struct http_client *client, struct berm_error *err)
@@ -55,8 +72,7 @@ struct client_conn *client_conn_new(struct http_client *client, struct berm_erro
     conn->client = client;
     loop_timer_init(&conn->timer, on_timer);
     buf_init(&conn->in, NET_SCRATCH);
-    link_conn(client, conn);
-    client->idle++;
+    link_conn(conn);
     TAKE_FD(fd);
     return TAKE_PTR(conn);
 }
@@ -70,8 +86,7 @@ bool client_conn_fresh(const struct client_conn *conn)
 
 void client_conn_attach(struct client_conn *conn, struct http_call *call)
 {
-    conn->client->idle--;
-    conn->phase = CLIENT_HEAD;
+    move_conn(conn, CLIENT_HEAD);
     conn->partial = 0;
     conn->call = call;
     conn->since_ms = loop_now_ms(conn->client->loop);
@@ -97,8 +112,6 @@ void client_conn_destroy(struct client_conn *conn)
 
     conn->failed = true;
     conn->gone = true;
-    if (conn->phase == CLIENT_IDLE)
-        client->idle--;
     if (conn->call)
         conn->call->conn = NULL;
     conn->call = NULL;
@@ -107,7 +120,7 @@ void client_conn_destroy(struct client_conn *conn)
     loop_timer_stop(client->loop, &conn->timer);
     close_fd(&fd);
     buf_free(&conn->in);
-    unlink_conn(client, conn);
+    unlink_conn(conn);
     if (conn->queued)
         return; /* freed from the ready list */
     conn->next_ready = client->dead;
@@ -187,16 +200,15 @@ static void complete(struct client_conn *conn)
     struct http_call *call = conn->call;
     struct http_client *client = conn->client;
     bool keep = call->head.keep_alive && conn->input.n == 0 && outq_empty(&call->out) && !call->body_open &&
-                !call->write_lost && client->idle < client->config.max_idle;
+                !call->write_lost && client->idle_count < client->config.max_idle;
 
     conn->call = NULL;
     call->conn = NULL;
     if (keep) {
-        conn->phase = CLIENT_IDLE;
+        move_conn(conn, CLIENT_IDLE);
         conn->since_ms = loop_now_ms(client->loop);
         conn->reused = true;
         conn->blocked = false;
-        client->idle++;
     } else {
         conn->input.n = 0;
         client_conn_fail(conn, BERM_OK, 0, "");
@@ -208,13 +220,16 @@ static void begin_body(struct client_conn *conn, size_t n)
 {
     struct http_call *call = conn->call;
 
-    call->head_bytes = malloc(n);
-    if (!call->head_bytes) {
+    char *copy = call->head_room;
+
+    if (n > sizeof(call->head_room))
+        copy = call->head_bytes = malloc(n);
+    if (!copy) {
         client_conn_fail(conn, BERM_E_SYSTEM, ENOMEM, "receive a response");
         return;
     }
-    memcpy(call->head_bytes, conn->input.p, n);
-    h1_head_move(&call->head, conn->input.p, n, call->head_bytes);
+    memcpy(copy, conn->input.p, n);
+    h1_head_move(&call->head, conn->input.p, n, copy);
     take_input(conn, n);
     h1_body_init(&conn->body, &call->head);
     conn->phase = CLIENT_BODY;

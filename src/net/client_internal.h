@@ -11,13 +11,13 @@ enum client_phase { CLIENT_IDLE, CLIENT_HEAD, CLIENT_BODY };
 struct http_client {
     struct loop *loop;
     struct http_client_config config;
-    struct client_conn *conns;
-    struct client_conn *ready; /* to be driven when the batch of events is through */
-    struct client_conn *dead;  /* memory that a frame below may still point to */
+    struct client_conn *busy, *idle; /* those with a call, and the others: the last used one first */
+    struct client_conn *ready;       /* to be driven when the batch of events is through */
+    struct client_conn *dead;        /* memory that a frame below may still point to */
     struct http_call *dead_calls;
     struct loop_deferred deferred;
     unsigned depth; /* frames of ours on the stack: nothing may be freed meanwhile */
-    uint32_t idle;
+    uint32_t idle_count;
     bool freed;
 };
 
@@ -52,7 +52,6 @@ struct http_call {
     struct http_call_callbacks callbacks;
     void *data;
     struct outq out;
-    struct head_writer request_head;
     uint64_t sent_before; /* out.sent when the connection was new to this call */
     uint64_t length_left; /* of the request body; HTTP_CHUNKED */
     uint64_t sent_at_ms;  /* when the last byte of the request was handed to the kernel; 0: not yet */
@@ -67,13 +66,15 @@ struct http_call {
     bool write_lost; /* the peer takes no more of the request, but may still answer */
     bool dirty, want_drain, paused;
     struct berm_error error;
-    char *head_bytes;
+    char *head_bytes; /* the response head's, if not in `head_room` */
+    struct head_writer request_head;
     struct h1_head head;
+    char head_room[768];
 };
 
 /* client_conn.c */
 struct client_conn *client_conn_new(struct http_client *client, struct berm_error *err);
-/* Ready to carry a request? Bytes that came without a request, or an end, show here at the latest. */
+/* Ready to carry a request? Bytes that came without one, or an end, show here before the loop tells of them. */
 bool client_conn_fresh(const struct client_conn *conn);
 void client_conn_attach(struct client_conn *conn, struct http_call *call);
 void client_conn_fail(struct client_conn *conn, enum berm_err code, int errnum, const char *message);

@@ -48,6 +48,7 @@ struct framing_fields {
     unsigned hosts;
     unsigned content_lengths;
     unsigned transfer_encodings;
+    struct str host;
     struct str content_length;
     struct str transfer_encoding;
     struct str upgrade;
@@ -84,7 +85,7 @@ static struct str take_until(struct str *s, char c)
     return part;
 }
 
-static bool is_nocase(struct str s, const char *word)
+static inline bool is_nocase(struct str s, const char *word)
 {
     return str_eq_nocase(s, str_from(word));
 }
@@ -235,8 +236,10 @@ static void note_field(const struct h1_header *h, struct str line, struct h1_hea
 {
     switch (h->name.n) {
     case 4:
-        if (is_nocase(h->name, "Host") && fields->hosts++ == 0 && head->host.n == 0)
-            head->host = h->value;
+        if (!is_nocase(h->name, "Host"))
+            break;
+        fields->hosts++;
+        fields->host = h->value;
         break;
     case 6:
         if (!is_nocase(h->name, "Expect"))
@@ -362,13 +365,14 @@ static int judge_connect(struct h1_head *head, const struct framing_fields *fiel
 
 static int judge_request(struct h1_head *head, const struct framing_fields *fields)
 {
-    struct str host = h1_header(head, "Host");
     int rc;
 
     if (fields->hosts > 1 || (fields->hosts == 0 && head->minor_version > 0))
         return -400;
+    if (head->host.n == 0)
+        head->host = fields->host;
     /* An absolute target and a Host that differ send one request to two places. */
-    if (fields->hosts == 1 && (!valid_authority(host) || !str_eq_nocase(host, head->host)))
+    if (fields->hosts == 1 && (!valid_authority(fields->host) || !str_eq_nocase(fields->host, head->host)))
         return -400;
     rc = judge_framing(head, fields);
     if (rc < 0)
@@ -492,20 +496,19 @@ ssize_t h1_parse_response(const char *p, size_t n, const struct h1_limits *limit
 
 struct str h1_header(const struct h1_head *head, const char *name)
 {
+    struct str wanted = str_from(name);
+
     for (size_t i = 0; i < head->header_count; i++)
-        if (is_nocase(head->headers[i].name, name))
+        if (str_eq_nocase(head->headers[i].name, wanted))
             return head->headers[i].value;
     return (struct str){ NULL, 0 };
 }
 
-bool h1_field_allowed(const char *name, const char *value)
+bool h1_field_allowed(struct str name, struct str value)
 {
-    static const char *const framing[] = { "Content-Length", "Transfer-Encoding", "Connection" };
-
-    for (size_t i = 0; i < ARRAY_SIZE(framing); i++)
-        if (is_nocase(str_from(name), framing[i]))
-            return false;
-    return h1_is_token(str_from(name)) && value && h1_all(str_from(value), H1_VALUE);
+    if (is_nocase(name, "Content-Length") || is_nocase(name, "Transfer-Encoding") || is_nocase(name, "Connection"))
+        return false;
+    return h1_is_token(name) && value.p && h1_all(value, H1_VALUE);
 }
 
 static void move_slice(struct str *s, const char *from, size_t n, const char *to)

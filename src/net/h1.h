@@ -83,6 +83,10 @@ struct str h1_header(const struct h1_head *head, const char *name);
 /* After the head's bytes [from, from + n) have been copied to `to`: lets the slices point there. */
 void h1_head_move(struct h1_head *head, const char *from, size_t n, const char *to);
 
+/* The line that begins a chunk of `n` bytes, in `room`. */
+#define H1_CHUNK_LINE 18
+struct str h1_chunk_line(uint64_t n, char room[H1_CHUNK_LINE]);
+
 /* Body decoder: feed it wire bytes, get content bytes. */
 struct h1_body {
     enum h1_framing framing;

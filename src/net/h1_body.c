@@ -216,3 +216,15 @@ ssize_t h1_body_feed(struct h1_body *body, const char *p, size_t n, struct str *
     }
     return took;
 }
+
+struct str h1_chunk_line(uint64_t n, char room[H1_CHUNK_LINE])
+{
+    size_t at = H1_CHUNK_LINE - 2;
+
+    memcpy(room + at, "\r\n", 2);
+    do {
+        room[--at] = "0123456789abcdef"[n & 15];
+        n >>= 4;
+    } while (n > 0);
+    return (struct str){ room + at, H1_CHUNK_LINE - at };
+}

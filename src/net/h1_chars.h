@@ -49,4 +49,4 @@ static inline int h1_hex(char c)
 }
 
 /* May this field be written by a caller? Not if it is malformed, nor if it would frame the message a second way. */
-bool h1_field_allowed(const char *name, const char *value);
+bool h1_field_allowed(struct str name, struct str value);

@@ -1,37 +1,40 @@
 #include "head_writer.h"
 
-void head_writer_init(struct head_writer *w)
-{
-    buf_init(&w->out, HEAD_WRITER_MAX);
-    w->failed = false;
-}
-
 void head_writer_free(struct head_writer *w)
 {
-    buf_free(&w->out);
+    if (w->data != w->room)
+        free(w->data);
+    head_writer_init(w);
 }
 
 void head_add_slowly(struct head_writer *w, struct str s)
 {
-    if (buf_append_str(&w->out, s) < 0)
+    bool fits = w->len <= HEAD_WRITER_MAX && s.n <= HEAD_WRITER_MAX - w->len;
+    char *data = fits ? malloc(HEAD_WRITER_MAX) : NULL;
+
+    if (!fits)
+        errno = ENOBUFS;
+    if (!data) {
         w->failed = true;
+        return;
+    }
+    memcpy(data, w->data, w->len);
+    memcpy(data + w->len, s.p, s.n);
+    w->len += s.n;
+    w->data = data;
+    w->cap = HEAD_WRITER_MAX;
 }
 
 void head_add_number(struct head_writer *w, uint64_t value)
 {
-    char digits[20];
-    size_t at = sizeof(digits);
+    char room[U64_TEXT];
 
-    do {
-        digits[--at] = (char)('0' + value % 10);
-        value /= 10;
-    } while (value > 0);
-    head_add(w, (struct str){ digits + at, sizeof(digits) - at });
+    head_add(w, u64_text(value, room));
 }
 
-void head_add_field(struct head_writer *w, const char *name, struct str value)
+void head_add_field(struct head_writer *w, struct str name, struct str value)
 {
-    head_add(w, str_from(name));
+    head_add(w, name);
     head_add(w, STR(": "));
     head_add(w, value);
     head_add(w, STR("\r\n"));

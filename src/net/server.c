@@ -186,7 +186,8 @@ void http_server_free(struct http_server *server)
     free_list(server->ready);
     free_list(server->dead);
     loop_defer_cancel(server->loop, &server->deferred);
-    free(server->spare);
+    free(server->next_exchange);
+    recycled_free(&server->exchanges);
     free(server);
 }
 
@@ -229,6 +230,13 @@ int http_exchange_listener(const struct http_exchange *ex)
 bool http_exchange_secure(const struct http_exchange *ex)
 {
     return ex->conn->secure;
+}
+
+const uint8_t *http_peer_address(const struct http_exchange *ex)
+{
+    sa_family_t family = ex->conn->family;
+
+    return family == AF_INET || family == AF_INET6 ? ex->conn->address : NULL;
 }
 
 void http_peer_name(const struct http_exchange *ex, char *out, size_t out_size)

@@ -102,6 +102,8 @@ bool http_peer_is_own(const struct http_exchange *ex);
 int http_exchange_listener(const struct http_exchange *ex);
 /* Whether the request came over TLS. */
 bool http_exchange_secure(const struct http_exchange *ex);
+/* The peer's IP address of 16 bytes, IPv4 as ::ffff:a.b.c.d; NULL when it has none, as on a unix socket. */
+const uint8_t *http_peer_address(const struct http_exchange *ex);
 /* "203.0.113.7:51200" or "unix". */
 void http_peer_name(const struct http_exchange *ex, char *out, size_t out_size);
 

@@ -12,6 +12,7 @@
 
 #include <sys/socket.h>
 
+#define EXCHANGES_KEPT  64 /* of some 4 KB each */
 #define MOVES_PER_TURN  32 /* requests begun and sends: one client must not fill a turn of the loop */
 #define FLUSH_AT        ((size_t)64 << 10)
 #define SKIP_BYTES      ((uint64_t)64 << 10)
@@ -22,14 +23,14 @@
 
 struct http_exchange *http_exchange_spare(struct http_server *server)
 {
-    if (!server->spare)
-        server->spare = malloc(sizeof(*server->spare));
-    return server->spare;
+    if (!server->next_exchange)
+        server->next_exchange = recycled_take(&server->exchanges, sizeof(*server->next_exchange));
+    return server->next_exchange;
 }
 
 struct http_exchange *http_exchange_take(struct http_conn *conn, struct str bytes)
 {
-    struct http_exchange *ex = conn->server->spare;
+    struct http_exchange *ex = conn->server->next_exchange;
     char *copy = ex->head_room;
 
     memset(ex, 0, offsetof(struct http_exchange, head));
@@ -41,7 +42,7 @@ struct http_exchange *http_exchange_take(struct http_conn *conn, struct str byte
         memcpy(copy, bytes.p, bytes.n);
         h1_head_move(&ex->head, bytes.p, bytes.n, copy);
     }
-    conn->server->spare = NULL;
+    conn->server->next_exchange = NULL;
     ex->conn = conn;
     ex->out.channel = conn->channel;
     return ex;
@@ -49,7 +50,7 @@ struct http_exchange *http_exchange_take(struct http_conn *conn, struct str byte
 
 void http_exchange_close(struct http_exchange *ex, bool complete)
 {
-    struct http_server *server = ex->conn->server;
+    struct recycled *recycled = &ex->conn->server->exchanges;
 
     if (ex->conn->ex == ex)
         ex->conn->ex = NULL;
@@ -59,10 +60,7 @@ void http_exchange_close(struct http_exchange *ex, bool complete)
     outq_clear(&ex->out);
     free(ex->head_bytes);
     free(ex->collected);
-    if (server->spare)
-        free(ex);
-    else
-        server->spare = ex;
+    recycled_give(recycled, ex, EXCHANGES_KEPT);
 }
 
 void http_conn_error(struct http_conn *conn, int status)

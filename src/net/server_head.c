@@ -85,16 +85,18 @@ static void add_start(struct http_exchange *ex, struct head_writer *w, int statu
     head_add(w, STR(" "));
     head_add(w, str_from(http_status_text(status)));
     head_add(w, STR("\r\n"));
-    head_add_field(w, "Date", date_now(ex->conn->server));
+    head_add_field(w, STR("Date"), date_now(ex->conn->server));
 }
 
 static int add_fields(struct http_exchange *ex, struct head_writer *w, const struct http_field *fields,
                       size_t count)
 {
     for (size_t i = 0; i < count; i++) {
-        if (!h1_field_allowed(fields[i].name, fields[i].value))
+        struct str name = str_from(fields[i].name), value = str_from(fields[i].value);
+
+        if (!h1_field_allowed(name, value))
             return -1;
-        head_add_field(w, fields[i].name, str_from(fields[i].value));
+        head_add_field(w, name, value);
     }
     head_add(w, str_from(ex->conn->server->handler.extra_headers));
     return 0;
@@ -105,7 +107,7 @@ static void add_framing(struct http_exchange *ex, struct head_writer *w, int sta
     if (status == 204 || status == 304)
         return;
     if (ex->framing == RESPONSE_CHUNKED) {
-        head_add_field(w, "Transfer-Encoding", STR("chunked"));
+        head_add_field(w, STR("Transfer-Encoding"), STR("chunked"));
     } else if (ex->framing == RESPONSE_LENGTH) {
         head_add(w, STR("Content-Length: "));
         head_add_number(w, length);
@@ -157,14 +159,14 @@ int http_exchange_begin(struct http_exchange *ex, int status, const struct http_
     if (ex->stream)
         ; /* no word about the connection */
     else if (!ex->conn->keep_alive)
-        head_add_field(&w, "Connection", STR("close"));
+        head_add_field(&w, STR("Connection"), STR("close"));
     else if (ex->head.minor_version == 0)
-        head_add_field(&w, "Connection", STR("keep-alive"));
+        head_add_field(&w, STR("Connection"), STR("keep-alive"));
     head_add(&w, STR("\r\n"));
     if (w.failed)
         http_exchange_fail(ex);
     else
-        http_exchange_head(ex, buf_str(&w.out));
+        http_exchange_head(ex, head_str(&w));
     head_writer_free(&w);
     return 0;
 }
@@ -173,7 +175,7 @@ static int write_upgrade_head(struct http_exchange *ex, const struct http_field 
                               struct head_writer *w)
 {
     add_start(ex, w, 101);
-    head_add_field(w, "Connection", STR("Upgrade"));
+    head_add_field(w, STR("Connection"), STR("Upgrade"));
     if (add_fields(ex, w, fields, count) < 0)
         return -1;
     head_add(w, STR("\r\n"));
@@ -219,9 +221,9 @@ int http_upgrade(struct http_exchange *ex, const struct http_field *fields, size
     if (write_upgrade_head(ex, fields, field_count, &w) < 0)
         http_exchange_fail(ex);
     else if (ex->stream)
-        fd = conn->server->mux->upgrade(ex, buf_str(&w.out));
+        fd = conn->server->mux->upgrade(ex, head_str(&w));
     else
-        fd = upgrade_connection(ex, buf_str(&w.out), ret_rest);
+        fd = upgrade_connection(ex, head_str(&w), ret_rest);
     head_writer_free(&w);
     return fd;
 }

@@ -1,6 +1,7 @@
 /* server_internal.h - what the files of the server share; private to src/net. */
 #pragma once
 
+#include "base/recycle.h"
 #include "channel.h"
 #include "mux.h"
 #include "outq.h"
@@ -63,7 +64,8 @@ struct http_server {
     struct http_conn *dead;  /* to be freed then */
     struct http_pump *pumps; /* upgraded connections that still go through their channel */
     struct loop_deferred deferred;
-    struct http_exchange *spare;
+    struct http_exchange *next_exchange; /* that the next head is parsed into */
+    struct recycled exchanges;
     struct http_server_stats stats;
     int64_t date_second;
     char date[32];
@@ -172,8 +174,8 @@ void http_conn_error(struct http_conn *conn, int status);
 void http_conn_linger(struct http_conn *conn);
 void http_conn_start_mux(struct http_conn *conn);
 /*
- * The exchange that a head is to be parsed into; one is kept ready, so that a request costs no allocation. NULL
- * without memory. http_exchange_take() gives it to `conn`, with a copy of the head's bytes.
+ * The exchange that a head is to be parsed into; NULL without memory. http_exchange_take() gives it to `conn`, with
+ * a copy of the head's bytes.
  */
 struct http_exchange *http_exchange_spare(struct http_server *server);
 struct http_exchange *http_exchange_take(struct http_conn *conn, struct str bytes);

@@ -10,7 +10,6 @@
 #include "base/sys.h"
 #include "pipe.h"
 
-#include <stdio.h>
 #include <sys/socket.h>
 
 #define DIRECT_WRITE ((size_t)16 << 10)
@@ -104,13 +103,12 @@ static void write_direct(struct http_exchange *ex, struct iovec *parts, size_t c
 
 static void write_body(struct http_exchange *ex, const void *p, size_t n)
 {
-    char size[20];
-    struct iovec parts[3] = { { size, 0 }, { (void *)(uintptr_t)p, n }, { (void *)(uintptr_t) "\r\n", 0 } };
+    char room[H1_CHUNK_LINE];
+    struct str line = ex->framing == RESPONSE_CHUNKED ? h1_chunk_line(n, room) : STR("");
+    struct iovec parts[3] = { { (void *)(uintptr_t)line.p, line.n },
+                              { (void *)(uintptr_t)p, n },
+                              { (void *)(uintptr_t) "\r\n", line.n ? 2 : 0 } };
 
-    if (ex->framing == RESPONSE_CHUNKED) {
-        parts[0].iov_len = (size_t)snprintf(size, sizeof(size), "%zx\r\n", n);
-        parts[2].iov_len = 2;
-    }
     if (n >= DIRECT_WRITE && !ex->conn->blocked && !ex->stream) {
         write_direct(ex, parts, ARRAY_SIZE(parts));
         return;
@@ -249,9 +247,8 @@ void http_respond_file(struct http_exchange *ex, int fd, uint64_t offset, uint64
     if (count > LARGE_FILE && ex->conn->family == AF_UNIX)
         socket_enlarge(ex->conn->io.fd);
     if (ex->framing == RESPONSE_CHUNKED) {
-        char size[24];
-        snprintf(size, sizeof(size), "%llx\r\n", (unsigned long long)count);
-        http_exchange_queue(ex, str_from(size));
+        char room[H1_CHUNK_LINE];
+        http_exchange_queue(ex, h1_chunk_line(count, room));
     }
     if (outq_append_file(&ex->out, fd, offset, count) < 0)
         http_exchange_fail(ex);

@@ -85,13 +85,13 @@ static int queue_request(struct ws *ws, const char *host, const char *target, co
     head_add(&w, STR("GET "));
     head_add(&w, str_from(target));
     head_add(&w, STR(" HTTP/1.1\r\n"));
-    head_add_field(&w, "Host", str_from(host));
+    head_add_field(&w, STR("Host"), str_from(host));
     head_add(&w, STR("Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"));
-    head_add_field(&w, "Sec-WebSocket-Key", (struct str){ key, sizeof(key) });
+    head_add_field(&w, STR("Sec-WebSocket-Key"), (struct str){ key, sizeof(key) });
     for (size_t i = 0; i < field_count; i++)
-        head_add_field(&w, fields[i].name, str_from(fields[i].value));
+        head_add_field(&w, str_from(fields[i].name), str_from(fields[i].value));
     head_add(&w, STR("\r\n"));
-    rc = w.failed ? -1 : outq_append(&ws->out, buf_head(&w.out), w.out.len);
+    rc = w.failed ? -1 : outq_append(&ws->out, w.data, w.len);
     head_writer_free(&w);
     return rc;
 }
@@ -99,9 +99,9 @@ static int queue_request(struct ws *ws, const char *host, const char *target, co
 static bool request_allowed(const char *host, const char *target, const struct http_field *fields, size_t count)
 {
     for (size_t i = 0; i < count; i++)
-        if (!h1_field_allowed(fields[i].name, fields[i].value))
+        if (!h1_field_allowed(str_from(fields[i].name), str_from(fields[i].value)))
             return false;
-    return h1_field_allowed("Host", host) && target[0] == '/' && h1_all(str_from(target), H1_TARGET);
+    return h1_field_allowed(STR("Host"), str_from(host)) && target[0] == '/' && h1_all(str_from(target), H1_TARGET);
 }
 
 struct ws *ws_connect(struct loop *loop, int fd, const char *host, const char *target,

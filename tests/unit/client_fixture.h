@@ -165,5 +165,6 @@ static inline void expect_peer_closed(int i)
     WAIT_FOR(peer_sees_end(&peers[i]));
 }
 
-#define GET_A "GET /a HTTP/1.1\r\nHost: localhost\r\n\r\n"
-#define OK_5  "HTTP/1.1 200 OK\r\nX-Field: value\r\nContent-Length: 5\r\n\r\nhello"
+#define POST_A "POST /a HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n"
+#define GET_A  "GET /a HTTP/1.1\r\nHost: localhost\r\n\r\n"
+#define OK_5   "HTTP/1.1 200 OK\r\nX-Field: value\r\nContent-Length: 5\r\n\r\nhello"

@@ -229,6 +229,22 @@ static void an_arena_gives_aligned_memory_up_to_its_limit(void **state)
     arena_free(&a);
 }
 
+static void an_arena_begins_in_the_room_it_is_given(void **state)
+{
+    _Alignas(max_align_t) char room[256];
+    struct arena a;
+    char *p;
+
+    (void)state;
+    arena_init_in(&a, 100000, room, sizeof(room));
+    p = arena_alloc(&a, 100);
+    assert_true(p > room && p + 100 <= room + sizeof(room));
+    p = arena_alloc(&a, 200);
+    assert_true(p + 200 <= room || p >= room + sizeof(room));
+    memset(p, 'x', 200);
+    arena_free(&a);
+}
+
 static void an_arena_copies_text_and_zeroes_on_demand(void **state)
 {
     struct arena a;
@@ -244,6 +260,7 @@ static void an_arena_copies_text_and_zeroes_on_demand(void **state)
     assert_string_equal(arena_strdup(&a, STR("text")), "text");
     assert_string_equal(arena_strdup(&a, (struct str){ NULL, 0 }), "");
     assert_string_equal(arena_printf(&a, "%s-%d", "n", 5), "n-5");
+    assert_string_equal(arena_join(&a, STR("a"), STR(""), STR("bc")), "abc");
     arena_free(&a);
 }
 
@@ -277,6 +294,7 @@ int main(void)
         cmocka_unit_test(steal_hands_over_the_bytes_with_a_nul_and_leaves_it_usable),
         cmocka_unit_test(the_failure_of_an_allocation_leaves_the_bytes_alone),
         cmocka_unit_test(an_arena_gives_aligned_memory_up_to_its_limit),
+        cmocka_unit_test(an_arena_begins_in_the_room_it_is_given),
         cmocka_unit_test(an_arena_copies_text_and_zeroes_on_demand),
         cmocka_unit_test(an_arena_without_memory_says_so),
     };

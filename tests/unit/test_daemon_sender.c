@@ -24,11 +24,12 @@ static struct sender find(bool forwarded, const char *peer, const char *fields)
     static const struct h1_limits limits = { 32768, H1_MAX_HEADERS };
     static struct h1_head head;
     struct trusted_proxies trusted = trust(forwarded);
-    struct sender_peer from = { .name = peer, .local = !strncmp(peer, "127.", 4) || !strcmp(peer, "unix") };
+    struct sender_peer from = { .local = !strncmp(peer, "127.", 4) || !strcmp(peer, "unix") };
     struct sender sender;
     char text[4096];
     int n = snprintf(text, sizeof(text), "GET / HTTP/1.1\r\nHost: a\r\n%s\r\n", fields);
 
+    from.known = ip_parse(str_from(peer), &from.ip) == 0;
     assert_int_equal(h1_parse_request(text, (size_t)n, &limits, &head), n);
     sender_find(&trusted, &from, &head, &sender);
     return sender;
@@ -41,11 +42,11 @@ static struct sender find(bool forwarded, const char *peer, const char *fields)
 static void a_stranger_is_who_the_socket_says(void **state)
 {
     (void)state;
-    struct sender sender = find(false, "203.0.113.7:4711", XFF("127.0.0.1") PROTO("https"));
+    struct sender sender = find(false, "203.0.113.7", XFF("127.0.0.1") PROTO("https"));
 
     assert_string_equal(sender.client, "203.0.113.7");
     assert_false(sender.local || sender.https || sender.https_known);
-    sender = find(false, "[2001:db8:2::9]:80", FWD("for=127.0.0.1;proto=https"));
+    sender = find(false, "2001:db8:2::9", FWD("for=127.0.0.1;proto=https"));
     assert_string_equal(sender.client, "2001:db8:2::9");
     assert_false(sender.local || sender.https_known);
 }
@@ -76,7 +77,7 @@ static void a_trusted_proxy_is_believed_back_to_the_first_stranger(void **state)
 
     (void)state;
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-        struct sender sender = find(false, "10.9.9.9:1", cases[i].fields);
+        struct sender sender = find(false, "10.9.9.9", cases[i].fields);
 
         if (strcmp(sender.client, cases[i].client))
             fail_msg("case %zu: %s", i, sender.client);
@@ -105,7 +106,7 @@ static void the_other_form_too(void **state)
 
     (void)state;
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-        struct sender sender = find(true, "10.9.9.9:1", cases[i].fields);
+        struct sender sender = find(true, "10.9.9.9", cases[i].fields);
 
         if (strcmp(sender.client, cases[i].client) || (sender.https_known ? sender.https : -1) != cases[i].https)
             fail_msg("case %zu: %s %d %d", i, sender.client, sender.https_known, sender.https);
@@ -115,25 +116,25 @@ static void the_other_form_too(void **state)
 static void https_is_what_the_proxy_says(void **state)
 {
     (void)state;
-    assert_true(find(false, "10.0.0.1:1", XFF("198.51.100.1") PROTO("https")).https);
-    assert_false(find(false, "10.0.0.1:1", XFF("198.51.100.1") PROTO("https, http")).https);
-    assert_false(find(false, "10.0.0.1:1", XFF("198.51.100.1") PROTO("wss")).https_known);
-    assert_false(find(false, "10.0.0.1:1", PROTO("https")).https_known);
+    assert_true(find(false, "10.0.0.1", XFF("198.51.100.1") PROTO("https")).https);
+    assert_false(find(false, "10.0.0.1", XFF("198.51.100.1") PROTO("https, http")).https);
+    assert_false(find(false, "10.0.0.1", XFF("198.51.100.1") PROTO("wss")).https_known);
+    assert_false(find(false, "10.0.0.1", PROTO("https")).https_known);
 }
 
 static void nobody_behind_a_proxy_is_local_by_accident(void **state)
 {
     (void)state;
-    assert_true(find(false, "127.0.0.2:1", "").local);
-    assert_false(find(false, "127.0.0.2:1", XFF("198.51.100.1")).local);
-    assert_false(find(false, "127.0.0.2:1", FWD("for=127.0.0.1")).local);
-    assert_false(find(false, "127.0.0.2:1", "Via: 1.1 x\r\n").local);
+    assert_true(find(false, "127.0.0.2", "").local);
+    assert_false(find(false, "127.0.0.2", XFF("198.51.100.1")).local);
+    assert_false(find(false, "127.0.0.2", FWD("for=127.0.0.1")).local);
+    assert_false(find(false, "127.0.0.2", "Via: 1.1 x\r\n").local);
     assert_false(find(false, "unix", XFF("127.0.0.1")).local);
     assert_true(find(false, "unix", "").local);
-    assert_false(find(false, "127.0.0.1:1", "").local); /* a proxy that does not say for whom */
-    assert_true(find(false, "127.0.0.1:1", XFF("127.0.0.1")).local);
-    assert_true(find(false, "127.0.0.1:1", XFF("::1")).local);
-    assert_false(find(false, "127.0.0.1:1", XFF("127.0.0.1, 198.51.100.1")).local);
+    assert_false(find(false, "127.0.0.1", "").local); /* a proxy that does not say for whom */
+    assert_true(find(false, "127.0.0.1", XFF("127.0.0.1")).local);
+    assert_true(find(false, "127.0.0.1", XFF("::1")).local);
+    assert_false(find(false, "127.0.0.1", XFF("127.0.0.1, 198.51.100.1")).local);
 }
 
 static void a_chain_without_end_is_nobody(void **state)
@@ -142,7 +143,7 @@ static void a_chain_without_end_is_nobody(void **state)
     static const char fields[] = XFF(TEN ", " TEN ", " TEN ", " TEN);
 
     (void)state;
-    assert_string_equal(find(false, "10.0.0.1:1", fields).client, "unknown");
+    assert_string_equal(find(false, "10.0.0.1", fields).client, "unknown");
 }
 
 static void bad_settings_are_refused(void **state)

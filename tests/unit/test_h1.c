@@ -318,6 +318,19 @@ static void a_chunked_body_is_the_same_in_every_cut(void **state)
     }
 }
 
+static void the_line_of_a_chunk_is_its_size(void **state)
+{
+    static const struct {
+        uint64_t size;
+        const char *line;
+    } cases[] = { { 1, "1\r\n" }, { 0x1a2b, "1a2b\r\n" }, { UINT64_MAX, "ffffffffffffffff\r\n" } };
+    char room[H1_CHUNK_LINE];
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
+        assert_true(str_is(h1_chunk_line(cases[i].size, room), cases[i].line));
+}
+
 static void every_prefix_of_a_chunked_body_wants_more(void **state)
 {
     struct str wire = STR("a;x=\"y\"\r\n0123456789\r\n0\r\nA: b\r\n\r\n");
@@ -489,6 +502,7 @@ int main(void)
         cmocka_unit_test(a_moved_head_points_into_the_copy),
         cmocka_unit_test(a_response_body_is_framed_by_status_method_and_fields),
         cmocka_unit_test(a_chunked_body_is_the_same_in_every_cut),
+        cmocka_unit_test(the_line_of_a_chunk_is_its_size),
         cmocka_unit_test(every_prefix_of_a_chunked_body_wants_more),
         cmocka_unit_test(every_broken_chunk_is_refused_in_every_cut),
         cmocka_unit_test(extensions_and_trailers_have_a_budget),

@@ -1,6 +1,7 @@
 #include "unit.h"
 
 #include "base/error.h"
+#include "base/recycle.h"
 
 static void slices_compare_by_their_bytes(void **state)
 {
@@ -202,6 +203,39 @@ static void a_long_error_is_cut_and_terminated(void **state)
     assert_int_equal(strlen(err.message), sizeof(err.message) - 1);
 }
 
+static void numbers_are_written_in_decimal(void **state)
+{
+    static const uint64_t numbers[] = { 0, 7, 10, 65535, 1000000, UINT64_MAX };
+    char room[U64_TEXT], expected[32];
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(numbers); i++) {
+        struct str text = u64_text(numbers[i], room);
+
+        snprintf(expected, sizeof(expected), "%llu", (unsigned long long)numbers[i]);
+        assert_string_equal(text.p, expected);
+        assert_int_equal(text.n, strlen(expected));
+    }
+}
+
+static void what_is_recycled_comes_back_and_is_bounded(void **state)
+{
+    struct recycled recycled = { 0 };
+    void *objects[3];
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(objects); i++)
+        assert_non_null(objects[i] = recycled_take(&recycled, 5000));
+    for (size_t i = 0; i < ARRAY_SIZE(objects); i++)
+        recycled_give(&recycled, objects[i], 2);
+    assert_true(recycled.count <= 2);
+    recycled_give(&recycled, recycled_take(&recycled, 5000), 2);
+    recycled_give(&recycled, NULL, 2);
+    recycled_free(&recycled);
+    assert_null(recycled.first);
+    assert_int_equal(recycled.count, 0);
+}
+
 static void every_error_has_a_code_on_the_wire_and_a_status(void **state)
 {
     (void)state;
@@ -231,6 +265,8 @@ int main(void)
         cmocka_unit_test(owned_values_are_released_once_and_can_be_handed_over),
         cmocka_unit_test(an_error_says_what_happened_where_and_why),
         cmocka_unit_test(a_long_error_is_cut_and_terminated),
+        cmocka_unit_test(numbers_are_written_in_decimal),
+        cmocka_unit_test(what_is_recycled_comes_back_and_is_bounded),
         cmocka_unit_test(every_error_has_a_code_on_the_wire_and_a_status),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

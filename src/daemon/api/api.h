@@ -12,8 +12,9 @@
 #include "daemon/agent_link.h"
 #include "daemon/lifecycle.h"
 
-#define REQUEST_ARENA_MAX (16 * 1024 * 1024)
-#define JSON_BODY_MAX     (1024 * 1024)
+#define REQUEST_ARENA_MAX   (16 * 1024 * 1024)
+#define REQUEST_ARENA_FIRST 4096
+#define JSON_BODY_MAX       (1024 * 1024)
 
 struct request;
 
@@ -92,6 +93,8 @@ struct request {
     /* Of a stream (request_is_stream()): the daemon stops, the answer is to be ended now. */
     void (*on_stop)(struct request *request);
     struct list stream; /* in daemon->streams */
+
+    _Alignas(max_align_t) char arena_room[REQUEST_ARENA_FIRST]; /* as it was left by the request before */
 };
 
 /* --- set-up --- */

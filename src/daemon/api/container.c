@@ -11,7 +11,8 @@
 #include "net/ws.h"
 
 /* Besides those of the hop. */
-static const char *const request_dropped[] = { "Host", "Authorization", "X-Sandbox-Id" };
+static const struct str request_dropped[] = { STR_INIT("Host"), STR_INIT("Authorization"),
+                                              STR_INIT("X-Sandbox-Id") };
 
 /* --- the answer --- */
 

@@ -2,19 +2,19 @@
 
 #include "daemon/console/cookie.h"
 
-static const char *const hop_fields[] = {
-    "Connection",
-    "Keep-Alive",
-    "Proxy-Connection",
-    "Proxy-Authenticate",
-    "Proxy-Authorization",
-    "TE",
-    "Trailer",
-    "Transfer-Encoding",
-    "Upgrade",
-    "Content-Length",
-    "Expect",
-    "Date",
+static const struct str hop_fields[] = {
+    STR_INIT("Connection"),
+    STR_INIT("Keep-Alive"),
+    STR_INIT("Proxy-Connection"),
+    STR_INIT("Proxy-Authenticate"),
+    STR_INIT("Proxy-Authorization"),
+    STR_INIT("TE"),
+    STR_INIT("Trailer"),
+    STR_INIT("Transfer-Encoding"),
+    STR_INIT("Upgrade"),
+    STR_INIT("Content-Length"),
+    STR_INIT("Expect"),
+    STR_INIT("Date"),
 };
 
 /* Whether the Connection field names this one as its hop's. */
@@ -38,10 +38,10 @@ static bool named_by_connection(const struct h1_head *head, struct str name)
     return false;
 }
 
-static bool is_one_of(struct str name, const char *const *names, size_t count)
+static bool is_one_of(struct str name, const struct str *names, size_t count)
 {
     for (size_t i = 0; i < count; i++)
-        if (str_eq_nocase(name, str_from(names[i])))
+        if (str_eq_nocase(name, names[i]))
             return true;
     return false;
 }
@@ -78,7 +78,7 @@ int fields_add(struct field_list *list, const char *name, const char *value)
     return 0;
 }
 
-int fields_copy(struct field_list *list, struct arena *arena, const struct h1_head *head, const char *const *also,
+int fields_copy(struct field_list *list, struct arena *arena, const struct h1_head *head, const struct str *also,
                 size_t also_count)
 {
     list->count = 0;
@@ -101,8 +101,9 @@ int fields_copy(struct field_list *list, struct arena *arena, const struct h1_he
 int fields_copy_foreign(struct field_list *list, struct arena *arena, const struct h1_head *head,
                         const char *policy)
 {
-    static const char *const dropped[] = { "Clear-Site-Data", "Content-Security-Policy", "Service-Worker-Allowed",
-                                           "Set-Cookie", "X-Content-Type-Options" };
+    static const struct str dropped[] = { STR_INIT("Clear-Site-Data"), STR_INIT("Content-Security-Policy"),
+                                          STR_INIT("Service-Worker-Allowed"), STR_INIT("Set-Cookie"),
+                                          STR_INIT("X-Content-Type-Options") };
 
     if (fields_copy(list, arena, head, dropped, ARRAY_SIZE(dropped)) < 0 ||
         fields_add(list, "Content-Security-Policy", policy) < 0)

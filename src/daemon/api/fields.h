@@ -20,7 +20,7 @@ struct field_list {
 /* Begins the list with the fields of `head`, less those above, the `also` named ones and the console's
  * cookie. 0, or -1 without memory.
  */
-int fields_copy(struct field_list *list, struct arena *arena, const struct h1_head *head, const char *const *also,
+int fields_copy(struct field_list *list, struct arena *arena, const struct h1_head *head, const struct str *also,
                 size_t also_count);
 /*
  * The same for an answer that a sandbox wrote and that is served under the API's own origin: it may set no cookie,

@@ -213,7 +213,8 @@ static const struct http_call_callbacks callbacks = { .on_head = on_head, .on_bo
 /* What the first client said, but for its key and its claim to a connection. */
 static int call_again(struct once_run *run, struct request *request, struct berm_error *err)
 {
-    static const char *const dropped[] = { "Idempotency-Key", "Host", "Authorization", "Cookie", "Origin" };
+    static const struct str dropped[] = { STR_INIT("Idempotency-Key"), STR_INIT("Host"), STR_INIT("Authorization"),
+                                          STR_INIT("Cookie"), STR_INIT("Origin") };
     const struct h1_head *head = request->head;
     struct str body = http_body(request->exchange), generation = h1_header(head, "Berm-If-Generation");
     const char *method = arena_strdup(&request->arena, head->method);

@@ -1,11 +1,16 @@
 #include "daemon/api/request.h"
 
 #include "base/log.h"
+#include "base/recycle.h"
 #include "daemon/api/proxy.h"
 
+#include <endian.h>
 #include <stdarg.h>
 
-#define FIELDS_MAX (H1_MAX_HEADERS + 4)
+#define FIELDS_MAX    (H1_MAX_HEADERS + 4)
+#define REQUESTS_KEPT 64 /* of some 5 KB each */
+
+static struct recycled old_requests;
 
 /* --- the end --- */
 
@@ -40,7 +45,7 @@ static void free_request(struct loop_deferred *deferred)
     struct request *request = container_of(deferred, struct request, free_later);
 
     arena_free(&request->arena);
-    free(request);
+    recycled_give(&old_requests, request, REQUESTS_KEPT);
 }
 
 static void on_close(struct http_exchange *exchange, bool complete, void *data)
@@ -118,21 +123,20 @@ static const struct http_exchange_callbacks streaming = {
 
 static void find_sender(struct request *request)
 {
-    char name[80];
-    struct sender_peer peer = { name, http_peer_is_local(request->exchange),
-                                http_exchange_secure(request->exchange) };
+    struct sender_peer peer = sender_peer_of(request->exchange);
 
-    http_peer_name(request->exchange, name, sizeof(name));
     sender_find(&request->daemon->proxies, &peer, request->head, &request->sender);
 }
 
 struct request *request_new(struct daemon *daemon, struct http_exchange *exchange, const struct h1_head *head)
 {
-    struct request *request = calloc(1, sizeof(*request));
+    struct request *request = recycled_take(&old_requests, sizeof(*request));
+    uint64_t number = htobe64(daemon->request_seed + daemon->next_request++);
 
     if (!request)
         return NULL;
     lifecycle_settle(daemon); /* whatever it asks about is in the store */
+    memset(request, 0, offsetof(struct request, arena_room));
     request->daemon = daemon;
     request->exchange = exchange;
     request->head = head;
@@ -140,9 +144,8 @@ struct request *request_new(struct daemon *daemon, struct http_exchange *exchang
     request->started_ns = clock_monotonic_ns();
     request->route_index = api_route_none();
     request->free_later.callback = free_request;
-    arena_init(&request->arena, REQUEST_ARENA_MAX);
-    snprintf(request->id, sizeof(request->id), "%016llx",
-             (unsigned long long)(daemon->request_seed + daemon->next_request++));
+    arena_init_in(&request->arena, REQUEST_ARENA_MAX, request->arena_room, sizeof(request->arena_room));
+    hex_encode(&number, sizeof(number), request->id);
     http_exchange_set(exchange, &collecting, request);
     return request;
 }
@@ -340,7 +343,7 @@ void request_begin(struct request *request, int status, const struct http_field 
                    uint64_t length)
 {
     struct http_field all[FIELDS_MAX];
-    char generation[24];
+    char generation[U64_TEXT];
     size_t n = 0;
 
     if (!request->exchange)
@@ -350,8 +353,7 @@ void request_begin(struct request *request, int status, const struct http_field 
     if (request->link || request->sandbox) {
         int64_t number = request->link ? agent_link_generation(request->link) : request->sandbox->row.generation;
 
-        snprintf(generation, sizeof(generation), "%lld", (long long)number);
-        all[n++] = (struct http_field){ "Berm-Generation", generation };
+        all[n++] = (struct http_field){ "Berm-Generation", u64_text((uint64_t)number, generation).p };
     }
     for (size_t i = 0; i < count && n < FIELDS_MAX; i++)
         all[n++] = fields[i];

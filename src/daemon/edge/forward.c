@@ -18,28 +18,28 @@
 struct forward {
     uint16_t port;
     bool is_tunnel;
-    struct str target;  /* path with its leading slash, and query */
+    const char *target; /* path with its leading slash, and query */
     const char *prefix; /* "/preview/id/port/token" that was taken off, or NULL */
     bool asking;        /* for a socket */
 };
 
 /* What a client says about other hops is not believed. */
-static const char *const request_dropped[] = {
-    "Host",
-    "Forwarded",
-    "X-Forwarded-For",
-    "X-Forwarded-Host",
-    "X-Forwarded-Proto",
-    "X-Forwarded-Port",
-    "X-Forwarded-Prefix",
-    "X-Forwarded-Server",
-    "X-Real-IP",
-    "X-Original-URL",
-    "X-Sandbox-Name",
-    "X-Sandbox-Preview-Proxy",
-    "X-Sandbox-Preview-Port",
-    "X-Sandbox-Preview-Token",
-    "X-Sandbox-Preview-Sandbox-Id",
+static const struct str request_dropped[] = {
+    STR_INIT("Host"),
+    STR_INIT("Forwarded"),
+    STR_INIT("X-Forwarded-For"),
+    STR_INIT("X-Forwarded-Host"),
+    STR_INIT("X-Forwarded-Proto"),
+    STR_INIT("X-Forwarded-Port"),
+    STR_INIT("X-Forwarded-Prefix"),
+    STR_INIT("X-Forwarded-Server"),
+    STR_INIT("X-Real-IP"),
+    STR_INIT("X-Original-URL"),
+    STR_INIT("X-Sandbox-Name"),
+    STR_INIT("X-Sandbox-Preview-Proxy"),
+    STR_INIT("X-Sandbox-Preview-Port"),
+    STR_INIT("X-Sandbox-Preview-Token"),
+    STR_INIT("X-Sandbox-Preview-Sandbox-Id"),
 };
 
 /* --- refusals, in the SDK's words --- */
@@ -129,35 +129,43 @@ static bool asked_by_https(const struct request *request)
     return request->daemon->proxies.count == 0 && edge_is_https(request->daemon->edge);
 }
 
+/* Begins the fields with those that are passed on. `host` is the client's. */
+static int add_forwarded(struct request *request, const char *host, const char *proto, struct field_list *fields)
+{
+    const char *address = request->sender.client;
+    /* RFC 7239 wants an IPv6 address quoted, in brackets. */
+    bool quoted = strchr(address, ':') != NULL;
+    const char *forwarded = arena_join(&request->arena, quoted ? STR("for=\"[") : STR("for="), str_from(address),
+                                       quoted ? STR("]\";host=\"") : STR(";host=\""), request->head->host,
+                                       STR("\";proto="), str_from(proto));
+
+    if (fields_copy(fields, &request->arena, request->head, request_dropped, ARRAY_SIZE(request_dropped)) < 0 ||
+        fields_add(fields, "X-Forwarded-For", address) < 0 || fields_add(fields, "X-Forwarded-Host", host) < 0 ||
+        fields_add(fields, "X-Forwarded-Proto", proto) < 0)
+        return -1;
+    return fields_add(fields, "Forwarded", forwarded);
+}
+
+/* A server of the user's own is asked as if from its own machine; a tunnel's shows its public name. */
 static int add_fields(struct request *request, struct field_list *fields)
 {
     struct forward *forward = request->state;
+    struct arena *arena = &request->arena;
+    const struct h1_head *head = request->head;
     const char *proto = asked_by_https(request) ? "https" : "http";
-    const char *address = request->sender.client;
-    const char *host = arena_strdup(&request->arena, request->head->host);
-    const char *forwarded;
-    const char *url = arena_printf(&request->arena, "%s://%s%.*s", proto, host ? host : "",
-                                   (int)request->head->target.n, request->head->target.p);
+    const char *host = arena_strdup(arena, head->host);
+    char port[U64_TEXT];
 
-    /* RFC 7239 wants an IPv6 address quoted, in brackets. */
-    forwarded = arena_printf(
-        &request->arena, strchr(address, ':') ? "for=\"[%s]\";host=\"%s\";proto=%s" : "for=%s;host=\"%s\";proto=%s",
-        address, host ? host : "", proto);
-    if (fields_copy(fields, &request->arena, request->head, request_dropped, ARRAY_SIZE(request_dropped)) < 0)
-        return -1;
-    /* A server of the user's own is asked as if from its own machine; a tunnel's shows its public name. */
-    if (fields_add(fields, "Host",
-                   forward->is_tunnel ? host : arena_printf(&request->arena, "localhost:%u", forward->port)) < 0 ||
-        fields_add(fields, "X-Forwarded-For", address) < 0 || fields_add(fields, "X-Forwarded-Host", host) < 0 ||
-        fields_add(fields, "X-Forwarded-Proto", proto) < 0 || fields_add(fields, "Forwarded", forwarded) < 0)
-        return -1;
-    if (forward->prefix && fields_add(fields, "X-Forwarded-Prefix", forward->prefix) < 0)
+    if (add_forwarded(request, host, proto, fields) < 0 ||
+        (forward->prefix && fields_add(fields, "X-Forwarded-Prefix", forward->prefix) < 0))
         return -1;
     if (forward->is_tunnel)
-        return 0;
-    return fields_add(fields, "X-Original-URL", url) < 0
-               ? -1
-               : fields_add(fields, "X-Sandbox-Name", request->sandbox_id.p);
+        return fields_add(fields, "Host", host);
+    if (fields_add(fields, "Host", arena_join(arena, STR("localhost:"), u64_text(forward->port, port))) < 0 ||
+        fields_add(fields, "X-Original-URL",
+                   arena_join(arena, str_from(proto), STR("://"), head->host, head->target)) < 0)
+        return -1;
+    return fields_add(fields, "X-Sandbox-Name", request->sandbox_id.p);
 }
 
 static void start_call(struct request *request)
@@ -165,13 +173,13 @@ static void start_call(struct request *request)
     struct forward *forward = request->state;
     const struct h1_head *head = request->head;
     const char *method = arena_strdup(&request->arena, head->method);
-    const char *target = arena_strdup(&request->arena, forward->target);
+    const char *target = forward->target;
     struct field_list fields = { 0 };
     uint64_t length = head->framing == H1_NO_BODY          ? 0
                       : head->framing == H1_CONTENT_LENGTH ? head->content_length
                                                            : HTTP_CHUNKED;
 
-    if (!method || !target || add_fields(request, &fields) < 0) {
+    if (!method || add_fields(request, &fields) < 0) {
         request_fail_with(request, BERM_E_SYSTEM, "out of memory");
         return;
     }
@@ -264,18 +272,17 @@ static void forward_to(struct request *request, const struct edge_route *route, 
 {
     struct forward *forward = arena_calloc(&request->arena, 1, sizeof(*forward));
     const struct h1_head *head = request->head;
-    const char *target = arena_printf(&request->arena, "%.*s%s%.*s", (int)path.n, path.p, head->query.n ? "?" : "",
-                                      (int)head->query.n, head->query.p);
+    const char *target = arena_join(&request->arena, path, head->query.n ? STR("?") : STR(""), head->query);
+    struct str sandbox = str_from(route->row.sandbox);
 
-    request->sandbox_id.p = arena_strdup(&request->arena, str_from(route->row.sandbox));
+    request->sandbox_id = (struct str){ arena_strdup(&request->arena, sandbox), sandbox.n };
     if (!forward || !target || !request->sandbox_id.p) {
         request_fail_with(request, BERM_E_SYSTEM, "out of memory");
         return;
     }
-    request->sandbox_id.n = strlen(request->sandbox_id.p);
     forward->port = route->row.port;
     forward->is_tunnel = route->row.kind != EDGE_PREVIEW;
-    forward->target = str_from(target);
+    forward->target = target;
     forward->prefix = prefix;
     request->state = forward;
     request->cleanup = cleanup;

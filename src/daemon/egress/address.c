@@ -40,10 +40,21 @@ int ip_parse(struct str text, struct ip *ret)
 
 void ip_format(const struct ip *ip, char out[IP_TEXT_SIZE])
 {
-    if (ip_is_v4(ip))
-        inet_ntop(AF_INET, ip->bytes + 12, out, IP_TEXT_SIZE);
-    else
+    char room[U64_TEXT];
+    char *at = out;
+
+    if (!ip_is_v4(ip)) {
         inet_ntop(AF_INET6, ip->bytes, out, IP_TEXT_SIZE);
+        return;
+    }
+    /* Once for each request, where inet_ntop(3) would print. */
+    for (int i = 12; i < 16; i++) {
+        struct str digits = u64_text(ip->bytes[i], room);
+
+        memcpy(at, digits.p, digits.n);
+        at += digits.n;
+        *at++ = i < 15 ? '.' : '\0';
+    }
 }
 
 int ip_from_sockaddr(const struct sockaddr_storage *from, struct ip *ret, uint16_t *ret_port)

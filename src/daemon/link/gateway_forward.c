@@ -33,16 +33,16 @@ struct transit {
 };
 
 /* What is only true if we write it. */
-static const char *const dropped[] = { "Host",
-                                       "Forwarded",
-                                       "X-Forwarded-For",
-                                       "X-Forwarded-Host",
-                                       "X-Forwarded-Proto",
-                                       "X-Forwarded-Port",
-                                       "X-Forwarded-Prefix",
-                                       "X-Forwarded-Server",
-                                       "X-Real-IP",
-                                       "Via" };
+static const struct str dropped[] = { STR_INIT("Host"),
+                                      STR_INIT("Forwarded"),
+                                      STR_INIT("X-Forwarded-For"),
+                                      STR_INIT("X-Forwarded-Host"),
+                                      STR_INIT("X-Forwarded-Proto"),
+                                      STR_INIT("X-Forwarded-Port"),
+                                      STR_INIT("X-Forwarded-Prefix"),
+                                      STR_INIT("X-Forwarded-Server"),
+                                      STR_INIT("X-Real-IP"),
+                                      STR_INIT("Via") };
 
 /* --- the end --- */
 
@@ -408,24 +408,15 @@ static void route(struct transit *transit, struct str label)
     }
 }
 
-static void find_sender(const struct gateway *gateway, struct http_exchange *exchange, const struct h1_head *head,
-                        struct sender *ret)
-{
-    char name[80];
-    struct sender_peer peer = { name, http_peer_is_local(exchange), http_exchange_secure(exchange) };
-
-    http_peer_name(exchange, name, sizeof(name));
-    sender_find(&gateway->proxies, &peer, head, ret);
-}
-
 static void on_request(struct http_exchange *exchange, const struct h1_head *head, void *data)
 {
     struct gateway *gateway = data;
     struct transit *transit;
+    struct sender_peer peer = sender_peer_of(exchange);
     struct sender sender;
     struct str label;
 
-    find_sender(gateway, exchange, head, &sender);
+    sender_find(&gateway->proxies, &peer, head, &sender);
     if (!edge_host_below(head->host, str_from(gateway->base.domain), &label)) {
         gateway_answer(gateway, exchange, head, &sender);
         return;
