@@ -5,6 +5,7 @@
  * with ours inside the same loop, so that the machine's mood is the same for all; what counts is the ratio.
  *
  *   berm-bench create PORT LABEL RUNS CREATE_TARGET_MS [CRUN_BUNDLE BWRAP_ROOT]
+ *   berm-bench egress PORT RUNS
  *   berm-bench burst PORT COUNT | lives PORT | exec PORT | files PORT | idle PORT COUNT | interpreter|bridge PORT
  * RUNS
  */
@@ -133,6 +134,44 @@ static int bench_create(int argc, char **argv)
         print_samples(&bwrap);
         print_against(&create, &bwrap);
     }
+    conn_close(c);
+    return 0;
+}
+
+/* --- the way out --- */
+
+static void create_with(struct conn *c, const char *settings, struct samples *into)
+{
+    char id[32], path[128];
+    double t0;
+
+    fresh_id(id);
+    snprintf(path, sizeof(path), "/v1/sandbox/%s", id);
+    t0 = now_us();
+    conn_expect(c, "PUT", path, settings, 201);
+    exec_in(c, id, exec_true);
+    if (into)
+        samples_add(into, now_us() - t0);
+    destroy(c, id);
+    usleep(20000);
+}
+
+static int bench_egress(int argc, char **argv)
+{
+    struct conn *c = conn_open(atoi(argv[0]));
+    struct samples with = { .name = "create -> first result, with a way out" };
+    struct samples without = { .name = "the same, network \"none\"" };
+    double cost;
+
+    (void)argc;
+    for (int i = -3; i < atoi(argv[1]); i++) {
+        create_with(c, "{\"network\":\"internet\"}", i < 0 ? NULL : &with);
+        create_with(c, "{\"network\":\"none\"}", i < 0 ? NULL : &without);
+    }
+    print_samples(&with);
+    print_samples(&without);
+    cost = (samples_percentile(&with, 0.5) - samples_percentile(&without, 0.5)) / 1e3;
+    check(print_target("cost of egress at creation, difference of p50", cost, "ms", '<', 0.4));
     conn_close(c);
     return 0;
 }
@@ -482,6 +521,7 @@ static const struct {
     { "create", 4, bench_create },       { "burst", 1, bench_burst },          { "lives", 1, bench_lives },
     { "exec", 1, bench_exec },           { "files", 1, bench_files },          { "idle", 1, bench_idle },
     { "interpreter", 1, bench_kernels }, { "agent", 4, bench_control_server }, { "bridge", 2, bench_bridge_api },
+    { "egress", 2, bench_egress },
 };
 
 int main(int argc, char **argv)
@@ -493,6 +533,6 @@ int main(int argc, char **argv)
         }
     fprintf(stderr, "usage: berm-bench create PORT LABEL RUNS TARGET_MS [BUNDLE ROOT] | "
                     "burst|lives|exec|files|idle|interpreter|bridge PORT "
-                    "[COUNT] | agent PORT PID SECONDS COMMANDS\n");
+                    "[COUNT] | egress PORT RUNS | agent PORT PID SECONDS COMMANDS\n");
     return 2;
 }

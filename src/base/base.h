@@ -22,10 +22,10 @@ struct str {
 };
 
 #define STR(literal) ((struct str){ (literal), sizeof(literal) - 1 })
-#define STR_INIT(literal)                                                                                          \
-    {                                                                                                              \
-        (literal), sizeof(literal) - 1                                                                             \
-    } /* in a static table */
+/* The same in a table that is initialised with constants. */
+/* clang-format off */
+#define STR_INIT(literal) { (literal), sizeof(literal) - 1 }
+/* clang-format on */
 
 static inline struct str str_from(const char *c_string)
 {

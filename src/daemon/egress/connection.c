@@ -39,6 +39,7 @@ void connection_release(struct connection *c)
     list_remove(&c->node);
     egress_lookup_cancel(c->lookup);
     loop_timer_stop(egress->service->loop, &c->deadline);
+    turn_cancel(&c->handshake);
     if (c->stage != PASSING) {
         stream_close(&c->client, egress->service->loop);
         stream_close(&c->server, egress->service->loop);

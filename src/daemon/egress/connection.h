@@ -39,6 +39,8 @@ struct connection {
     struct egress_lookup *lookup;
     struct ip candidates[CANDIDATES_MAX];
     size_t candidate_count, next_candidate;
+    struct turn handshake;   /* its next step */
+    struct stream *securing; /* the end that it is of */
     bool sniffed;
     bool offering;     /* to the interceptor: on the way to it */
     bool taken;        /* by it */

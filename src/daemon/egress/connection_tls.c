@@ -2,10 +2,11 @@
  * connection_tls.c - interception: TLS is agreed on with the server first, so that a sandbox is shown a certificate
  * only for one that has shown a good one; then with the client. For the interceptor's part there is no server's
  * end.
+ *
+ * A step of a handshake signs or verifies, up to a millisecond of the loop. So each waits for its turn (turns.h):
+ * one in each turn of the loop, of one sandbox after the other. Until then the socket is not watched.
  */
 #include "daemon/egress/connection.h"
-
-static void secure_client(struct connection *c);
 
 static void go_on(struct connection *c)
 {
@@ -15,26 +16,11 @@ static void go_on(struct connection *c)
     connection_pass(c);
 }
 
-/* Its next step, when the socket has changed. */
-static void step(struct connection *c, struct stream *stream)
+static void want_step(struct connection *c, struct stream *stream)
 {
-    struct loop *loop = c->egress->service->loop;
-    int rc = tls_end_handshake(stream);
-
-    if (rc == 0) {
-        if (loop_io_modify(loop, &stream->io, stream->wants_write ? EPOLLOUT : EPOLLIN) < 0)
-            connection_fail(c);
-        return;
-    }
-    loop_io_remove(loop, &stream->io);
-    if (rc == 1 && stream == &c->server)
-        secure_client(c);
-    else if (rc == 1)
-        go_on(c);
-    else if (stream == &c->server && tls_end_distrusted(stream))
-        connection_refuse(c, "the server's certificate was not accepted");
-    else
-        connection_fail(c);
+    loop_io_remove(c->egress->service->loop, &stream->io);
+    c->securing = stream;
+    turn_want(&c->egress->service->handshakes, &c->egress->handshakes, &c->handshake);
 }
 
 static void on_client(struct loop_io *io, uint32_t events)
@@ -42,7 +28,7 @@ static void on_client(struct loop_io *io, uint32_t events)
     struct stream *stream = container_of(io, struct stream, io);
 
     (void)events;
-    step(container_of(stream, struct connection, client), stream);
+    want_step(container_of(stream, struct connection, client), stream);
 }
 
 static void on_server(struct loop_io *io, uint32_t events)
@@ -50,26 +36,40 @@ static void on_server(struct loop_io *io, uint32_t events)
     struct stream *stream = container_of(io, struct stream, io);
 
     (void)events;
-    step(container_of(stream, struct connection, server), stream);
+    want_step(container_of(stream, struct connection, server), stream);
 }
 
-/* `begun`: tls_end_accept() or tls_end_connect() has laid TLS on the stream. */
-static void begin(struct connection *c, struct stream *stream, int begun, void (*on_io)(struct loop_io *, uint32_t))
+static int lay_tls(struct connection *c, struct stream *stream)
 {
-    struct loop *loop = c->egress->service->loop;
+    struct tls_ends *ends = c->egress->service->tls;
 
-    loop_io_remove(loop, &stream->io);
-    if (begun < 0 || loop_io_add(loop, &stream->io, stream->io.fd, EPOLLIN, on_io) < 0)
-        connection_fail(c);
+    if (stream == &c->server)
+        return tls_end_connect(ends, c->name, stream);
+    return tls_end_accept(ends, c->egress->authority, c->name, buf_str(&c->head), stream);
+}
+
+static int watch(struct connection *c, struct stream *stream)
+{
+    return loop_io_add(c->egress->service->loop, &stream->io, stream->io.fd,
+                       stream->wants_write ? EPOLLOUT : EPOLLIN, stream == &c->server ? on_server : on_client);
+}
+
+static void step(struct turn *turn)
+{
+    struct connection *c = container_of(turn, struct connection, handshake);
+    struct stream *stream = c->securing;
+    int rc = stream->tls || lay_tls(c, stream) == 0 ? tls_end_handshake(stream) : -1;
+
+    if (rc == 0 && watch(c, stream) == 0)
+        return;
+    if (rc == 1 && stream == &c->server)
+        want_step(c, &c->client);
+    else if (rc == 1)
+        go_on(c);
+    else if (stream == &c->server && tls_end_distrusted(stream))
+        connection_refuse(c, "the server's certificate was not accepted");
     else
-        step(c, stream);
-}
-
-static void secure_client(struct connection *c)
-{
-    begin(c, &c->client,
-          tls_end_accept(c->egress->service->tls, c->egress->authority, c->name, buf_str(&c->head), &c->client),
-          on_client);
+        connection_fail(c);
 }
 
 void connection_secure(struct connection *c)
@@ -83,8 +83,6 @@ void connection_secure(struct connection *c)
     c->stage = SECURING;
     loop_timer_start(service->loop, &c->deadline, service->connect_timeout_ms);
     loop_io_remove(service->loop, &c->server.io);
-    if (c->taken)
-        secure_client(c);
-    else
-        begin(c, &c->server, tls_end_connect(service->tls, c->name, &c->server), on_server);
+    c->handshake.run = step;
+    want_step(c, c->taken ? &c->client : &c->server);
 }

@@ -124,6 +124,7 @@ int egress_service_new(const struct config *config, struct egress_service **ret,
 void egress_service_start(struct egress_service *service, struct loop *loop)
 {
     service->loop = loop;
+    turns_init(&service->handshakes, loop);
     egress_resolver_start(service->resolver, loop);
 }
 
@@ -131,6 +132,8 @@ void egress_service_free(struct egress_service *service)
 {
     if (!service)
         return;
+    if (service->loop)
+        turns_fini(&service->handshakes);
     egress_resolver_free(service->resolver);
     egress_policy_unref(service->policy);
     tls_ends_free(service->tls);
@@ -252,6 +255,7 @@ struct egress *egress_new(struct egress_service *service, struct egress_policy *
     egress->tcp_io.fd = egress->udp_io.fd = -EBADF;
     list_init(&egress->connections);
     list_init(&egress->exchanges);
+    turn_owner_init(&egress->handshakes);
     loop_timer_init(&egress->accept_timer, on_accept_timer);
     loop_timer_init(&egress->idle_timer, on_idle_timer);
     return egress;
@@ -279,6 +283,7 @@ void egress_free(struct egress *egress)
     loop_timer_stop(egress->service->loop, &egress->idle_timer);
     while (!list_empty(&egress->connections))
         connection_end(connection_of(egress->connections.next));
+    turn_owner_fini(&egress->handshakes);
     dns_stub_end_all(egress);
     interceptor_clear(egress);
     egress_policy_unref(egress->policy);

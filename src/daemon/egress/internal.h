@@ -8,6 +8,7 @@
 #include "daemon/egress/secrets.h"
 #include "daemon/egress/stream.h"
 #include "daemon/egress/tls_end.h"
+#include "daemon/egress/turns.h"
 
 struct egress_service {
     struct loop *loop;
@@ -20,6 +21,7 @@ struct egress_service {
     uint16_t proxy_port;       /* 0: none */
     char *proxy_authorization; /* "Basic ..."; NULL: none */
     struct tls_ends *tls;
+    struct turns handshakes;
     struct secrets secrets;
     uint64_t max_open; /* connections of all sandboxes: the daemon has other uses for its descriptors */
     uint64_t max_connections, connect_timeout_ms, idle_timeout_ms;
@@ -45,6 +47,7 @@ struct egress {
     char **interceptor_names;              /* NULL-terminated; NULL: none */
     void (*take_desk)(int fd, void *data); /* NULL: nobody */
     void *desk_data;
+    struct turn_owner handshakes;
     struct authority *authority; /* signs where TLS is intercepted; NULL: nowhere; a reference */
 };
 

@@ -87,6 +87,19 @@ except (ssl.SSLError, OSError) as e: print('refused')`];
         assert.equal(await out(id, offer("['http/1.1']", "c.minimum_version = ssl.TLSVersion.TLSv1; c.maximum_version = ssl.TLSVersion.TLSv1_1; c.set_ciphers('ALL:@SECLEVEL=0')")), 'refused\n');
       });
 
+      test('many handshakes at once all come about', async () => {
+        assert.equal(await out(id, ['python3', '-c', `
+import asyncio, ssl
+c = ssl.create_default_context()
+async def get():
+    r, w = await asyncio.open_connection('${OTHER}', 443, ssl=c, server_hostname='other.test', ssl_handshake_timeout=20)
+    w.write(b'GET /ok/a HTTP/1.1\\r\\nHost: other.test\\r\\nConnection: close\\r\\n\\r\\n')
+    return (await r.read()).split()[1].decode()
+async def all(): return await asyncio.gather(*[get() for _ in range(60)])
+answers = asyncio.run(all())
+print(len(answers), *set(answers))`]), '60 200\n');
+      });
+
       test('large bodies and upgrades pass', async () => {
         assert.equal(await out(id, sh('curl -sS -m 20 https://a.sub.test/bytes/30000000 | wc -c')), '30000000\n');
         assert.equal(JSON.parse(await out(id, sh('head -c 3000000 /dev/zero | curl -sS -m 20 -X POST -T - https://a.sub.test/up'))).size, 3000000);
