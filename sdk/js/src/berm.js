@@ -73,6 +73,10 @@ export class Berm extends Connection {
     await this.request('deleteSecret', { name });
   }
 
+  link() {
+    return this.json('link');
+  }
+
   poolStats() {
     return this.json('poolStats');
   }

@@ -83,6 +83,7 @@ export const routes = {
   listSecrets: ['GET', '/v1/secrets'],
   putSecret: ['PUT', '/v1/secrets/{name}'],
   deleteSecret: ['DELETE', '/v1/secrets/{name}'],
+  link: ['GET', '/v1/link'],
   poolStats: ['GET', '/v1/pool/stats'],
   primePool: ['POST', '/v1/pool/prime'],
   shutdownPool: ['POST', '/v1/pool/shutdown-prewarmed'],

@@ -618,6 +618,22 @@ export interface ExposedPort {
   path?: string;
   expiresAt?: string;
 }
+
+/** How a daemon behind NAT is reached. All but `state` are missing where no edge is configured. */
+export interface Link {
+  state: 'off' | 'connecting' | 'authenticating' | 'refused' | 'up' | 'broken';
+  edge?: string;
+  name?: string | null;
+  url?: string | null;
+  transport?: 'quic' | 'h2' | null;
+  peer?: string | null;
+  error?: string | null;
+  since?: string;
+  links?: number;
+  streams?: number;
+  streamsOpen?: number;
+}
+
 export interface TunnelInfo {
   id: string;
   port: number;
@@ -731,6 +747,8 @@ export class Berm {
   secrets(): Promise<{ name: string; setAt: string }[]>;
   setSecret(name: string, value: string): Promise<{ name: string; setAt: string }>;
   deleteSecret(name: string): Promise<void>;
+  /** The link to the public edge of a daemon behind NAT; only `state` without one. */
+  link(): Promise<Link>;
   poolStats(): Promise<{ warm: number; assigned: number; total: number; config: Record<string, number>; maxInstances: number | null }>;
   primePool(): Promise<void>;
   shutdownPrewarmed(): Promise<void>;

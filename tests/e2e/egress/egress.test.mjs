@@ -311,7 +311,7 @@ print(len(held[8].recv(99)) > 0 if held[8].settimeout(5) is None else '')`]);
     test('a sandbox and its policy survive the death of the daemon; meanwhile nothing leaves', async () => {
       const id = await sandbox({ egress: { mode: 'deny', hosts: ['web.test'] } });
       await out(id, curl('http://web.test/'));
-      await out(id, sh(`nohup bash -c 'while ! test -e /tmp/stop; do curl -s -m 1 -o /dev/null http://${OTHER}/ && touch /tmp/leaked; sleep 0.05; done' >/dev/null 2>&1 &`));
+      await out(id, sh(`nohup bash -c 'while ! test -e /tmp/stop; do curl -sf -m 1 -o /dev/null http://${OTHER}/ && touch /tmp/leaked; sleep 0.05; done' >/dev/null 2>&1 &`));
       await daemon.end('SIGKILL');
       api.close();
       await daemon.start();

@@ -299,6 +299,7 @@ describe('the JavaScript SDK with a daemon', { skip: whyNoDaemon() }, () => {
     await api.deleteSecret('TOKEN');
     assert.deepEqual(await api.secrets(), []);
     assert.equal(typeof (await api.poolStats()).warm, 'number');
+    assert.deepEqual(await api.link(), { state: 'off' });
     assert.match(await api.metrics(), /^# (HELP|TYPE) /m);
     assert.equal((await api.openapi()).openapi, '3.1.0');
     assert.match(await api.newId(), /^[a-z2-7]{26}$/);

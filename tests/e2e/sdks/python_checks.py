@@ -226,6 +226,7 @@ class Blocking(unittest.TestCase):
         self.assertEqual(self.client.openapi()["openapi"], "3.1.0")
         self.assertIn("# TYPE", self.client.metrics())
         self.client.set_secret("PY_TOKEN", "Bearer 12345678")
+        self.assertEqual(self.client.link(), {"state": "off"})
         self.assertIn("PY_TOKEN", [secret["name"] for secret in self.client.secrets()])
         self.client.delete_secret("PY_TOKEN")
 

@@ -89,6 +89,7 @@ ROUTES = {
     "list_secrets": ("GET", "/v1/secrets"),
     "put_secret": ("PUT", "/v1/secrets/{name}"),
     "delete_secret": ("DELETE", "/v1/secrets/{name}"),
+    "link": ("GET", "/v1/link"),
     "pool_stats": ("GET", "/v1/pool/stats"),
     "prime_pool": ("POST", "/v1/pool/prime"),
     "shutdown_pool": ("POST", "/v1/pool/shutdown-prewarmed"),

@@ -285,6 +285,10 @@ class AsyncBerm:
     async def delete_secret(self, name: str) -> None:
         await self._transport.json("delete_secret", {"name": name})
 
+    async def link(self) -> Dict[str, Any]:
+        """The link to the public edge of a daemon behind NAT; only `state` without one."""
+        return await self._transport.json("link", {})
+
     async def pool_stats(self) -> Dict[str, Any]:
         return await self._transport.json("pool_stats", {})
 

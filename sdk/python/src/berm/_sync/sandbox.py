@@ -286,6 +286,10 @@ class Berm:
     def delete_secret(self, name: str) -> None:
         self._transport.json("delete_secret", {"name": name})
 
+    def link(self) -> Dict[str, Any]:
+        """The link to the public edge of a daemon behind NAT; only `state` without one."""
+        return self._transport.json("link", {})
+
     def pool_stats(self) -> Dict[str, Any]:
         return self._transport.json("pool_stats", {})
 
