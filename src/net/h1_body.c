@@ -221,7 +221,8 @@ struct str h1_chunk_line(uint64_t n, char room[H1_CHUNK_LINE])
 {
     size_t at = H1_CHUNK_LINE - 2;
 
-    memcpy(room + at, "\r\n", 2);
+    room[at] = '\r';
+    room[at + 1] = '\n';
     do {
         room[--at] = "0123456789abcdef"[n & 15];
         n >>= 4;

@@ -260,7 +260,7 @@ static void a_thousand_streams_at_once(void **state)
 {
     static struct ways w[1000];
     static struct pair p;
-    char text[16];
+    char text[32];
 
     (void)state;
     connect_pair(&p);

@@ -383,11 +383,25 @@ static void refuse_name(struct transit *transit)
     http_respond(transit->exchange, 404, "application/json", STR(body));
 }
 
+static void route_to_daemon(struct transit *transit)
+{
+    struct gateway *gateway = transit->gateway;
+    struct far *far = gateway_find(gateway, transit->name);
+
+    if (far) {
+        pass_on(transit, far);
+    } else if (link_keys_know_name(&gateway->keys, transit->name)) {
+        gateway->metrics.unreachable++;
+        fail(transit, BERM_E_LINK_DOWN, "the daemon behind this edge is not connected");
+    } else {
+        refuse_name(transit);
+    }
+}
+
 static void route(struct transit *transit, struct str label)
 {
     const struct h1_head *head = transit->head;
-    struct gateway *gateway = transit->gateway;
-    struct far *far;
+    const struct gateway *gateway = transit->gateway;
 
     if (gateway->base.https && gateway->listeners.secure_count && !asked_by_https(transit)) {
         redirect(transit);
@@ -398,13 +412,8 @@ static void route(struct transit *transit, struct str label)
              "an upgrade to another protocol is passed on with GET and without a body only");
     } else if (head->upgrade.n && gateway->passage_count >= gateway->config->max_connections) {
         fail(transit, BERM_E_CAPACITY_EXCEEDED, "too many connections have been upgraded");
-    } else if ((far = gateway_find(gateway, transit->name))) {
-        pass_on(transit, far);
-    } else if (link_keys_know_name(&gateway->keys, transit->name)) {
-        gateway->metrics.unreachable++;
-        fail(transit, BERM_E_LINK_DOWN, "the daemon behind this edge is not connected");
     } else {
-        refuse_name(transit);
+        route_to_daemon(transit);
     }
 }
 
