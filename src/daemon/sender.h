@@ -14,6 +14,12 @@
 #include "daemon/egress/address.h"
 #include "net/server.h"
 
+/* The fields in which a hop tells of those before it: who passes a request on drops them and writes his own. */
+#define SENDER_FIELDS                                                                                              \
+    STR_INIT("Forwarded"), STR_INIT("X-Forwarded-For"), STR_INIT("X-Forwarded-Host"),                              \
+        STR_INIT("X-Forwarded-Proto"), STR_INIT("X-Forwarded-Port"), STR_INIT("X-Forwarded-Prefix"),               \
+        STR_INIT("X-Forwarded-Server"), STR_INIT("X-Real-IP"), STR_INIT("X-Original-URL")
+
 struct trusted_proxies {
     struct cidr ranges[CONFIG_MAX_LISTEN];
     size_t count;

@@ -26,15 +26,7 @@ struct forward {
 /* What a client says about other hops is not believed. */
 static const struct str request_dropped[] = {
     STR_INIT("Host"),
-    STR_INIT("Forwarded"),
-    STR_INIT("X-Forwarded-For"),
-    STR_INIT("X-Forwarded-Host"),
-    STR_INIT("X-Forwarded-Proto"),
-    STR_INIT("X-Forwarded-Port"),
-    STR_INIT("X-Forwarded-Prefix"),
-    STR_INIT("X-Forwarded-Server"),
-    STR_INIT("X-Real-IP"),
-    STR_INIT("X-Original-URL"),
+    SENDER_FIELDS,
     STR_INIT("X-Sandbox-Name"),
     STR_INIT("X-Sandbox-Preview-Proxy"),
     STR_INIT("X-Sandbox-Preview-Port"),

@@ -33,16 +33,7 @@ struct transit {
 };
 
 /* What is only true if we write it. */
-static const struct str dropped[] = { STR_INIT("Host"),
-                                      STR_INIT("Forwarded"),
-                                      STR_INIT("X-Forwarded-For"),
-                                      STR_INIT("X-Forwarded-Host"),
-                                      STR_INIT("X-Forwarded-Proto"),
-                                      STR_INIT("X-Forwarded-Port"),
-                                      STR_INIT("X-Forwarded-Prefix"),
-                                      STR_INIT("X-Forwarded-Server"),
-                                      STR_INIT("X-Real-IP"),
-                                      STR_INIT("Via") };
+static const struct str dropped[] = { STR_INIT("Host"), SENDER_FIELDS, STR_INIT("Via") };
 
 /* --- the end --- */
 
