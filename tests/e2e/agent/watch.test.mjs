@@ -97,12 +97,20 @@ touch ${root}/a/in-b/x ${root}/b/in-a/y`);
   w.close();
 });
 
+/* What is made in a directory in the moment of its move cannot be told from what it brought along: until one is told. */
+async function seenInMoved(w, directory) {
+  for (let i = 0; !of(w).some((e) => e.eventType === 'create' && e.path.startsWith(`${directory}/f`)); i++) {
+    assert.ok(i < 200, directory);
+    await sh(`touch ${directory}/f${i}`);
+  }
+}
+
 test('a directory moved in is watched; one moved out is not any more', async () => {
   const root = await makeDirectory();
   await sh(`mkdir -p ${root}/watched /workspace/outside/deep`);
   const w = await watch(`${root}/watched`);
-  await sh(`mv /workspace/outside ${root}/watched/in; touch ${root}/watched/in/deep/f`);
-  await seen(w, 'create', `${root}/watched/in/deep/f`);
+  await sh(`mv /workspace/outside ${root}/watched/in`);
+  await seenInMoved(w, `${root}/watched/in/deep`);
   await sh(`mv ${root}/watched/in /workspace/outside`);
   await seen(w, 'move_from', `${root}/watched/in`);
   for (let i = 0; ; i++) { // until it is no more taken for a move within the tree
@@ -239,8 +247,8 @@ test('a directory that is excluded by its place is watched after it has left it'
   const root = await makeDirectory();
   await sh(`cd ${root}; mkdir -p a/skip/deep b`);
   const w = await watch(root, { exclude: ['a/skip'] });
-  await sh(`cd ${root}; touch a/skip/deep/x; mv a/skip b/skip; touch b/skip/deep/y; mv b c; touch c/skip/deep/z`);
-  await seen(w, 'create', `${root}/c/skip/deep/z`);
+  await sh(`cd ${root}; touch a/skip/deep/x; mv a/skip b/skip; touch b/skip/deep/y; mv b c`);
+  await seenInMoved(w, `${root}/c/skip/deep`);
   assert.equal(of(w).some((e) => e.path.startsWith(`${root}/a/skip`)), false);
   w.close();
 });

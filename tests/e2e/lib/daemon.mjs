@@ -96,8 +96,16 @@ export class Daemon {
   worker() {
     const keeper = this.keeper();
     const children = fs.readFileSync(`/proc/${keeper}/task/${keeper}/children`, 'utf8').trim().split(' ');
+    const is = (pid) => { // one may end between the list and the look
+      try {
+        return fs.readFileSync(`/proc/${pid}/comm`, 'utf8') === 'berm-spawn\n';
+      } catch (error) {
+        if (error.code === 'ENOENT' || error.code === 'ESRCH') return false;
+        throw error;
+      }
+    };
     /* Beside it are the sandboxes of workers that died. */
-    return Number(children.find((pid) => fs.readFileSync(`/proc/${pid}/comm`, 'utf8') === 'berm-spawn\n'));
+    return Number(children.find(is));
   }
 
   /* [exit code, signal] */
