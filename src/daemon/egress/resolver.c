@@ -2,12 +2,11 @@
 
 #include "base/hash.h"
 #include "base/list.h"
+#include "net/ares_loop.h"
 
-#include <ares.h>
 #include <arpa/inet.h>
 #include <netinet/in.h>
 
-#define SOCKETS_MAX    64
 #define LOOKUPS_MAX    1024
 #define CACHE_MAX      4096
 #define TTL_LEAST_S    1 /* a name with TTL 0 is the same for the connection that follows the question */
@@ -38,18 +37,11 @@ struct egress_lookup {
     struct loop_deferred deferred;
 };
 
-struct socket_watch {
-    struct loop_io io;
-    struct egress_resolver *resolver;
-};
-
 struct egress_resolver {
     struct loop *loop;
-    ares_channel channel;
-    bool has_channel, freeing;
-    struct loop_timer timer;
+    struct ares_loop ares;
+    bool freeing;
     unsigned lookups;
-    struct socket_watch sockets[SOCKETS_MAX];
     struct hash_table cache;
     struct list cached; /* oldest first */
 };
@@ -134,68 +126,6 @@ bool egress_resolver_cached(struct egress_resolver *r, struct str name, uint16_t
     for (size_t i = 0; i < ret->count; i++)
         ret->addresses[i].ttl = MIN(ret->addresses[i].ttl, left_s);
     return true;
-}
-
-/* --- c-ares on the loop --- */
-
-static void arm_timer(struct egress_resolver *r)
-{
-    struct timeval most = { 60, 0 }, left;
-    struct timeval *wait = ares_timeout(r->channel, &most, &left);
-
-    if (r->lookups == 0)
-        loop_timer_stop(r->loop, &r->timer);
-    else
-        loop_timer_start(r->loop, &r->timer, (uint64_t)wait->tv_sec * 1000 + (uint64_t)wait->tv_usec / 1000 + 1);
-}
-
-static void on_timer(struct loop_timer *timer)
-{
-    struct egress_resolver *r = container_of(timer, struct egress_resolver, timer);
-
-    ares_process_fd(r->channel, ARES_SOCKET_BAD, ARES_SOCKET_BAD);
-    arm_timer(r);
-}
-
-static void on_socket(struct loop_io *io, uint32_t events)
-{
-    struct egress_resolver *r = container_of(io, struct socket_watch, io)->resolver;
-    int fd = io->fd;
-    bool broken = events & (EPOLLERR | EPOLLHUP);
-
-    ares_process_fd(r->channel, (events & EPOLLIN) || broken ? fd : ARES_SOCKET_BAD,
-                    events & EPOLLOUT ? fd : ARES_SOCKET_BAD);
-    arm_timer(r);
-}
-
-static struct socket_watch *find_watch(struct egress_resolver *r, ares_socket_t fd)
-{
-    struct socket_watch *empty = NULL;
-
-    for (size_t i = 0; i < SOCKETS_MAX; i++) {
-        if (loop_io_active(&r->sockets[i].io) && r->sockets[i].io.fd == fd)
-            return &r->sockets[i];
-        if (!loop_io_active(&r->sockets[i].io))
-            empty = &r->sockets[i];
-    }
-    return empty;
-}
-
-/* c-ares tells what it waits for on a socket; nothing means that it is about to close it. */
-static void on_socket_state(void *data, ares_socket_t fd, int readable, int writable)
-{
-    struct egress_resolver *r = data;
-    struct socket_watch *watch = r->loop ? find_watch(r, fd) : NULL;
-    uint32_t events = (readable ? EPOLLIN : 0) | (writable ? EPOLLOUT : 0);
-
-    if (!watch) /* more sockets than servers could need: its queries time out */
-        return;
-    if (events == 0)
-        loop_io_remove(r->loop, &watch->io);
-    else if (loop_io_active(&watch->io))
-        loop_io_modify(r->loop, &watch->io, events);
-    else
-        loop_io_add(r->loop, &watch->io, fd, events, on_socket);
 }
 
 /* --- answers --- */
@@ -287,8 +217,8 @@ struct egress_lookup *egress_resolver_ask(struct egress_resolver *r, struct str 
     lookup->data = data;
     lookup->deferred.callback = deliver;
     r->lookups++;
-    ares_query(r->channel, lookup->name, CLASS_IN, type, on_answer, lookup);
-    arm_timer(r);
+    ares_query(r->ares.channel, lookup->name, CLASS_IN, type, on_answer, lookup);
+    ares_loop_arm(&r->ares);
     return lookup;
 }
 
@@ -306,24 +236,22 @@ int egress_resolver_new(const char *servers, struct egress_resolver **ret, struc
     struct ares_options options = { .flags = ARES_FLAG_NOSEARCH | ARES_FLAG_NOALIASES,
                                     .timeout = TRY_MS,
                                     .tries = TRIES,
-                                    .sock_state_cb = on_socket_state };
+                                    .sock_state_cb = ares_loop_on_socket };
     int mask = ARES_OPT_FLAGS | ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_SOCK_STATE_CB | ARES_OPT_LOOKUPS;
     int rc;
 
     if (!r)
         return berm_fail(err, BERM_E_SYSTEM, ENOMEM, "resolver");
-    options.sock_state_cb_data = r;
+    options.sock_state_cb_data = &r->ares;
     options.lookups = (char[]){ "b" }; /* never the host's /etc/hosts */
     list_init(&r->cached);
-    loop_timer_init(&r->timer, on_timer);
-    for (size_t i = 0; i < SOCKETS_MAX; i++)
-        r->sockets[i].resolver = r;
+    ares_loop_init(&r->ares, NULL);
     rc = ares_library_init(ARES_LIB_INIT_ALL);
     if (rc == ARES_SUCCESS)
-        rc = ares_init_options(&r->channel, &options, mask);
-    r->has_channel = rc == ARES_SUCCESS;
+        rc = ares_init_options(&r->ares.channel, &options, mask);
+    r->ares.has_channel = rc == ARES_SUCCESS;
     if (rc == ARES_SUCCESS && servers)
-        rc = ares_set_servers_ports_csv(r->channel, servers);
+        rc = ares_set_servers_ports_csv(r->ares.channel, servers);
     if (rc == ARES_SUCCESS) {
         *ret = r;
         return 0;
@@ -334,7 +262,7 @@ int egress_resolver_new(const char *servers, struct egress_resolver **ret, struc
 
 void egress_resolver_start(struct egress_resolver *r, struct loop *loop)
 {
-    r->loop = loop;
+    r->loop = r->ares.loop = loop;
 }
 
 void egress_resolver_free(struct egress_resolver *r)
@@ -342,10 +270,7 @@ void egress_resolver_free(struct egress_resolver *r)
     if (!r)
         return;
     r->freeing = true;
-    if (r->has_channel)
-        ares_destroy(r->channel);
-    if (r->loop)
-        loop_timer_stop(r->loop, &r->timer);
+    ares_loop_end(&r->ares);
     while (!list_empty(&r->cached))
         drop_entry(r, container_of(r->cached.next, struct cache_entry, by_age));
     hash_free(&r->cache);
