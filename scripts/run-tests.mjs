@@ -50,6 +50,8 @@ function run(command, args, options = {}) {
   });
 }
 
+const failures = []; /* a line each, told at the end, where a log that is cut still has it */
+
 /* One test program of cmocka: each of its tests counts; one that died counts as one more failure. */
 function countProgram(result) {
   const output = result.stdout ?? '';
@@ -76,7 +78,9 @@ async function unit() {
   const total = { passed: 0, failed: 0, skipped: 0 };
   const lines = fs.existsSync(log) ? fs.readFileSync(log, 'utf8').split('\n').filter(Boolean) : [];
   for (const line of lines) {
-    const counts = countProgram(JSON.parse(line));
+    const result = JSON.parse(line);
+    const counts = countProgram(result);
+    if (counts.failed > 0) failures.push(`unit test ${result.name}: ${result.result}`);
     for (const key of Object.keys(total)) total[key] += counts[key];
   }
   if (status !== 0 && total.failed === 0) total.failed = 1;
@@ -109,13 +113,15 @@ async function nodeFiles(files, concurrency) {
   if (files.length === 0) return { passed: 0, failed: 0, skipped: 0 };
   const work = fs.mkdtempSync(path.join(os.tmpdir(), 'berm-tests-'));
   const tap = path.join(work, 'tap');
-  const slowest = new URL('slowest-tests.mjs', import.meta.url).href;
-  const reporters = ['spec', 'stdout', 'tap', tap, slowest, 'stdout'].map((value, i) =>
+  const failed = path.join(work, 'failed');
+  const ours = (name) => new URL(name, import.meta.url).href;
+  const reporters = ['spec', 'stdout', 'tap', tap, ours('slowest-tests.mjs'), 'stdout', ours('failed-tests.mjs'), failed].map((value, i) =>
     i % 2 ? `--test-reporter-destination=${value}` : `--test-reporter=${value}`);
   /* The leak checker traces its own process, which the daemon and the agent forbid; unit tests look for leaks. */
   const env = process.env.BERM_SANITIZED ? { ASAN_OPTIONS: 'detect_leaks=0' } : {};
   const status = await run(process.execPath, ['--test', `--test-concurrency=${concurrency}`, ...reporters, ...files], { env });
   const text = fs.existsSync(tap) ? fs.readFileSync(tap, 'utf8') : '';
+  if (fs.existsSync(failed)) failures.push(...fs.readFileSync(failed, 'utf8').split('\n').filter(Boolean));
   fs.rmSync(work, { recursive: true });
   const sum = (word) => Number((text.match(new RegExp(`^# ${word} (\\d+)$`, 'm')) ?? [])[1] ?? 0);
   const total = { passed: sum('pass'), failed: sum('fail') + sum('cancelled'), skipped: sum('skipped') + sum('todo') };
@@ -147,5 +153,6 @@ for (const name of wanted) {
   summary.push(`${name}: ${counts.passed} passed, ${counts.failed} failed, ${counts.skipped} skipped (${seconds} s)`);
 }
 console.log(`\n${summary.join('\n')}\n`);
+for (const failure of failures) console.log(`failed: ${failure}`);
 console.log(`${total.passed} passed, ${total.failed} failed${total.skipped ? `, ${total.skipped} skipped` : ''}`);
 process.exit(total.failed > 0 ? 1 : 0);
