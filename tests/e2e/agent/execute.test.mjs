@@ -1,7 +1,7 @@
 // POST /api/execute in a session: reference/container/10, sections 1 to 3.1.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { Agent, sleep } from './helper.mjs';
+import { Agent, SESSIONLESS, sleep } from './helper.mjs';
 
 let agent;
 before(async () => { agent = await Agent.start({ env: { FROM_IMAGE: 'image', SANDBOX_VERSION: '0.12.7' } }); });
@@ -178,12 +178,13 @@ test('exec on the descriptors that bash uses itself does no harm', async () => {
 
 test('a background child does not hold the command up and its later output goes nowhere', async () => {
   const session = fresh();
-  const began = Date.now();
-  const first = await agent.run('(sleep 0.3; echo late; echo late >&2; touch /tmp/late-done) & echo started', { session });
-  assert.ok(Date.now() - began < 250);
+  const [go, done] = [await agent.gate(), await agent.gate()];
+  const first = await agent.run(`(${go.wait}; echo late; echo late >&2; echo >${done.path}) & echo started`, { session });
   assert.equal(first.stdout, 'started');
-  const second = await agent.run('sleep 0.6; echo second; ls /tmp/late-done', { session });
-  assert.equal(second.stdout, 'second\n/tmp/late-done');
+  const next = agent.run(`${done.wait}; echo second`, { session });
+  await go.open();
+  const second = await next;
+  assert.equal(second.stdout, 'second');
   assert.equal(second.stderr, '');
 });
 
@@ -287,17 +288,17 @@ test('an invalid name of a variable runs nothing', async () => {
 
 test('a time-out is an error, frees the lock, and the command runs on', async () => {
   const session = fresh();
-  const began = Date.now();
-  const reply = await agent.run('sleep 1; touch /tmp/went-on', { session, timeoutMs: 200 });
-  assert.ok(Date.now() - began < 600);
+  const go = await agent.gate();
+  const command = `${go.wait}; touch /tmp/went-on`;
+  const reply = await agent.run(command, { session, timeoutMs: 200 });
   assert.equal(reply.status, 500);
   assert.equal(reply.code, 'COMMAND_EXECUTION_ERROR');
   assert.match(reply.message, /Command timeout after 200ms$/);
-  assert.deepEqual(reply.context, { command: 'sleep 1; touch /tmp/went-on', stderr: 'Command timeout after 200ms' });
+  assert.deepEqual(reply.context, { command, stderr: 'Command timeout after 200ms' });
   assert.equal((await agent.post('/api/write', { path: '/tmp/meanwhile', content: 'x', sessionId: session })).status, 200);
-  const next = await agent.run('ls /tmp/went-on', { session });
-  assert.equal(next.stdout, '/tmp/went-on');
-  assert.ok(Date.now() - began > 900);
+  const next = agent.run('ls /tmp/went-on', { session });
+  await go.open();
+  assert.equal((await next).stdout, '/tmp/went-on');
 });
 
 test('a command behind an abandoned one has its own clock and runs all the same', async () => {
@@ -340,11 +341,11 @@ test('commands of one session run in order, those of others beside them', async 
   }));
   assert.ok(order.every((r) => r.exitCode === 0));
   assert.equal((await agent.run('cat /tmp/order', { session })).stdout, '0\n1\n2\n3\n4\n5\n6\n7\n8\n9');
-  const slow = agent.run('sleep 1', { session });
-  const began = Date.now();
-  await agent.run(':', { session: fresh() });
-  assert.ok(Date.now() - began < 500);
-  await slow;
+  const go = await agent.gate();
+  const slow = agent.run(`${go.wait}; echo slow`, { session });
+  assert.equal((await agent.run('echo beside', { session: fresh() })).stdout, 'beside');
+  await go.open();
+  assert.equal((await slow).stdout, 'slow');
 });
 
 test('a file operation waits for the command before it', async () => {

