@@ -42,6 +42,11 @@ static struct child *table_find(struct child_table *table, pid_t pid)
     return child;
 }
 
+bool child_is_known(struct agent *agent, pid_t pid)
+{
+    return table_find(&agent->children, pid) != NULL;
+}
+
 /* After the exit: the pid may belong to somebody else from now on. */
 static struct child *table_take(struct child_table *table, pid_t pid)
 {

@@ -126,6 +126,9 @@ struct child *child_spawn(struct agent *agent, const struct child_spec *spec, st
 struct child *child_adopt(struct agent *agent, pid_t pid, int stdin_fd, const struct child_events *events,
                           void *data);
 
+/* Whether that is a child that has been started or taken over, and has not ended. */
+bool child_is_known(struct agent *agent, pid_t pid);
+
 /* Starts the clock. 0 is "at once". */
 void child_set_time_limit(struct child *child, uint64_t ms);
 /* Begins with the steps that the time limit takes, now, or with another signal; timed_out stays as it is. */

@@ -1,6 +1,7 @@
 #include "command.h"
 
 #include "agent.h"
+#include "process_mark.h"
 #include "simple_command.h"
 
 #include <fcntl.h>
@@ -106,6 +107,10 @@ static bool fill_spec(struct request *rq, const struct bash_spec *bash, struct c
     spec->fds[1] = spec->fds[2] = bash->pty ? bash->pty->slave : CHILD_PIPE;
     spec->terminal = bash->pty != NULL;
     spec->limits = bash->limits;
+    if (bash->mark != PROCESS_MARK_NONE && !bash->limits) { /* a keeper has its own way */
+        spec->before_exec = process_mark_take;
+        spec->before_exec_arg = &bash->mark;
+    }
     return spec->envp && spec->cwd;
 }
 

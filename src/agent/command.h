@@ -33,6 +33,7 @@ struct bash_spec {
     int stdin_fd;                /* a descriptor, CHILD_NULL or CHILD_PIPE */
     const struct limits *limits; /* NULL: none */
     const struct pty *pty;       /* all three streams instead; NULL: none */
+    uint64_t mark;               /* process_mark.h */
 };
 
 /* stdout and stderr go to the sink. NULL with *err. */

@@ -192,6 +192,7 @@ struct process *process_new(struct agent *agent, const struct process_record *re
         process_unref(process);
         return NULL;
     }
+    process->run->mark = record->mark;
     process->by_lines = record->session_id != NULL;
     process->start_ms = clock_realtime_ms();
     process->start_tick_ms = loop_now_ms(agent->loop);

@@ -88,6 +88,7 @@ struct process_table {
     size_t kept_bytes; /* ids and commands of the ended */
     struct process_shelf shelf;
     uint64_t log_limit;
+    uint64_t last_mark; /* process_mark.h */
     struct byte_store store;
 };
 

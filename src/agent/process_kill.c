@@ -2,8 +2,10 @@
 
 #include "agent.h"
 #include "base/sys.h"
+#include "process_mark.h"
 #include "process_run.h"
 #include "process_tree.h"
+#include "procfs.h"
 
 #include <signal.h>
 
@@ -25,6 +27,7 @@ struct process_kill {
     struct process_run *run;
     struct loop *loop;
     pid_t root;
+    uint64_t mark;
     bool leads_session;
     int strongest;
     uint8_t stage;
@@ -110,6 +113,8 @@ static size_t root_of(const struct process_run *run, pid_t *ret)
 static size_t *tree_of(const struct process_kill *k, const struct proc_snapshot *snapshot, size_t *ret_count)
 {
     pid_t *roots = calloc(k->alive + 1, sizeof(*roots));
+    struct proc_wanted wanted = { .session = session_of(k->run->child, k->root, k->leads_session),
+                                  .mark = k->mark };
     size_t count, *tree;
 
     *ret_count = 0;
@@ -119,8 +124,9 @@ static size_t *tree_of(const struct process_kill *k, const struct proc_snapshot 
     for (const struct kill_member *member = k->members; member; member = member->next)
         if (member->pidfd >= 0)
             roots[count++] = member->pid;
-    tree =
-        proc_snapshot_tree(snapshot, roots, count, session_of(k->run->child, k->root, k->leads_session), ret_count);
+    wanted.roots = roots;
+    wanted.root_count = count;
+    tree = proc_snapshot_tree(snapshot, &wanted, ret_count);
     free(roots);
     return tree;
 }
@@ -204,6 +210,25 @@ static bool group_lives_on(const struct process_kill *k)
     return session_of(k->run->child, k->root, k->leads_session) > 0 && kill(-k->root, 0) == 0;
 }
 
+/*
+ * The same for those who had left the group, too. Whoever is left of a tree whose known members are gone has lost
+ * its parents by that, and so is our own child.
+ */
+static bool orphan_lives_on(const struct process_kill *k)
+{
+    struct pid_list children = { 0 };
+    bool found = false;
+
+    if (!proc_tells_children())
+        return true; /* only a look at all of /proc can tell */
+    (void)proc_children(getpid(), &children);
+    for (size_t i = 0; i < children.count && !found; i++)
+        found = !child_is_known(k->run->process->agent, children.pids[i]) &&
+                process_mark_of(children.pids[i]) == k->mark;
+    pid_list_free(&children);
+    return found;
+}
+
 static void on_gone(struct loop_io *io, uint32_t events)
 {
     struct kill_member *member = container_of(io, struct kill_member, io);
@@ -214,7 +239,7 @@ static void on_gone(struct loop_io *io, uint32_t events)
     if (k->alive > 0)
         return;
     process_refresh(k->run->process->agent); /* a zombie would count as a member of its group */
-    if (group_lives_on(k))
+    if (group_lives_on(k) || orphan_lives_on(k))
         (void)sweep(k, k->strongest, NULL);
     if (k->alive == 0)
         finish(k);
@@ -233,6 +258,7 @@ static void begin(struct process_run *run, int signo, const struct proc_snapshot
     k->run = run;
     k->loop = run->process->agent->loop;
     k->root = run->child->pid;
+    k->mark = run->mark;
     k->leads_session = run->pair == NULL;
     k->strongest = signo;
     loop_timer_init(&k->timer, on_timer);
@@ -305,13 +331,17 @@ size_t process_signal(struct process *process, int signo)
 {
     const struct process_run *run = process->run;
     struct proc_snapshot snapshot;
+    struct proc_wanted wanted = { 0 };
     size_t *tree, count = 0, reached = 0;
     pid_t root = 0;
 
     if (!run || !run->child || proc_snapshot_take(&snapshot) < 0)
         return 0;
-    tree = proc_snapshot_tree(&snapshot, &root, root_of(run, &root),
-                              session_of(run->child, run->child->pid, run->pair == NULL), &count);
+    wanted.roots = &root;
+    wanted.root_count = root_of(run, &root);
+    wanted.session = session_of(run->child, run->child->pid, run->pair == NULL);
+    wanted.mark = run->mark;
+    tree = proc_snapshot_tree(&snapshot, &wanted, &count);
     while (tree && count-- > 0) {
         pid_t pid = snapshot.entries[tree[count]].pid;
         bool is_keeper = run->child->metered && pid == root; /* which would pass it on once more */

@@ -2,7 +2,8 @@
  * process_kill.h - ending processes with all that they have started.
  *
  * Theory of operation. The tree of a process is what descends from it, what is in a session or process group that
- * one of these leads (so that orphans are found), and what descends from that, read from /proc at one moment. Each
+ * one of these leads, what carries its mark (process_mark.h; so that orphans are found), and what descends from
+ * that, read from /proc at one moment. Each
  * member is held by a pidfd, which says when it is gone and cannot come to mean another one. The steps are
  *
  *   ASKED   the first signal to all, the leaves first; GRACE_MS for them to go

@@ -18,6 +18,7 @@ struct open_line {
 
 struct process_run {
     struct process *process;
+    uint64_t mark;    /* process_mark.h */
     struct sink sink; /* into the logs */
     struct open_line lines[STREAM_COUNT];
     struct child *child;    /* NULL once it has ended */
@@ -41,6 +42,7 @@ struct process_record {
     struct str command;
     const char *session_id; /* NULL: none */
     uint64_t log_limit;     /* of each stream; 0: the table's */
+    uint64_t mark;
 };
 
 /*

@@ -15,6 +15,7 @@ static struct process *new_record(struct process_start *start)
         .command = start->command,
         .session_id = start->session_id,
         .log_limit = start->log_limit,
+        .mark = start->mark,
     };
 
     return process_new(start->rq->agent, &record);
@@ -57,7 +58,8 @@ static void start_alone(struct process_start *start)
                               .env = &start->env,
                               .cwd = start->cwd,
                               .stdin_fd = start->with_stdin ? CHILD_PIPE : CHILD_NULL,
-                              .limits = start->limits };
+                              .limits = start->limits,
+                              .mark = start->mark };
     struct process *process = new_record(start);
     struct process_run *run;
     struct child_error err;
@@ -232,7 +234,9 @@ static int make_stdin(struct process_start *start)
 static void run_in_session(struct session_op *op)
 {
     struct process_start *start = container_of(op, struct process_start, op);
-    struct shell_command command = { .text = start->command, .cwd = start->cwd, .env = &start->env };
+    struct shell_command command = {
+        .text = start->command, .cwd = start->cwd, .env = &start->env, .mark = start->mark
+    };
     struct berm_error err;
     struct shell *shell = session_shell(op->session, &err);
 
@@ -288,7 +292,10 @@ static void start_in_session(struct process_start *start)
 
 void process_start(struct process_start *start)
 {
+    struct process_table *table = &start->rq->agent->processes;
+
     request_hold(start->rq);
+    start->mark = ++table->last_mark;
     start->in_fd = -EBADF;
     if (start->session_id)
         start_in_session(start);

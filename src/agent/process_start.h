@@ -45,6 +45,7 @@ struct process_start {
     struct process *process; /* that on_started has got early */
     char in_path[FIFO_PATH_MAX];
     int in_fd;
+    uint64_t mark;
 };
 
 void process_start(struct process_start *start);

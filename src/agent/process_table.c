@@ -1,5 +1,6 @@
 /* process_table.c - which processes there are: those that run, those that have ended, and how many of them stay. */
 #include "agent.h"
+#include "process_mark.h"
 #include "process_run.h"
 
 #define FILE_BUDGET   ((uint64_t)1024 * 1024 * 1024) /* of the sandbox's disk, for all kept output */
@@ -31,12 +32,16 @@ static uint64_t log_limit(const struct agent *agent)
 void process_table_init(struct agent *agent)
 {
     struct process_table *table = &agent->processes;
+    uint64_t start;
 
     *table = (struct process_table){ .log_limit = log_limit(agent) };
     table->running.tail = &table->running.first;
     table->ended.tail = &table->ended.first;
     byte_store_init(&table->store, env_get(&agent->env, "TMPDIR"), FILE_BUDGET, MEMORY_BUDGET);
     table->store.reclaim = reclaim;
+    /* Another agent may run inside of this one's sandbox, and have processes of its own. */
+    random_bytes(&start, sizeof(start));
+    table->last_mark = PROCESS_MARK_FIRST + start % PROCESS_MARK_FIRST;
 }
 
 static struct process **bucket_of(struct process_table *table, struct str id)

@@ -1,6 +1,7 @@
 #include "process_tree.h"
 
 #include "base/sys.h"
+#include "process_mark.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -65,7 +66,7 @@ static int append(struct proc_snapshot *snapshot, const struct proc_entry *entry
 static int read_entry(int proc, const char *name, struct proc_snapshot *snapshot)
 {
     char path[32], text[1024];
-    struct proc_entry entry;
+    struct proc_entry entry = { 0 };
     ssize_t n;
 
     if (name[0] < '1' || name[0] > '9')
@@ -74,6 +75,8 @@ static int read_entry(int proc, const char *name, struct proc_snapshot *snapshot
     n = read_small_file(proc, path, text, sizeof(text));
     if (n <= 0 || !proc_parse_stat((struct str){ text, (size_t)n }, &entry))
         return 0; /* it is gone */
+    if (entry.parent == getpid())
+        entry.mark = process_mark_of(entry.pid);
     return append(snapshot, &entry);
 }
 
@@ -129,10 +132,11 @@ static bool is_member(const struct proc_snapshot *snapshot, const bool *member, 
 
 /* Whether one of those that belong already brings this one with it. */
 static bool belongs(const struct proc_snapshot *snapshot, const bool *member, const struct proc_entry *entry,
-                    pid_t session)
+                    const struct proc_wanted *wanted)
 {
-    return (session > 0 && entry->session == session) || is_member(snapshot, member, entry->parent) ||
-           is_member(snapshot, member, entry->group);
+    return (wanted->session > 0 && entry->session == wanted->session) ||
+           (wanted->mark != PROCESS_MARK_NONE && entry->mark == wanted->mark) ||
+           is_member(snapshot, member, entry->parent) || is_member(snapshot, member, entry->group);
 }
 
 static void add(const struct proc_snapshot *snapshot, size_t i, bool *member, size_t *tree, size_t *ret_count)
@@ -144,18 +148,18 @@ static void add(const struct proc_snapshot *snapshot, size_t i, bool *member, si
         tree[(*ret_count)++] = i;
 }
 
-static void add_roots(const struct proc_snapshot *snapshot, const pid_t *roots, size_t root_count, bool *member,
+static void add_roots(const struct proc_snapshot *snapshot, const struct proc_wanted *wanted, bool *member,
                       size_t *tree, size_t *ret_count)
 {
-    for (size_t k = 0; k < root_count; k++) {
-        size_t i = find(snapshot, roots[k]);
+    for (size_t k = 0; k < wanted->root_count; k++) {
+        size_t i = find(snapshot, wanted->roots[k]);
         if (i < snapshot->count && !member[i])
             add(snapshot, i, member, tree, ret_count);
     }
 }
 
-static void add_the_rest(const struct proc_snapshot *snapshot, pid_t session, bool *member, size_t *tree,
-                         size_t *ret_count)
+static void add_the_rest(const struct proc_snapshot *snapshot, const struct proc_wanted *wanted, bool *member,
+                         size_t *tree, size_t *ret_count)
 {
     pid_t self = getpid();
     bool grown = true;
@@ -164,7 +168,7 @@ static void add_the_rest(const struct proc_snapshot *snapshot, pid_t session, bo
         grown = false;
         for (size_t i = 0; i < snapshot->count; i++) {
             const struct proc_entry *entry = &snapshot->entries[i];
-            if (member[i] || entry->pid == self || !belongs(snapshot, member, entry, session))
+            if (member[i] || entry->pid == self || !belongs(snapshot, member, entry, wanted))
                 continue;
             add(snapshot, i, member, tree, ret_count);
             grown = true;
@@ -172,8 +176,8 @@ static void add_the_rest(const struct proc_snapshot *snapshot, pid_t session, bo
     }
 }
 
-size_t *proc_snapshot_tree(const struct proc_snapshot *snapshot, const pid_t *roots, size_t root_count,
-                           pid_t session, size_t *ret_count)
+size_t *proc_snapshot_tree(const struct proc_snapshot *snapshot, const struct proc_wanted *wanted,
+                           size_t *ret_count)
 {
     size_t count = MAX(snapshot->count, (size_t)1);
     bool *member = calloc(count, sizeof(*member));
@@ -181,8 +185,8 @@ size_t *proc_snapshot_tree(const struct proc_snapshot *snapshot, const pid_t *ro
 
     *ret_count = 0;
     if (tree) {
-        add_roots(snapshot, roots, root_count, member, tree, ret_count);
-        add_the_rest(snapshot, session, member, tree, ret_count);
+        add_roots(snapshot, wanted, member, tree, ret_count);
+        add_the_rest(snapshot, wanted, member, tree, ret_count);
     }
     free(member);
     return tree;

@@ -206,6 +206,7 @@ static int write_script(struct shell *shell, struct shell_slot *slot, const stru
         .env = command->env,
         .background = command->background != NULL,
         .in_path = command->in_path,
+        .mark = command->mark,
     };
     size_t before = shell->backlog.len;
 

@@ -46,6 +46,7 @@ struct shell_command {
      */
     const struct fifo_pair *background;
     const char *in_path; /* of a background command: a FIFO, open for both ways, that is its stdin; or NULL */
+    uint64_t mark;       /* of a background command: process_mark.h */
 };
 
 /* Called once when the shell is gone, before on_shell_exit of its jobs; it is freed afterwards. */

@@ -187,9 +187,13 @@ static int put_background_failure(struct buf *out, const struct shell_script *sc
 /* A group: for a single builtin bash would not ignore SIGINT and SIGQUIT, as it does for all other `&`. */
 static int put_background(struct buf *out, const struct shell_script *script)
 {
-    if (buf_append_str(out, STR("({ ")) < 0 || (script->cwd && put_cd(out, script->cwd) < 0))
+    if (buf_append_str(out, STR("({ ")) < 0)
         return -1;
-    if (put_exports(out, script->env) < 0 || put_background_run(out, script) < 0)
+    if (script->mark > 0 &&
+        buf_printf(out, "\\builtin ulimit -Sx %llu||\\builtin :;", (unsigned long long)script->mark) < 0)
+        return -1;
+    if ((script->cwd && put_cd(out, script->cwd) < 0) || put_exports(out, script->env) < 0 ||
+        put_background_run(out, script) < 0)
         return -1;
     if (script->cwd && (buf_append_str(out, STR("\n")) < 0 || put_background_failure(out, script) < 0))
         return -1;

@@ -35,6 +35,7 @@ struct shell_script {
     const struct env *env; /* for this command only; NULL or empty: none. Names are identifiers */
     bool background;       /* two reports come: started, status */
     const char *in_path;   /* of a background command: its stdin; NULL: none */
+    uint64_t mark;         /* of a background command: process_mark.h; 0: none */
 };
 
 /* Appends the text, ended by a newline. 0, or -1 as buf_append(). */

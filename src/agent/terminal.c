@@ -318,7 +318,9 @@ static void kill_tree(const struct terminal *t)
     child_signal_group(t->child, SIGKILL);
     if (proc_snapshot_take(&snapshot) < 0)
         return;
-    members = proc_snapshot_tree(&snapshot, &pid, t->child->exited ? 0 : 1, pid, &count);
+    members = proc_snapshot_tree(
+        &snapshot, &(struct proc_wanted){ .roots = &pid, .root_count = t->child->exited ? 0 : 1, .session = pid },
+        &count);
     for (size_t i = 0; members && i < count; i++)
         kill(snapshot.entries[members[i]].pid, SIGKILL);
     free(members);

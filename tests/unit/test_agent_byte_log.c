@@ -1,4 +1,5 @@
 #include "agent/byte_log.h"
+#include "agent/process_mark.h"
 #include "agent/process_tree.h"
 #include "agent/signal_name.h"
 
@@ -7,6 +8,7 @@
 #include <stddef.h>
 
 #include <cmocka.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/wait.h>
@@ -301,27 +303,33 @@ static bool has(const struct proc_snapshot *snapshot, const size_t *tree, size_t
 static void a_tree_is_descendants_sessions_and_groups(void **state)
 {
     static struct proc_entry entries[] = {
-        { 2, 1, 2, 2, 'S' },     { 10, 2, 2, 2, 'S' },    { 11, 10, 2, 2, 'S' },  { 12, 11, 12, 2, 'S' },
-        { 13, 1, 12, 2, 'S' },   { 14, 13, 2, 2, 'S' },   { 20, 1, 20, 20, 'S' }, { 21, 1, 21, 20, 'S' },
-        { 22, 21, 22, 22, 'Z' }, { 23, 22, 22, 22, 'S' }, { 30, 1, 30, 30, 'S' },
+        { 2, 1, 2, 2, 'S', 0 },     { 10, 2, 2, 2, 'S', 0 },   { 11, 10, 2, 2, 'S', 0 },
+        { 12, 11, 12, 2, 'S', 0 },  { 13, 1, 12, 2, 'S', 0 },  { 14, 13, 2, 2, 'S', 0 },
+        { 20, 1, 20, 20, 'S', 0 },  { 21, 1, 21, 20, 'S', 0 }, { 22, 21, 22, 22, 'Z', 0 },
+        { 23, 22, 22, 22, 'S', 0 }, { 30, 1, 30, 30, 'S', 5 }, { 31, 30, 31, 31, 'S', 0 },
+        { 32, 1, 32, 32, 'S', 6 },
     };
     struct proc_snapshot snapshot = { .entries = entries, .count = ARRAY_SIZE(entries) };
-    const pid_t in_session[] = { 10 };
+    const pid_t in_session = 10;
     size_t count, *tree;
 
     (void)state;
-    tree = proc_snapshot_tree(&snapshot, in_session, 1, 0, &count);
+    tree = proc_snapshot_tree(&snapshot, &(struct proc_wanted){ .roots = &in_session, .root_count = 1 }, &count);
     assert_int_equal(count, 5); /* 13 is an orphan of the group that 12 leads, 14 its child */
     for (pid_t pid = 10; pid <= 14; pid++)
         assert_true(has(&snapshot, tree, count, pid));
     assert_int_equal(snapshot.entries[tree[0]].pid, 10);
     free(tree);
-    tree = proc_snapshot_tree(&snapshot, NULL, 0, 20, &count);
+    tree = proc_snapshot_tree(&snapshot, &(struct proc_wanted){ .session = 20 }, &count);
     assert_int_equal(count, 3); /* the zombie brings its child but is not there itself */
     assert_true(has(&snapshot, tree, count, 20) && has(&snapshot, tree, count, 21) &&
                 has(&snapshot, tree, count, 23));
     free(tree);
-    tree = proc_snapshot_tree(&snapshot, NULL, 0, 0, &count);
+    tree = proc_snapshot_tree(&snapshot, &(struct proc_wanted){ .mark = 5 }, &count);
+    assert_int_equal(count, 2);
+    assert_true(has(&snapshot, tree, count, 30) && has(&snapshot, tree, count, 31));
+    free(tree);
+    tree = proc_snapshot_tree(&snapshot, &(struct proc_wanted){ 0 }, &count);
     assert_int_equal(count, 0);
     free(tree);
 }
@@ -330,21 +338,43 @@ static void a_snapshot_has_this_process_and_its_child(void **state)
 {
     struct proc_snapshot snapshot;
     size_t count, *tree;
+    const uint64_t mark = PROCESS_MARK_FIRST + 7;
     pid_t child = fork();
 
     (void)state;
     if (child == 0) {
+        process_mark_take(&mark);
         pause();
         _exit(0);
     }
     assert_int_equal(proc_snapshot_take(&snapshot), 0);
-    tree = proc_snapshot_tree(&snapshot, &child, 1, 0, &count);
+    tree = proc_snapshot_tree(&snapshot, &(struct proc_wanted){ .roots = &child, .root_count = 1 }, &count);
     assert_int_equal(count, 1);
     assert_int_equal(snapshot.entries[tree[0]].parent, getpid());
     free(tree);
+    while (process_mark_of(child) == PROCESS_MARK_NONE) /* it has not come to that yet */
+        sched_yield();
+    assert_int_equal(process_mark_of(child), mark);
+    assert_int_equal(process_mark_of(getpid()), PROCESS_MARK_NONE);
     proc_snapshot_free(&snapshot);
     kill(child, SIGKILL);
     waitpid(child, NULL, 0);
+}
+
+static void a_mark_is_read_from_the_limits(void **state)
+{
+    (void)state;
+    assert_int_equal(
+        process_mark_parse(STR("Limit\nMax file locks            1099511627783        unlimited  locks\n")),
+        UINT64_C(1099511627783));
+    assert_int_equal(process_mark_parse(STR("Max file locks            unlimited            unlimited  locks\n")),
+                     0);
+    assert_int_equal(process_mark_parse(STR("Max file locks            5                    unlimited  locks\n")),
+                     0);
+    assert_int_equal(process_mark_parse(STR("Max file locks            99999999999999999999999 unlimited\n")), 0);
+    assert_int_equal(process_mark_parse(STR("Max file locks            1099511627783")), UINT64_C(1099511627783));
+    assert_int_equal(process_mark_parse(STR("Max file locks ")), 0);
+    assert_int_equal(process_mark_parse(STR("")), 0);
 }
 
 static void signals_have_names_and_numbers(void **state)
@@ -375,6 +405,7 @@ int main(void)
         cmocka_unit_test(a_line_of_stat_is_read_whatever_the_name_is),
         cmocka_unit_test(a_tree_is_descendants_sessions_and_groups),
         cmocka_unit_test(a_snapshot_has_this_process_and_its_child),
+        cmocka_unit_test(a_mark_is_read_from_the_limits),
         cmocka_unit_test(signals_have_names_and_numbers),
     };
 

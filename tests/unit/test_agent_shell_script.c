@@ -92,6 +92,14 @@ static void a_background_command_is_a_subshell_of_a_subshell(void **state)
     assert_int_equal(shell_script_write(&out, &script), 0);
     expect(&out, "({ \\builtin eval 'cat' >/t/1 2>/t/2;} <&0 &\\builtin echo \"mark&$!\") </t/0"
                  ";\\builtin echo \"mark$?\"\n");
+    script.in_path = NULL;
+    script.mark = UINT64_C(1099511627777);
+    script.cwd = "/d";
+    assert_int_equal(shell_script_write(&out, &script), 0);
+    expect(&out, "({ \\builtin ulimit -Sx 1099511627777||\\builtin :;if \\builtin cd -- '/d';then\n"
+                 "\\builtin eval 'cat' >/t/1 2>/t/2\nelse \\builtin printf '%s\\n' 'Failed to change directory to "
+                 "'\\''/d'\\'''"
+                 " 2>/t/2 >&2;\\builtin exit 1;fi;} &\\builtin echo \"mark&$!\");\\builtin echo \"mark$?\"\n");
 }
 
 static void a_buffer_that_is_too_small_is_an_error(void **state)

@@ -240,6 +240,79 @@ test('without a session a kill also finds orphans of its session', async () => {
   assert.equal(await alive(pid), false);
 });
 
+// Ways of becoming a daemon: nothing that goes up from it, no group and no session leads to who started it.
+const daemons = {
+  'setsid and a second fork': (tag) => `(setsid bash -c "sleep ${tag} & exit" </dev/null >/dev/null 2>&1 &)`,
+  'daemon(3), which also changes to a clean environment': (tag) =>
+    `python3 -c 'import os\nif os.fork(): os._exit(0)\nos.setsid()\nif os.fork(): os._exit(0)\nos.closerange(0, 64)\nos.execve("/bin/sleep", ["sleep", "${tag}"], {})'`,
+  'nohup': (tag) => `(nohup setsid sleep ${tag} </dev/null >/dev/null 2>&1 &)`,
+  'a daemon of a daemon that takes no SIGTERM': (tag) =>
+    `(setsid bash -c 'trap "" TERM HUP; (setsid bash -c "sleep ${tag} & sleep ${tag} & exit" &); sleep ${tag}' </dev/null >/dev/null 2>&1 &)`,
+};
+const withTag = async (tag) => (await agent.run(`grep -lz "^${tag}$" /proc/[0-9]*/cmdline | wc -l`, { session: SESSIONLESS })).stdout.trim();
+const ends = {
+  'its kill': async (id) => assert.equal((await kill(id)).status, 200),
+  'its kill by SIGKILL': async (id) => assert.equal((await kill(id, '?signal=KILL')).status, 200),
+  'kill-all': async () => assert.equal((await agent.request('DELETE', '/api/process/kill-all')).status, 200),
+  'the end of its session': async (id, session) => {
+    assert.equal((await agent.post('/api/session/delete', { sessionId: session })).status, 200);
+    await agent.ended(id);
+  },
+};
+
+for (const [how, daemon] of Object.entries(daemons)) {
+  for (const [end, stop] of Object.entries(ends)) {
+    for (const sessionless of [false, true]) {
+      if (sessionless && end === 'the end of its session') continue;
+      test(`${how}: ${end} takes it along, ${sessionless ? 'without a session' : 'in a session'}`, async () => {
+        const tag = `600.${counter++}`, session = sessionless ? SESSIONLESS : fresh();
+        const id = await agent.process(`${daemon(tag)}; sleep 600.99`, { sessionId: session });
+        const other = await agent.process(`${daemons.nohup('601.5')}; sleep 600.98`, { sessionId: end === 'kill-all' ? session : fresh() });
+        const expected = how.includes('daemon of a daemon') ? '3' : '1';
+        await until(async () => (await withTag(tag)) === expected && (await withTag('601.5')) === '1');
+        const begun = Date.now();
+        await stop(id, session);
+        assert.ok(Date.now() - begun < 9000);
+        assert.equal(await withTag(tag), '0');
+        assert.equal((await agent.record(id)).status, 'killed');
+        assert.equal(await withTag('601.5'), end === 'kill-all' ? '0' : '1'); // it belongs to somebody else
+        if (end !== 'kill-all') await kill(other);
+        assert.equal(await withTag('601.5'), '0');
+      });
+    }
+  }
+}
+
+test('a daemon that goes on forking while it is killed is ended with what it has made', async () => {
+  for (const sessionId of [fresh(), SESSIONLESS]) {
+    const tag = `600.${counter++}`;
+    const id = await agent.process(`(setsid bash -c 'while :; do (setsid sleep ${tag} &); sleep 0.005; done' >/dev/null 2>&1 &); sleep 600.99`, { sessionId });
+    await until(async () => Number(await withTag(tag)) > 20);
+    assert.equal((await kill(id)).status, 200);
+    const left = await withTag(tag);
+    assert.equal(left, '0');
+  }
+});
+
+test('a signal of one\'s choice reaches daemons, too', async () => {
+  const id = await agent.process(`(setsid bash -c 'trap "echo got it; exit" USR1; echo up; while :; do sleep 0.02; done' &); trap : USR1; while :; do sleep 0.02; done`, { sessionId: fresh() });
+  await until(async () => (await logs(id)).stdout === 'up\n');
+  await agent.post(`/api/process/${id}/signal`, { signal: 'USR1' });
+  await until(async () => (await logs(id)).stdout === 'up\ngot it\n');
+  await kill(id);
+});
+
+test('what a process has left behind at its own end lives on, and so do the daemons of commands', async () => {
+  const session = fresh(), tag = `600.${counter++}`;
+  await agent.ended(await agent.process(daemons.nohup(tag), { sessionId: session }));
+  await agent.run(daemons.nohup(tag), { session });
+  await until(async () => (await withTag(tag)) === '2');
+  await agent.post('/api/session/delete', { sessionId: session });
+  await agent.request('DELETE', '/api/process/kill-all');
+  assert.equal(await withTag(tag), '2');
+  await agent.run(`kill $(grep -lz "^${tag}$" /proc/[0-9]*/cmdline | cut -d/ -f3)`, { session: SESSIONLESS });
+});
+
 test('a kill does not wait for the lock of the session', async () => {
   const session = fresh();
   const id = await agent.process('sleep 60', { sessionId: session });
