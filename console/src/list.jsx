@@ -20,7 +20,7 @@ const GIB = 2 ** 30;
 
 function settingsOf(form) {
   const data = new FormData(form);
-  const settings = { image: data.get('image') || undefined, network: data.get('network'), keepAlive: data.get('keepAlive') === 'on' };
+  const settings = { name: data.get('name').trim() || undefined, image: data.get('image') || undefined, network: data.get('network'), keepAlive: data.get('keepAlive') === 'on' };
   const memory = Number(data.get('memory'));
   const cpu = Number(data.get('cpu'));
   if (memory || cpu)
@@ -39,16 +39,17 @@ function Create({ onClose }) {
   const [images] = usePoll(() => api.listImages(), 0, []);
   const [run, busy, error] = useAction(async () => {
     const { id, settings } = settingsOf(form.current);
-    const name = id || (await api.newId());
-    await api.putSandbox(name, settings);
-    location.hash = `#/s/${name}`;
+    const place = id || (await api.newId());
+    await api.putSandbox(place, settings);
+    location.hash = `#/s/${place}`;
   });
   const names = (images?.images ?? []).filter((image) => image.name);
   return (
     <Dialog title="New sandbox" onClose={onClose}>
       <form ref={form} class="grid" onSubmit={(event) => { event.preventDefault(); run(); }}>
-        <label class="wide">Name
-          <input name="id" pattern="[a-z2-7]{1,128}" placeholder="chosen for you" title="letters a to z and digits 2 to 7" autocomplete="off" autoFocus />
+        <label class="wide">Name<input name="name" maxLength="128" placeholder="for people, any text" autocomplete="off" autoFocus /></label>
+        <label class="wide">Id
+          <input name="id" pattern="[a-z2-7]{1,128}" placeholder="chosen for you" title="letters a to z and digits 2 to 7" autocomplete="off" />
         </label>
         <label>Image
           <select name="image" key={names.length}>
@@ -75,11 +76,11 @@ function Create({ onClose }) {
 
 /* --- filter --- */
 
-/* Every word must be somewhere: in the id, the state, the image, a label. */
+/* Every word must be somewhere: in the id, the name, the state, the image, a label. */
 function matches(sandbox, words) {
   if (words.length === 0) return true;
   const labels = Object.entries(sandbox.labels).map(([name, value]) => `${name}=${value}`).join(' ');
-  const text = `${sandbox.id} ${sandbox.state} ${sandbox.image} ${labels}`.toLowerCase();
+  const text = `${sandbox.id} ${sandbox.name ?? ''} ${sandbox.state} ${sandbox.image} ${labels}`.toLowerCase();
   return words.every((word) => text.includes(word));
 }
 
@@ -136,8 +137,8 @@ function Row({ sandbox, index, top, usage, onDestroy }) {
   return (
     <div role="row" class="row" aria-rowindex={index + 2} style={{ transform: `translateY(${top}px)` }}>
       <div role="cell" class="name">
-        <a href={`#/s/${sandbox.id}`}>{sandbox.id}</a>
-        <div class="labels"><span class="faint">{sandbox.image}</span> <Labels labels={sandbox.labels} /></div>
+        <a href={`#/s/${sandbox.id}`} title={sandbox.id}>{sandbox.name ?? sandbox.id}</a>
+        <div class="labels"><span class="faint">{sandbox.name ? `${sandbox.id} · ` : ''}{sandbox.image}</span> <Labels labels={sandbox.labels} /></div>
       </div>
       <div role="cell"><State state={sandbox.state} /></div>
       <div role="cell" class="age" title={format.time(sandbox.createdAt)}>{format.age(sandbox.createdAt)}</div>

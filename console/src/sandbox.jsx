@@ -90,9 +90,9 @@ export function Sandbox({ id, tab }) {
   return (
     <main class="sandbox">
       <div class="bar">
-        <h1><a class="crumb" href="#/" aria-label="All sandboxes">Sandboxes</a><span aria-hidden="true" class="faint"> / </span>{id}</h1>
+        <h1><a class="crumb" href="#/" aria-label="All sandboxes">Sandboxes</a><span aria-hidden="true" class="faint"> / </span>{sandbox.name ?? id}</h1>
         <State state={sandbox.state} />
-        <span class="labels"><Labels labels={sandbox.labels} /></span>
+        <span class="labels">{sandbox.name && <span class="faint">{id}</span>}<Labels labels={sandbox.labels} /></span>
         <span class="spring" />
         <Button kind="danger" icon="trash" onClick={() => setAsks(true)}>Destroy</Button>
       </div>

@@ -4,7 +4,7 @@
 #include "cli/cli.h"
 
 struct create_args {
-    const char *image;
+    const char *name, *image;
     const char *sleep_after;
     uint64_t memory, disk;
     uint32_t cpu_millis, pids, nofile;
@@ -15,6 +15,7 @@ struct create_args {
 
 /* clang-format off */
 #define CREATE_OPTIONS(args, member) \
+    { 0, "name", "TEXT", "what to call it in lists; need not be unique", CLI_TEXT, offsetof(args, member.name) }, \
     { 0, "image", "IMAGE", "image to start from (default: the daemon's)", CLI_TEXT, offsetof(args, member.image) }, \
     { 'm', "memory", "SIZE", "most memory, e.g. 512m", CLI_SIZE, offsetof(args, member.memory) }, \
     { 0, "cpus", "N", "most CPU, e.g. 1 or 0.5", CLI_CPUS, offsetof(args, member.cpu_millis) }, \
@@ -30,6 +31,7 @@ struct create_args {
 static inline struct berm_create create_request(const struct create_args *args)
 {
     return (struct berm_create){
+        .name = args->name,
         .image = args->image,
         .limits = { .memory_bytes = args->memory,
                     .disk_bytes = args->disk,

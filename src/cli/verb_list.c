@@ -78,7 +78,8 @@ static int take_rows(struct cli *cli, const struct berm_sandbox_list *page, void
             labels = arena_printf(&cli->arena, "%s%s%s", labels, l == s->labels ? "" : ",", *l);
         if (s->end_reason)
             state = arena_printf(&cli->arena, "%s (%s)", s->state, s->end_reason);
-        table_row(table, (const char *const[]){ s->id, state, s->image, s->created_at, s->last_used_at, labels });
+        table_row(table, (const char *const[]){ s->id, s->name ? s->name : "", state, s->image, s->created_at,
+                                                s->last_used_at, labels });
     }
     return STATUS_OK;
 }
@@ -108,7 +109,7 @@ static int ls_json(struct cli *cli, const char *label)
 
 static int ls_table(struct cli *cli, const char *label)
 {
-    static const char *const header[] = { "ID", "STATE", "IMAGE", "CREATED", "LAST USED", "LABELS" };
+    static const char *const header[] = { "ID", "NAME", "STATE", "IMAGE", "CREATED", "LAST USED", "LABELS" };
     struct table table;
     int status;
 

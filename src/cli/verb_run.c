@@ -8,7 +8,7 @@
 struct run_args {
     struct create_args create;
     const char *cwd;
-    const char *name;
+    const char *id;
     int64_t timeout_ms;
     struct limit_args limits;
     bool keep, interactive;
@@ -18,7 +18,7 @@ struct run_args {
 static const struct cli_option run_options[] = {
     CREATE_OPTIONS(struct run_args, create),
     { 'w', "workdir", "DIR", "directory to run in (default: /workspace)", CLI_TEXT, offsetof(struct run_args, cwd) },
-    { 0, "name", "ID", "id of the sandbox (default: a random one)", CLI_TEXT, offsetof(struct run_args, name) },
+    { 0, "id", "ID", "id of the sandbox (default: a random one)", CLI_TEXT, offsetof(struct run_args, id) },
     { 0, "keep", NULL, "do not remove the sandbox afterwards", CLI_FLAG, offsetof(struct run_args, keep) },
     { 'i', "interactive", NULL, "pass standard input to the command", CLI_FLAG, offsetof(struct run_args, interactive) },
     { 0, "timeout", "TIME", "kill the command after TIME; its status is 124 then", CLI_DURATION, offsetof(struct run_args, timeout_ms) },
@@ -31,14 +31,14 @@ static const struct cli_option run_options[] = {
  * A sandbox that was there before is somebody's: run would remove it in the end. 0 if there is none; else the
  * status.
  */
-static int check_name_is_free(struct cli *cli, struct berm_client *client, const char *name)
+static int check_id_is_free(struct cli *cli, struct berm_client *client, const char *id)
 {
     struct berm_sandbox_list *found = NULL;
     struct berm_problem problem;
 
-    if (berm_sandbox_get(client, name, &found, &problem) == 0) {
+    if (berm_sandbox_get(client, id, &found, &problem) == 0) {
         berm_sandbox_list_free(found);
-        return cli_fail(cli, "there is a sandbox '%s' already; run commands in it with: berm exec %s", name, name);
+        return cli_fail(cli, "there is a sandbox '%s' already; run commands in it with: berm exec %s", id, id);
     }
     if (problem.kind == BERM_PROBLEM_API && problem.http_status == 404)
         return 0;
@@ -106,11 +106,11 @@ static int run(struct cli *cli, int argc, char **argv)
     client = cli_client(cli);
     if (!client)
         return STATUS_COMMAND_FAILED;
-    if (args.name) {
-        status = check_name_is_free(cli, client, args.name);
+    if (args.id) {
+        status = check_id_is_free(cli, client, args.id);
         if (status != 0)
             return status;
-        id = strdup(args.name);
+        id = strdup(args.id);
     } else if (berm_sandbox_new_id(client, &id, &problem) < 0) {
         return cli_problem(cli, &problem);
     }

@@ -95,7 +95,8 @@ struct berm_create {
     bool keep_alive;
     const char *network; /* "internet" or "none"; NULL: the daemon's default */
     const char
-        *egress; /* a policy, JSON text as PUT /v1/sandbox/{id}/egress takes it; NULL: the daemon's default */
+        *egress;      /* a policy, JSON text as PUT /v1/sandbox/{id}/egress takes it; NULL: the daemon's default */
+    const char *name; /* for people, one line of at most 128 bytes, not unique; "": none any more; NULL: as it is */
 };
 
 /* An id that nobody has, for free(). It allocates nothing; the sandbox comes with the first use of the id. */
@@ -121,6 +122,7 @@ struct berm_sandbox {
     int64_t generation;
     struct berm_limits limits;
     const char *const *labels; /* "name=value", NULL-terminated, never NULL */
+    const char *name;          /* what people call it, or NULL */
 };
 
 struct berm_sandbox_list {

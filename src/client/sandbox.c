@@ -51,6 +51,8 @@ static int write_create(const struct berm_create *options, struct buf *out, stru
 
     json_writer_init(&w, out);
     json_object_begin(&w);
+    if (options->name)
+        json_pair_cstring(&w, "name", options->name);
     if (options->image)
         json_pair_cstring(&w, "image", options->image);
     write_limits(&w, &options->limits);
@@ -208,6 +210,7 @@ static int take_sandbox(struct arena *arena, const struct json *from, struct ber
                         struct berm_error *err)
 {
     if (json_field_cstring(from, "id", &ret->id, err) < 0 ||
+        json_field_cstring(from, "name", &ret->name, err) < 0 ||
         json_field_cstring(from, "state", &ret->state, err) < 0 ||
         json_field_cstring(from, "image", &ret->image, err) < 0 ||
         json_field_cstring(from, "createdAt", &ret->created_at, err) < 0 ||

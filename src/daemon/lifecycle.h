@@ -15,6 +15,7 @@
 
 /* What a request says about a sandbox. Zero and NULL: nothing. */
 struct sandbox_settings {
+    const char *name; /* "": no name any more */
     const char *image;
     struct spawn_limits limits; /* 0 in a member: not named */
     const char *env, *labels;   /* JSON objects */

@@ -7,6 +7,7 @@
 
 /* Owned copies: the request that asked may go away while berm-spawn sets the limits. */
 struct settings_change {
+    char name[SANDBOX_NAME_MAX + 1];
     struct spawn_limits limits;
     char *env, *labels, *egress; /* NULL: as they are */
     uint64_t sleep_after_ms;
@@ -138,6 +139,8 @@ int settings_take(struct sandbox_row *row, const struct sandbox_settings *settin
         return -1;
     if (!settings)
         return 0;
+    if (settings->name)
+        snprintf(row->name, sizeof(row->name), "%s", settings->name);
     merge_limits(&row->limits, &settings->limits);
     if (settings->has_network)
         row->network = settings->network;
@@ -175,6 +178,7 @@ static struct settings_change *plan(const struct sandbox *sandbox, const struct 
     berm_fail(err, BERM_E_SYSTEM, ENOMEM, "settings");
     if (!change)
         return NULL;
+    snprintf(change->name, sizeof(change->name), "%s", settings->name ? settings->name : row->name);
     change->limits = row->limits;
     merge_limits(&change->limits, &settings->limits);
     change->sleep_after_ms = settings->sleep_after_ms ? settings->sleep_after_ms : row->sleep_after_ms;
@@ -185,7 +189,8 @@ static struct settings_change *plan(const struct sandbox *sandbox, const struct 
     if (settings->egress && strcmp(settings->egress, row->egress) && !(change->egress = strdup(settings->egress)))
         goto fail;
     if (!limits_equal(&change->limits, &row->limits) || change->env || change->labels || change->egress ||
-        change->sleep_after_ms != row->sleep_after_ms || change->keep_alive != row->keep_alive)
+        change->sleep_after_ms != row->sleep_after_ms || change->keep_alive != row->keep_alive ||
+        strcmp(change->name, row->name))
         return change;
     *ret_same = true;
 fail:
@@ -201,6 +206,7 @@ static void commit(struct sandbox *sandbox, struct settings_change *change)
     bool tell = change->env != NULL;
     struct berm_error err;
 
+    memcpy(sandbox->row.name, change->name, sizeof(change->name));
     sandbox->row.limits = change->limits;
     sandbox->row.sleep_after_ms = change->sleep_after_ms;
     sandbox->row.keep_alive = change->keep_alive;

@@ -23,11 +23,11 @@ static const char *const statement_sql[STATEMENT_COUNT] = {
     [ROLLBACK] = "ROLLBACK",
     [INSERT_SANDBOX] = "INSERT INTO sandboxes(key,generation,state,image,digest,memory,disk,cpu,pids,nofile,env,labels,"
                        "sleep_after,keep_alive,created,started,last_used,end_reason,exit_status,event_count,"
-                       "network,egress,id,seq) "
-                       "VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20,?21,?22,?23,?24)",
+                       "network,egress,name,id,seq) "
+                       "VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20,?21,?22,?23,?24,?25)",
     [UPDATE_SANDBOX] = "UPDATE sandboxes SET key=?1,generation=?2,state=?3,image=?4,digest=?5,memory=?6,disk=?7,cpu=?8,"
                        "pids=?9,nofile=?10,env=?11,labels=?12,sleep_after=?13,keep_alive=?14,created=?15,started=?16,"
-                       "last_used=?17,end_reason=?18,exit_status=?19,event_count=?20,network=?21,egress=?22 WHERE id=?23",
+                       "last_used=?17,end_reason=?18,exit_status=?19,event_count=?20,network=?21,egress=?22,name=?23 WHERE id=?24",
     [DELETE_SANDBOX] = "DELETE FROM sandboxes WHERE id=?1",
     [TOUCH_SANDBOX] = "UPDATE sandboxes SET last_used=?2 WHERE id=?1",
     [PUT_EVENT] = "INSERT OR REPLACE INTO events(sandbox,slot,number,time,event,detail,reason,generation) "
@@ -306,9 +306,10 @@ static void bind_sandbox(struct store *store, enum statement s, const struct san
     store_bind_int(store, s, 20, row->event_count);
     store_bind_int(store, s, 21, row->network);
     store_bind_text(store, s, 22, row->egress ? row->egress : "");
-    store_bind_text(store, s, 23, row->id);
+    store_bind_text(store, s, 23, row->name);
+    store_bind_text(store, s, 24, row->id);
     if (s == INSERT_SANDBOX)
-        store_bind_int(store, s, 24, row->seq);
+        store_bind_int(store, s, 25, row->seq);
 }
 
 /* The slot makes the table a ring per sandbox: the oldest event is overwritten. */

@@ -11,7 +11,8 @@
 #include "base/spawn_wire.h"
 
 #define SANDBOX_ID_MAX     128
-#define IMAGE_NAME_BYTES   80 /* a name of at most 64, or "sha256:" and 64 digits, and a NUL */
+#define SANDBOX_NAME_MAX   128 /* bytes */
+#define IMAGE_NAME_BYTES   80  /* a name of at most 64, or "sha256:" and 64 digits, and a NUL */
 #define STORE_EVENTS_KEPT  100
 #define API_KEY_ID_BYTES   16
 #define API_KEY_HASH_BYTES 32
@@ -42,7 +43,8 @@ enum end_reason {
 struct sandbox_row {
     int64_t seq; /* order of creation; 0: not stored yet */
     char id[SANDBOX_ID_MAX + 1];
-    uint64_t key; /* of the running instance, 0 if there is none */
+    char name[SANDBOX_NAME_MAX + 1]; /* for people; "" for none */
+    uint64_t key;                    /* of the running instance, 0 if there is none */
     int64_t generation;
     enum sandbox_state state;
     char image[IMAGE_NAME_BYTES]; /* as the client named it */

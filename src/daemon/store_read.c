@@ -61,6 +61,7 @@ static void read_sandbox(sqlite3_stmt *s, struct sandbox_row *row)
     row->exit_status = sqlite3_column_int(s, 20);
     row->event_count = sqlite3_column_int64(s, 21);
     row->network = (uint32_t)sqlite3_column_int64(s, 22);
+    store_column_text(s, 24, row->name, sizeof(row->name));
 }
 
 static int sandbox_from_row(sqlite3_stmt *s, const struct store_walk *walk)
@@ -87,7 +88,7 @@ int store_each_sandbox(struct store *store, int (*each)(struct sandbox_row *row,
     return store_walk(store,
                       "SELECT seq,id,key,generation,state,image,digest,memory,disk,cpu,pids,nofile,env,labels,"
                       "sleep_after,keep_alive,created,started,last_used,end_reason,exit_status,event_count,"
-                      "network,egress "
+                      "network,egress,name "
                       "FROM sandboxes ORDER BY seq",
                       0, &walk, err);
 }

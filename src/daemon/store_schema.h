@@ -95,6 +95,7 @@ static const char *const store_steps[] = {
     "  PRIMARY KEY(sandbox,key)"
     ") STRICT;"
     "CREATE INDEX onces_created ON onces(created);",
+    "ALTER TABLE sandboxes ADD COLUMN name TEXT NOT NULL DEFAULT '';",
 };
 
 #define STORE_SCHEMA_VERSION ((int)ARRAY_SIZE(store_steps))

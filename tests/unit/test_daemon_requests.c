@@ -250,6 +250,8 @@ static void a_wrong_member_is_named(void **state)
         { "{\"env\":{\"\":\"x\"}}", "env" },
         { "{\"env\":{\"A\":1}}", "env" },
         { "{\"env\":{\"A\":\"\\u0000\"}}", "env" },
+        { "{\"name\":\"a\\u0007\"}", "name" },
+        { "{\"name\":\"\\u2066\"}", "name" },
         { "{\"labels\":{\"a b\":\"x\"}}", "labels" },
         { "{\"labels\":{\"a\":5}}", "labels" },
         { "{\"sleepAfter\":0}", "sleepAfter" },

@@ -71,6 +71,7 @@ static struct sandbox_row sample(const char *id)
                                .exit_status = -1 };
 
     snprintf(row.id, sizeof(row.id), "%s", id);
+    snprintf(row.name, sizeof(row.name), "Zoë's");
     snprintf(row.image, sizeof(row.image), "base");
     memset(row.digest, 0xab, sizeof(row.digest));
     return row;
@@ -146,6 +147,7 @@ static void a_sandbox_comes_back_as_it_was(void **state)
     assert_int_equal(found.count, 1);
     assert_int_equal(found.rows[0].seq, row.seq);
     assert_string_equal(found.rows[0].id, "abc");
+    assert_string_equal(found.rows[0].name, "Zoë's");
     assert_true(found.rows[0].key == row.key);
     assert_int_equal(found.rows[0].generation, 3);
     assert_int_equal(found.rows[0].state, SANDBOX_RUNNING);

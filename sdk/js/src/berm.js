@@ -14,10 +14,10 @@ export class Berm extends Connection {
   }
 
   /* One page: {sandboxes, cursor}. `labels`: all must match; null asks for the name alone. */
-  listSandboxes({ labels = {}, state, limit, cursor } = {}) {
+  listSandboxes({ labels = {}, state, name, limit, cursor } = {}) {
     const query = new URLSearchParams();
-    for (const [name, value] of Object.entries(labels)) query.append('label', value === null ? name : `${name}=${value}`);
-    for (const [name, value] of Object.entries({ state, limit, cursor })) if (value !== undefined) query.set(name, value);
+    for (const [label, value] of Object.entries(labels)) query.append('label', value === null ? label : `${label}=${value}`);
+    for (const [key, value] of Object.entries({ state, name, limit, cursor })) if (value !== undefined) query.set(key, value);
     return this.json('listSandboxes', {}, { query });
   }
 

@@ -65,8 +65,8 @@ export class Sandbox extends ExecutionSession {
     this.#id = sandboxId(name);
     this.name = name;
     this.#sessionless = options.enableDefaultSession === false;
-    const { sleepAfter, keepAlive, labels, image, limits, env, network, egress } = options;
-    this.#settings = defined({ sleepAfter, keepAlive, labels, image, limits, env, network, egress });
+    const { displayName, sleepAfter, keepAlive, labels, image, limits, env, network, egress } = options;
+    this.#settings = defined({ displayName, sleepAfter, keepAlive, labels, image, limits, env, network, egress });
     this.interpreter = new CodeInterpreter(this);
     this.tunnels = new Tunnels(this);
     this.egress = new Egress(this);
@@ -114,8 +114,8 @@ export class Sandbox extends ExecutionSession {
 
   // Settings and life
 
-  describeWith(settings, options) {
-    return this.#connection.json('configure', { id: this.#id }, { json: settings, ...options });
+  describeWith({ displayName, ...settings }, options) {
+    return this.#connection.json('configure', { id: this.#id }, { json: defined({ name: displayName, ...settings }), ...options });
   }
 
   /* Berm's own: makes the sandbox now, or changes settings; the daemon's description of it. */

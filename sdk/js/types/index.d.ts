@@ -537,8 +537,10 @@ export interface EgressState {
   counters: Record<string, number>;
   denied: { time: string; what: string; reason: string; host: string | null; address: string | null; port: number | null }[];
 }
-/** Settings of a sandbox, Berm's own but for the first three. */
+/** Settings of a sandbox, Berm's own but for `sleepAfter`, `keepAlive` and `labels`. */
 export interface Settings {
+  /** What people call it in lists, not unique; '' takes it away. The id comes from the name that getSandbox() is given. */
+  displayName?: string;
   sleepAfter?: string | number;
   keepAlive?: boolean;
   labels?: Record<string, string>;
@@ -576,6 +578,7 @@ export interface Usage {
 }
 export interface Description {
   id: string;
+  name: string | null;
   state: 'creating' | 'running' | 'sleeping' | 'stopped';
   generation: number;
   image: string;
@@ -735,8 +738,8 @@ export class Berm {
   readonly url: string;
   sandbox(id: string, options?: SandboxOptions): Sandbox;
   newId(): Promise<string>;
-  listSandboxes(options?: { labels?: Record<string, string | null>; state?: Description['state']; limit?: number; cursor?: string }): Promise<{ sandboxes: Description[]; cursor: string | null }>;
-  sandboxes(options?: { labels?: Record<string, string | null>; state?: Description['state'] }): AsyncGenerator<Description>;
+  listSandboxes(options?: { labels?: Record<string, string | null>; state?: Description['state']; name?: string; limit?: number; cursor?: string }): Promise<{ sandboxes: Description[]; cursor: string | null }>;
+  sandboxes(options?: { labels?: Record<string, string | null>; state?: Description['state']; name?: string }): AsyncGenerator<Description>;
   followEvents(options?: { signal?: AbortSignal }): Promise<ReadableStream<Uint8Array>>;
   health(): Promise<{ ok: boolean }>;
   host(): Promise<Record<string, unknown>>;

@@ -91,6 +91,7 @@ void sandbox_write_json(struct json_writer *w, const struct sandbox *sandbox, co
     hex_encode(row->digest, sizeof(row->digest), digest + 7);
     json_object_begin(w);
     json_pair_cstring(w, "id", row->id);
+    json_pair_cstring(w, "name", row->name[0] ? row->name : NULL);
     json_pair_cstring(w, "state", sandbox_state_name(sandbox->state));
     json_pair_int(w, "generation", row->generation);
     json_pair_cstring(w, "image", row->image);

@@ -19,6 +19,7 @@ struct list_query {
     struct label_filter labels[LABEL_FILTERS_MAX];
     size_t label_count;
     const char *state;
+    const char *name;
     size_t limit;
     int64_t after; /* seq */
 };
@@ -102,7 +103,8 @@ static int take_query(struct request *request, struct list_query *query)
     uint64_t number = LIMIT_DEFAULT;
 
     if (take_labels(request, query) < 0 || request_query(request, "state", &query->state) < 0 ||
-        request_query(request, "limit", &limit) < 0 || take_cursor(request, query) < 0)
+        request_query(request, "name", &query->name) < 0 || request_query(request, "limit", &limit) < 0 ||
+        take_cursor(request, query) < 0)
         return -1;
     if (query->state && !is_state(query->state))
         return fail_field(request, "state", "state must be creating, running, sleeping or stopped");
@@ -145,6 +147,8 @@ static bool is_listed(const struct sandbox *sandbox, const struct list_query *qu
     if (sandbox->row.seq <= query->after) /* 0: its first start is not committed yet */
         return false;
     if (query->state && strcmp(query->state, sandbox_state_name(sandbox->state)))
+        return false;
+    if (query->name && strcmp(query->name, sandbox->row.name))
         return false;
     return labels_match(sandbox, query);
 }

@@ -1,5 +1,7 @@
 #include "daemon/api/sandbox_spec.h"
 
+#include "base/utf8.h"
+
 #define LABEL_NAME_MAX   63
 #define LABEL_VALUE_MAX  256
 #define LIMIT_MEMORY_MIN ((uint64_t)4 << 20)
@@ -234,6 +236,49 @@ static int take_sleep_after(const struct json *body, uint64_t *ret, struct berm_
     return 0;
 }
 
+/* What would break out of a line of text, or turn its direction, in a terminal or a page. */
+static bool is_invisible(uint32_t c)
+{
+    return c < 0x20 || (c >= 0x7f && c < 0xa0) || c == 0x200e || c == 0x200f || (c >= 0x2028 && c <= 0x202e) ||
+           (c >= 0x2066 && c <= 0x2069) || c == 0xfeff;
+}
+
+/* Of well-formed UTF-8. */
+static uint32_t code_point(const char *p, int length)
+{
+    static const unsigned char first_bits[] = { 0, 0x7f, 0x1f, 0x0f, 0x07 };
+    uint32_t c = (unsigned char)*p & first_bits[length];
+
+    for (int i = 1; i < length; i++)
+        c = c << 6 | ((unsigned char)p[i] & 0x3f);
+    return c;
+}
+
+bool display_name_valid(struct str name)
+{
+    if (name.n > SANDBOX_NAME_MAX)
+        return false;
+    while (name.n) {
+        int length = utf8_sequence((const unsigned char *)name.p, name.n);
+
+        if (length <= 0 || is_invisible(code_point(name.p, length)))
+            return false;
+        name.p += length;
+        name.n -= (size_t)length;
+    }
+    return true;
+}
+
+static int take_name(const struct json *body, const char **ret, struct berm_error *err)
+{
+    if (json_field_cstring(body, "name", ret, err) < 0)
+        return -1;
+    if (*ret && !display_name_valid(str_from(*ret)))
+        return berm_fail_field(err, "name", "name must be at most %d bytes of text without control characters",
+                               SANDBOX_NAME_MAX);
+    return 0;
+}
+
 static int take_image(const struct json *body, const char **ret, struct berm_error *err)
 {
     struct str name;
@@ -301,7 +346,7 @@ static int take_network(const struct egress_ceiling *ceiling, struct arena *aren
 int sandbox_spec_decode(const struct config *config, const struct egress_ceiling *ceiling, struct arena *arena,
                         const struct json *body, struct sandbox_settings *ret, struct berm_error *err)
 {
-    static const char *const known[] = { "image",      "limits",    "env",     "labels",
+    static const char *const known[] = { "name",       "image",     "limits",  "env",   "labels",
                                          "sleepAfter", "keepAlive", "network", "egress" };
 
     memset(ret, 0, sizeof(*ret));
@@ -309,8 +354,8 @@ int sandbox_spec_decode(const struct config *config, const struct egress_ceiling
         return 0;
     if (body->type != JSON_OBJECT)
         return berm_fail(err, BERM_E_INVALID_REQUEST, 0, "the body must be a JSON object");
-    if (check_members(body, known, ARRAY_SIZE(known), "", err) < 0 || take_image(body, &ret->image, err) < 0 ||
-        take_limits(config, body, &ret->limits, err) < 0 ||
+    if (check_members(body, known, ARRAY_SIZE(known), "", err) < 0 || take_name(body, &ret->name, err) < 0 ||
+        take_image(body, &ret->image, err) < 0 || take_limits(config, body, &ret->limits, err) < 0 ||
         take_member_map(arena, body, &env_rules, &ret->env, err) < 0 ||
         take_member_map(arena, body, &label_rules, &ret->labels, err) < 0 ||
         take_sleep_after(body, &ret->sleep_after_ms, err) < 0 || take_network(ceiling, arena, body, ret, err) < 0 ||

@@ -23,6 +23,7 @@ static const struct mcp_arg sandbox_only[] = { SANDBOX, NO_MORE };
 
 static const struct mcp_arg create_args[] = {
     { "sandbox", MCP_TEXT, MCP_IN_PATH, false, NULL, NULL, "Id to use, of a-z and 2-7; without it one is chosen." },
+    { "name", MCP_TEXT, MCP_IN_BODY, false, NULL, NULL, "What to call it in lists; it is found by its id." },
     { "image", MCP_TEXT, MCP_IN_BODY, false, NULL, NULL, "Name of the image; without it the server's default." },
     { "env", MCP_MAP, MCP_IN_BODY, false, NULL, NULL, "Environment variables of everything that runs in it." },
     { "labels", MCP_MAP, MCP_IN_BODY, false, NULL, NULL, "Labels to find it by." },

@@ -20,13 +20,13 @@ describe('sandboxes', { skip: whyNoDaemon() }, () => {
   });
 
   test('PUT makes one with all settings and describes it', async () => {
-    const settings = { image, limits: { memoryBytes: 256 << 20, cpuMillis: 500, pids: 64, diskBytes: 64 << 20, nofile: 256 },
+    const settings = { name: 'Everything named', image, limits: { memoryBytes: 256 << 20, cpuMillis: 500, pids: 64, diskBytes: 64 << 20, nofile: 256 },
       env: { GREETING: 'hello there' }, labels: { team: 'a', stage: 'test' }, sleepAfter: '90s', keepAlive: true };
     const made = await api.put('/v1/sandbox/full', settings);
     assert.equal(made.status, 201, made.text);
     assert.equal(made.headers['berm-generation'], '1');
     const { createdAt, startedAt, lastUsedAt, imageDigest, ...rest } = made.json;
-    assert.deepEqual(rest, { id: 'full', state: 'running', generation: 1, image, limits: settings.limits, env: ['GREETING'],
+    assert.deepEqual(rest, { id: 'full', name: 'Everything named', state: 'running', generation: 1, image, limits: settings.limits, env: ['GREETING'],
       labels: settings.labels, network: 'internet', sleepAfter: 90, keepAlive: true, endReason: null, exitStatus: null });
     assert.match(imageDigest, /^sha256:[0-9a-f]{64}$/);
     for (const time of [createdAt, startedAt, lastUsedAt]) assert.ok(Math.abs(Date.parse(time) - Date.now()) < 60000);
@@ -48,6 +48,29 @@ describe('sandboxes', { skip: whyNoDaemon() }, () => {
     const emptied = await api.put(path, '');
     assert.equal(emptied.status, 200);
     assert.deepEqual(emptied.json.labels, { a: '1' });
+  });
+
+  test('a name is for people: any text on one line, not unique, changed and taken away, also over a restart', async () => {
+    const name = 'Für Zoë, 試験 🧪';
+    assert.equal((await api.put('/v1/sandbox/nameless', {})).json.name, null);
+    for (const id of ['namea', 'nameb']) assert.equal((await api.put(`/v1/sandbox/${id}`, { name })).json.name, name);
+    const listed = async () => (await api.get(`/v1/sandboxes?name=${encodeURIComponent(name)}`)).json.sandboxes.map(({ id }) => id);
+    assert.deepEqual(await listed(), ['namea', 'nameb']);
+    assert.equal((await api.put('/v1/sandbox/namea', { labels: { a: '1' } })).json.name, name);
+    await daemon.end('SIGKILL');
+    await daemon.start();
+    api.close();
+    api = new Api(daemon);
+    assert.deepEqual(await listed(), ['namea', 'nameb']);
+    assert.equal((await api.put('/v1/sandbox/namea', { name: 'Other' })).json.name, 'Other');
+    const gone = await api.put('/v1/sandbox/nameb', { name: '' });
+    assert.deepEqual([gone.json.name, gone.json.generation], [null, 1]);
+    assert.deepEqual(await listed(), []);
+    for (const bad of [5, 'x'.repeat(129), 'two\nlines', 'red \u001b[31m', 'turned \u202e round', 'NUL \u0000', '\u0085']) {
+      const refused = await api.put('/v1/sandbox/namea', { name: bad });
+      assert.deepEqual([refused.status, refused.json.context?.field], [400, 'name'], JSON.stringify(bad));
+    }
+    assert.equal((await api.get('/v1/sandbox/namea')).json.name, 'Other');
   });
 
   test('another image is a conflict, an unknown one is not found and makes nothing', async () => {

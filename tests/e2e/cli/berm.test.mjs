@@ -255,7 +255,7 @@ describe('berm', { skip: reason }, () => {
   });
 
   test('create, ls, inspect, logs and rm agree', async () => {
-    const id = await made('--label', 'team=a', '--memory', '300m', 'named');
+    const id = await made('--name', 'The named one', '--label', 'team=a', '--memory', '300m', 'named');
     assert.equal(id, 'named');
     await made('--label', 'team=b');
     const listed = JSON.parse((await call(['ls', '--json', '--label', 'team=a'])).out).sandboxes;
@@ -263,7 +263,8 @@ describe('berm', { skip: reason }, () => {
     const inspected = JSON.parse((await call(['inspect', 'named'])).out);
     assert.equal(inspected.limits.memoryBytes, 300 << 20);
     assert.equal(inspected.state, 'running');
-    assert.match((await call(['ls'])).out, /named +running .*team=a/);
+    assert.equal(inspected.name, 'The named one');
+    assert.match((await call(['ls'])).out, /^named +The named one +running .*team=a/m);
     const events = JSON.parse((await call(['logs', '--json', 'named'])).out).events.map((e) => e.event);
     assert.deepEqual(events, ['created']);
     assert.match((await call(['logs', 'named'])).out, /^TIME +EVENT.*\n\S+ +created/);
@@ -276,7 +277,7 @@ describe('berm', { skip: reason }, () => {
 
   test('run does not take over a sandbox that exists', async () => {
     const id = await made();
-    const result = await call(['run', '--name', id, 'true']);
+    const result = await call(['run', '--id', id, 'true']);
     assert.equal(result.status, 125);
     assert.deepEqual(await ids(), [id]);
     await call(['rm', id]);

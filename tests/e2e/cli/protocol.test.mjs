@@ -292,7 +292,7 @@ test('run does not touch a sandbox that was there before', () =>
   withMock(
     (request, response) => json(response, 200, { id: 'mine', state: 'running' }),
     async (mock, env) => {
-      const result = await berm(['run', '--name', 'mine', 'true'], { env });
+      const result = await berm(['run', '--id', 'mine', 'true'], { env });
       assert.equal(result.status, 125);
       assert.deepEqual(mock.requests.map((r) => r.method), ['GET']);
     },
@@ -397,14 +397,15 @@ test('https is only spoken to who proves to be the daemon', async () => {
 
 test('all pages are listed, as a table, as ids and as one JSON document', () => {
   const page = (ids, cursor) => ({
-    sandboxes: ids.map((id) => ({ id, state: 'running', image: 'base', generation: 1, labels: { a: 'b\u001b' } })), cursor,
+    sandboxes: ids.map((id) => ({ id, state: 'running', image: 'base', generation: 1, labels: { a: 'b\u001b' }, name: `Name of ${id}\u001b[1m` })), cursor,
   });
   return withMock(
     (request, response) => json(response, 200,
       request.url.includes('cursor=two%2Fx') ? page(['c'], null) : page(['a', 'b'], 'two/x')),
     async (mock, env) => {
       const table = await berm(['ls', '--label', 'x=y'], { env });
-      assert.match(table.out, /^ID +STATE/);
+      assert.match(table.out, /^ID +NAME +STATE/);
+      assert.match(table.out, /^a +Name of a\?\[1m +running/m);
       assert.match(table.out, /a=b\?/);
       assert.equal(table.out.trim().split('\n').length, 4);
       assert.equal(mock.requests[0].url, '/v1/sandboxes?label=x%3Dy');

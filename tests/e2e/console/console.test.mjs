@@ -67,12 +67,15 @@ describe('the console', { skip }, () => {
 
   test('creates a sandbox', async () => {
     await button('New sandbox').click();
-    await page.getByLabel('Name').fill('hello');
+    await page.getByLabel('Name').fill('A friend of mine');
+    await page.getByLabel('Id', { exact: true }).fill('hello');
     await page.getByLabel('Labels').fill('team=a');
     await look('3-create');
     await button('Create').click();
     await page.locator('[data-status=ready]').waitFor();
-    assert.deepEqual((await api.get('/v1/sandbox/hello')).json.labels, { team: 'a' });
+    const { labels, name } = (await api.get('/v1/sandbox/hello')).json;
+    assert.deepEqual([labels, name], [{ team: 'a' }, 'A friend of mine']);
+    await page.getByRole('heading', { name: 'A friend of mine' }).waitFor();
   });
 
   test('types in the terminal', async () => {
@@ -192,12 +195,12 @@ pd.DataFrame({"name": ["one", "two"], "value": [1, 2]})`);
     await page.getByRole('tab', { name: 'Details' }).press('ArrowRight');
     await page.getByRole('tab', { name: 'Terminal', selected: true }).waitFor();
     await page.goto(home);
-    await page.getByRole('link', { name: 'hello' }).waitFor();
+    await page.getByRole('link', { name: 'A friend of mine' }).waitFor();
     await page.keyboard.press('/');
     await page.keyboard.type('team=b');
     await page.getByText('No sandbox matches.').waitFor();
     await page.getByLabel('Search sandboxes').fill('team=a run');
-    await page.getByRole('link', { name: 'hello' }).waitFor();
+    await page.getByRole('link', { name: 'A friend of mine' }).waitFor();
     await page.getByLabel('Search sandboxes').fill('');
   });
 
@@ -213,10 +216,10 @@ pd.DataFrame({"name": ["one", "two"], "value": [1, 2]})`);
     await page.reload();
     assert.equal(await colour(), light, 'the choice is kept');
     await page.setViewportSize({ width: 390, height: 780 });
-    await page.getByRole('link', { name: 'hello' }).waitFor();
+    await page.getByRole('link', { name: 'A friend of mine' }).waitFor();
     await look('13-phone-list');
     await button('Switch to dark').click();
-    await page.getByRole('link', { name: 'hello' }).click();
+    await page.getByRole('link', { name: 'A friend of mine' }).click();
     await terminalShows('42-from-here');
     await look('14-phone-terminal');
     await page.setViewportSize({ width: 1280, height: 800 });

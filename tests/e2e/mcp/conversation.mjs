@@ -29,12 +29,13 @@ export function conversation(test, on) {
   });
 
   test('a sandbox is made, listed and described', async () => {
-    const made = await call('sandbox_create', { labels: { team: 'mcp' }, env: { GREETING: 'moin' } });
+    const made = await call('sandbox_create', { name: 'For a model', labels: { team: 'mcp' }, env: { GREETING: 'moin' } });
     id = made.structuredContent.id;
     assert.equal(made.structuredContent.state, 'running');
     const { sandboxes } = (await call('sandbox_list', { label: 'team=mcp' })).structuredContent;
     assert.deepEqual(sandboxes.map((sandbox) => sandbox.id), [id]);
-    assert.deepEqual((await call('sandbox_get', { sandbox: id })).structuredContent.labels, { team: 'mcp' });
+    const { labels, name } = (await call('sandbox_get', { sandbox: id })).structuredContent;
+    assert.deepEqual([labels, name], [{ team: 'mcp' }, 'For a model']);
   });
 
   test('commands give output and status; sessions remember', async () => {

@@ -110,11 +110,13 @@ describe('the JavaScript SDK with a daemon', { skip: whyNoDaemon() }, () => {
   });
 
   test('options are sent before the first use, again after destroy, and tried again after a failure', async () => {
-    const sandbox = open('with-options', { labels: { of: 'options' }, sleepAfter: '7m', limits: { pids: 77 } });
+    const sandbox = open('with-options', { displayName: 'With options', labels: { of: 'options' }, sleepAfter: '7m', limits: { pids: 77 } });
     assert.equal(await sandbox.isRunning(), false);
     await sandbox.exec('true');
     const { labels, sleepAfter, limits } = await sandbox.describe();
     assert.deepEqual([labels, sleepAfter, limits.pids], [{ of: 'options' }, 420, 77]);
+    assert.equal((await sandbox.describe()).name, 'With options');
+    assert.equal((await sandbox.configure({ displayName: '' })).name, null);
     await sandbox.destroy();
     assert.deepEqual(await sandbox.getState(), { status: 'stopped', lastChange: 0 });
     await sandbox.exec('true');

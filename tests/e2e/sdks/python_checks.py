@@ -92,11 +92,13 @@ class Blocking(unittest.TestCase):
         self.addCleanup(self.client.close)
 
     def test_options_are_sent_before_the_first_use_and_again_after_destroy(self):
-        sandbox = self.client.sandbox("py-options", labels={"of": "options"}, limits={"pids": 77}, sleep_after="7m")
+        sandbox = self.client.sandbox("py-options", display_name="With options", labels={"of": "options"}, limits={"pids": 77}, sleep_after="7m")
         self.assertFalse(sandbox.is_running())
         self.assertEqual(sandbox.get_state(), "stopped")
         with sandbox:
             sandbox.exec("true")
+            self.assertEqual(sandbox.describe()["name"], "With options")
+            self.assertEqual([found["id"] for found in self.client.sandboxes(display_name="With options")], [sandbox.id])
             self.assertEqual((sandbox.describe()["labels"], sandbox.describe()["sleepAfter"]), ({"of": "options"}, 420))
             sandbox.destroy()
             sandbox.exec("true")

@@ -52,14 +52,14 @@ class Sandbox(Session):
 
     # Settings and life
 
-    def configure(self, *, image: Optional[str] = None, limits: Optional[Mapping[str, int]] = None, env: Env = None,
-                        labels: Optional[Mapping[str, str]] = None, sleep_after: Union[str, int, None] = None,
+    def configure(self, *, display_name: Optional[str] = None, image: Optional[str] = None,
+                        limits: Optional[Mapping[str, int]] = None, env: Env = None, labels: Optional[Mapping[str, str]] = None, sleep_after: Union[str, int, None] = None,
                         keep_alive: Optional[bool] = None, network: Optional[str] = None, egress: Optional[Mapping[str, Any]] = None,
                         idempotency_key: Optional[str] = None) -> Dict[str, Any]:
         """Makes the sandbox now, or changes settings; the daemon's description of it."""
         self._ready()
-        settings = {"image": image, "limits": limits, "env": env, "labels": labels, "sleepAfter": sleep_after, "keepAlive": keep_alive,
-                    "network": network, "egress": egress}
+        settings = {"name": display_name, "image": image, "limits": limits, "env": env, "labels": labels, "sleepAfter": sleep_after,
+                    "keepAlive": keep_alive, "network": network, "egress": egress}
         return self._put(present(settings), idempotency_key=idempotency_key)
 
     def describe(self, usage: bool = False) -> Dict[str, Any]:
@@ -228,25 +228,28 @@ class Berm:
     def url(self) -> str:
         return self._transport.url
 
-    def sandbox(self, name: str, *, image: Optional[str] = None, limits: Optional[Mapping[str, int]] = None, env: Env = None,
-                labels: Optional[Mapping[str, str]] = None, sleep_after: Union[str, int, None] = None, keep_alive: Optional[bool] = None,
+    def sandbox(self, name: str, *, display_name: Optional[str] = None, image: Optional[str] = None,
+                limits: Optional[Mapping[str, int]] = None, env: Env = None, labels: Optional[Mapping[str, str]] = None, sleep_after: Union[str, int, None] = None, keep_alive: Optional[bool] = None,
                 network: Optional[str] = None, egress: Optional[Mapping[str, Any]] = None, enable_default_session: bool = True,
                 normalize_id: bool = False) -> Sandbox:
-        """A handle; makes no request by itself. The options are sent before the sandbox's first use."""
-        settings = {"image": image, "limits": limits, "env": env, "labels": labels, "sleepAfter": sleep_after, "keepAlive": keep_alive,
-                    "network": network, "egress": egress}
+        """A handle; makes no request by itself. The options are sent before the sandbox's first use.
+
+        `name` makes the id; `display_name` is what people read in lists and need not be unique."""
+        settings = {"name": display_name, "image": image, "limits": limits, "env": env, "labels": labels, "sleepAfter": sleep_after,
+                    "keepAlive": keep_alive, "network": network, "egress": egress}
         return Sandbox(self._transport, name.lower() if normalize_id else name, settings, enable_default_session)
 
     def new_id(self) -> str:
         """A fresh id; nothing is made."""
         return (self._transport.json("create_id", {}))["id"]
 
-    def sandboxes(self, *, labels: Optional[Mapping[str, Optional[str]]] = None, state: Optional[str] = None) -> Iterator[Dict[str, Any]]:
-        """Descriptions, page after page. All labels must match; None asks for the name alone."""
+    def sandboxes(self, *, labels: Optional[Mapping[str, Optional[str]]] = None, state: Optional[str] = None,
+                        display_name: Optional[str] = None) -> Iterator[Dict[str, Any]]:
+        """Descriptions, page after page. All labels must match; None asks for the label alone."""
         wanted = [name if value is None else f"{name}={value}" for name, value in (labels or {}).items()]
         cursor: Optional[str] = None
         while True:
-            page = self._transport.json("list_sandboxes", {}, query={"label": wanted, "state": state, "cursor": cursor})
+            page = self._transport.json("list_sandboxes", {}, query={"label": wanted, "state": state, "name": display_name, "cursor": cursor})
             for sandbox in page["sandboxes"]:
                 yield sandbox
             cursor = page["cursor"]
