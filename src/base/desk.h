@@ -7,16 +7,18 @@
  *   DELETE /tunnels/{id}               204, also when there is none
  *   POST   /tunnels/wait    {"ids"}    answers {"gone":[...]} as soon as one of them is no longer there
  *
- * Errors are {"error","code"}: 409 another tunnel has the port; 501 the operator wants cloudflared to do it.
+ * Errors are {"error","code"}: 409 another tunnel has the port; 501 the operator wants cloudflared to do it; 502
+ * with DESK_NO_CLOUDFLARED: the daemon should use one, and there is none.
  */
 #pragma once
 
 #include "base/base.h"
 
-#define DESK_ADDRESS     "192.0.0.8"
-#define DESK_PORT        80
-#define DESK_TUNNELS_MAX 64
-#define DESK_ID_MAX      31 /* bytes of [A-Za-z0-9_-] */
+#define DESK_ADDRESS        "192.0.0.8"
+#define DESK_PORT           80
+#define DESK_TUNNELS_MAX    64
+#define DESK_NO_CLOUDFLARED "CLOUDFLARED_NOT_FOUND"
+#define DESK_ID_MAX         31 /* bytes of [A-Za-z0-9_-] */
 
 static inline bool desk_id_valid(struct str id)
 {

@@ -4,6 +4,7 @@
 #include <linux/openat2.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -218,6 +219,18 @@ ssize_t recv_fds(int sock, void *message, size_t max, int *fds, size_t max_fds, 
     if (ret_nfds)
         *ret_nfds = count;
     return n;
+}
+
+pid_t fork_bound(void)
+{
+    pid_t parent = getpid(), pid = fork();
+
+    if (pid == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        if (getppid() != parent) /* it has ended before that */
+            _exit(0);
+    }
+    return pid;
 }
 
 int pidfd_open_pid(pid_t pid)

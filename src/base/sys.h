@@ -42,6 +42,8 @@ int open_beneath(int dirfd, const char *path, int flags, mode_t mode);
 int send_fds(int sock, const void *message, size_t n, const int *fds, size_t nfds);
 ssize_t recv_fds(int sock, void *message, size_t max, int *fds, size_t max_fds, size_t *ret_nfds);
 
+/* fork(2); the child is killed when its parent ends. */
+pid_t fork_bound(void);
 int pidfd_open_pid(pid_t pid);
 int pidfd_signal(int pidfd, int signo);
 

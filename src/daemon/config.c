@@ -277,7 +277,8 @@ static int default_paths(struct config *config, struct berm_error *err)
     slash = strrchr(self, '/');
     *slash = '\0';
     if (find_program(self, "berm-spawn", "../spawn", &config->spawn, err) < 0 ||
-        find_program(self, "berm-link", "../link", &config->link_program, err) < 0)
+        find_program(self, "berm-link", "../link", &config->link_program, err) < 0 ||
+        find_program(self, "berm-connector", "../connector", &config->connector_program, err) < 0)
         return -1;
     return find_program(self, "berm-agent", "../..", &config->agent, err);
 }
@@ -343,11 +344,27 @@ static int check_link(const struct config *config, struct berm_error *err)
     return 0;
 }
 
+static int check_connector(const struct config *config, struct berm_error *err)
+{
+    bool used = !strcmp(config->edge_connector, "cloudflared");
+
+    if (!used && (config->edge_cloudflared || config->edge_cloudflared_token))
+        return berm_fail_field(err, "connector",
+                               "edge.cloudflared and edge.cloudflared_token need edge.connector = cloudflared");
+    if (used && config->edge_link)
+        return berm_fail_field(err, "connector", "edge.link and edge.connector = cloudflared exclude each other");
+    if (config->edge_cloudflared_token && !config->edge_url)
+        return berm_fail_field(err, "url", "edge.cloudflared_token needs edge.url, as Cloudflare knows it");
+    return 0;
+}
+
 /* Of bermd --edge. */
 static int check_edge(const struct config *config, struct berm_error *err)
 {
     if (config->edge_link)
         return berm_fail_field(err, "link", "edge.link is for daemons and not for the edge itself");
+    if (strcmp(config->edge_connector, "none") != 0)
+        return berm_fail_field(err, "connector", "edge.connector is for daemons and not for the edge itself");
     if (!config->edge_url || !config->edge_link_keys || config->tls_certificate.count == 0)
         return berm_fail_field(err, "edge",
                                "--edge needs edge.url, edge.link_keys, tls.listen and tls.certificate");
@@ -375,7 +392,7 @@ static int check_together(const struct config *config, struct berm_error *err)
         return -1;
     if (config->edge_url && edge_base_parse(config->edge_url, &base, err) < 0)
         return berm_error_wrap(err, "edge.url");
-    if (check_link(config, err) < 0)
+    if (check_link(config, err) < 0 || check_connector(config, err) < 0)
         return -1;
     return check_runtime(config->runtime, err);
 }

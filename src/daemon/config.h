@@ -41,6 +41,7 @@ struct config {
     char *edge_link, *edge_link_key, *edge_link_authority, *edge_link_transport; /* the daemon's */
     char *edge_link_listen, *edge_link_keys;                                     /* of bermd --edge */
     char *link_program;
+    char *edge_connector, *edge_cloudflared, *edge_cloudflared_token, *connector_program;
 
     /* [sandbox] */
     char *image, *runtime, *network;

@@ -40,6 +40,10 @@ const struct option_row option_table[] = {
 
     { "edge", "url", OPTION_TEXT, AT(edge_url), NULL, .doc = "what previews and tunnels are one label below, as https://sandbox.example.com; default: http://localhost and the first port of server.listen" },
     { "edge", "tunnels", OPTION_CHOICE, AT(edge_tunnels), "daemon", .choices = "daemon cloudflared off", .doc = "who makes the quick tunnels that code in a sandbox asks for: this daemon, or a cloudflared on the sandbox's PATH; off: nobody, nor do the routes of the API" },
+    { "edge", "connector", OPTION_CHOICE, AT(edge_connector), "none", .choices = "none cloudflared", .doc = "cloudflared: tunnels go through Cloudflare's edge, by a cloudflared on this machine; without edge.cloudflared_token quick tunnels only, with it all that is below edge.url" },
+    { "edge", "cloudflared", OPTION_PATH, AT(edge_cloudflared), NULL, .doc = "the cloudflared program; default: the one in /usr/local/bin, /usr/bin or /bin" },
+    { "edge", "cloudflared_token", OPTION_PATH, AT(edge_cloudflared_token), NULL, .doc = "file with the token of a tunnel at Cloudflare, to which the names below edge.url lead; default: none" },
+    { "edge", "connector_program", OPTION_PATH, AT(connector_program), NULL, .doc = "the berm-connector program; default: beside bermd" },
     { "edge", "link", OPTION_TEXT, AT(edge_link), NULL, .doc = "HOST:PORT of a bermd --edge that this daemon is reached by; default: none" },
     { "edge", "link_key", OPTION_PATH, AT(edge_link_key), NULL, .doc = "file with the key that this daemon has at that edge" },
     { "edge", "link_authority", OPTION_PATH, AT(edge_link_authority), NULL, .doc = "PEM file of who signed the edge's certificate; default: whom the system trusts" },

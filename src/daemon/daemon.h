@@ -43,7 +43,8 @@ struct daemon {
     struct registry registry;
     struct pool *pool;
     struct edge *edge;
-    struct uplink *uplink; /* NULL: the daemon is behind no edge */
+    struct uplink *uplink;       /* NULL: the daemon is behind no edge */
+    struct connector *connector; /* NULL: cloudflared is not used */
     struct mcp *mcp;
     struct onces *onces;           /* see api/once.h */
     struct egress_service *egress; /* NULL: the operator has turned it off */
@@ -61,6 +62,7 @@ struct daemon {
 
     struct list event_listeners; /* see event_feed.h */
     unsigned event_listener_count;
+    int64_t event_number; /* of the daemon's own ones */
 
     struct list passages; /* upgraded connections, see api/passage.h */
     unsigned passage_count;

@@ -8,7 +8,7 @@
 
 struct feed_listener {
     struct list node;
-    /* May take itself out of the list, and nobody else. A sandbox that is gone is DESTROYED. */
+    /* May take itself out of the list, and nobody else. A sandbox that is gone is DESTROYED; NULL: the daemon's. */
     void (*tell)(struct feed_listener *listener, const struct sandbox *sandbox, const struct store_event *event);
     void (*end)(struct feed_listener *listener); /* the daemon stops; likewise */
 };
@@ -19,5 +19,7 @@ int feed_commit(struct sandbox *sandbox, uint64_t pool_key, const char *event, e
                 const char *detail, struct berm_error *err);
 /* Ends all listeners: the daemon does not wait for them when it stops. */
 void feed_end(struct daemon *daemon);
+/* Tells of the daemon itself: in no store. */
+void feed_tell_daemon(struct daemon *daemon, const char *event, const char *detail);
 /* Tells of a sandbox whose row has been deleted. */
 void feed_tell_gone(struct sandbox *sandbox, const char *event, enum end_reason reason, const char *detail);

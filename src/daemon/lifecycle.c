@@ -19,6 +19,7 @@
 #include "daemon/docker/docker.h"
 #include "daemon/edge/routes.h"
 #include "daemon/event_feed.h"
+#include "daemon/link/connector.h"
 #include "daemon/pool.h"
 #include "daemon/sandbox_egress.h"
 #include "daemon/settings.h"
@@ -73,6 +74,7 @@ static uint64_t detach_instance(struct sandbox *sandbox, enum end_reason reason,
     if (sandbox->state == SANDBOX_CREATING || sandbox->change)
         spawn_link_forget(daemon->spawn, sandbox);
     loop_timer_stop(daemon->loop, &sandbox->idle_timer);
+    connector_end_tunnels(daemon->connector, str_from(sandbox->row.id));
     instance_drop_egress(daemon, &sandbox->instance);
     instance_unregister(&daemon->registry, &sandbox->instance);
     if (sandbox->link) {

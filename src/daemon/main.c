@@ -18,6 +18,7 @@
 #include "daemon/event_feed.h"
 #include "daemon/launch.h"
 #include "daemon/lifecycle.h"
+#include "daemon/link/connector.h"
 #include "daemon/link/gateway.h"
 #include "daemon/link/uplink.h"
 #include "daemon/listen.h"
@@ -37,6 +38,7 @@ struct program {
     struct daemon daemon;
     struct launch launch;
     struct uplink_start uplink;
+    struct connector_start connector;
     struct listeners listeners;
     int docker_listener; /* -EBADF: none */
     struct loop_timer drain_timer;
@@ -68,7 +70,8 @@ static int start_as_root(struct program *program, struct berm_error *err)
         launch_prepare(&daemon->config, &program->launch, err) < 0 ||
         auth_load_file(&daemon->auth, daemon->config.keys_file, err) < 0 ||
         launch_spawner(&daemon->config, &program->launch, err) < 0 ||
-        uplink_prepare(&daemon->config, &program->uplink, err) < 0)
+        uplink_prepare(&daemon->config, &program->uplink, err) < 0 ||
+        connector_prepare(&daemon->config, &program->connector, err) < 0)
         return -1;
     if (!strcmp(daemon->config.egress_enabled, "yes") &&
         egress_service_new(&daemon->config, &daemon->egress, err) < 0)
@@ -188,7 +191,8 @@ static int start(struct program *program, struct berm_error *err)
     listeners_announce(&program->listeners);
     if (trusted_proxies_parse(&daemon->config, &daemon->proxies, err) < 0 || open_edge(program, err) < 0 ||
         open_server(program, err) < 0 || open_docker(program, err) < 0 ||
-        uplink_new(daemon, &program->uplink, &daemon->uplink, err) < 0)
+        uplink_new(daemon, &program->uplink, &daemon->uplink, err) < 0 ||
+        connector_new(daemon, &program->connector, &daemon->connector, err) < 0)
         return -1;
     if (!auth_has_keys(&daemon->auth))
         log_warn("auth.no_keys", "consequence", "only loopback is served");
@@ -236,9 +240,11 @@ static void drain(struct program *program)
     loop_timer_start(daemon->loop, &program->drain_timer, daemon->config.drain_timeout_ms);
     docker_drain(daemon->docker);
     feed_end(daemon);
-    program->draining = daemon->uplink ? 2 : 1;
+    program->draining = 1u + (daemon->uplink != NULL) + (daemon->connector != NULL);
     if (daemon->uplink)
         uplink_drain(daemon->uplink, on_drained, program);
+    if (daemon->connector)
+        connector_drain(daemon->connector, on_drained, program);
     http_server_drain(daemon->server, on_drained, program);
 }
 
@@ -297,6 +303,7 @@ static void end(struct program *program)
 
     http_server_free(daemon->server);
     uplink_free(daemon->uplink);
+    connector_free(TAKE_PTR(daemon->connector));
     listeners_free(&program->listeners);
     mcp_free(daemon);
     once_free(daemon);

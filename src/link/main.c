@@ -14,7 +14,6 @@
 
 #include <signal.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
 
@@ -76,17 +75,13 @@ static void close_others(const struct link_options *o)
 /* How the worker ended, as waitpid(2) tells; -1: it could not even be forked. */
 static int run_worker(const struct link_options *options, struct link_table *table)
 {
-    pid_t keeper = getpid(), pid = fork();
+    pid_t pid = fork_bound();
     int status;
 
     if (pid < 0)
         return -1;
-    if (pid == 0) {
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
-        if (getppid() != keeper)
-            _exit(0);
+    if (pid == 0)
         exit(worker_run(options, table));
-    }
     worker_pid = pid;
     if (RETRY_EINTR(waitpid(pid, &status, 0)) < 0)
         return -1;

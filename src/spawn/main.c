@@ -167,14 +167,11 @@ static int wait_worker(const struct keeper *k, pid_t worker)
 
 static int run_worker(struct keeper *k)
 {
-    pid_t keeper = getpid(), pid = fork();
+    pid_t pid = fork_bound();
 
     if (pid < 0)
         return -1;
     if (pid == 0) {
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
-        if (getppid() != keeper)
-            _exit(0);
         close(k->ends_fd);
         exit(worker_run(k->options, &k->setup));
     }

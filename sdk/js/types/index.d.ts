@@ -604,7 +604,7 @@ export interface Stats {
   usage: Usage | null;
 }
 export interface SandboxEvent {
-  /** In streams. */
+  /** In streams; events of the link to an edge have none. */
   sandbox?: string;
   number: number;
   time: string;
@@ -625,6 +625,9 @@ export interface ExposedPort {
 /** How a daemon behind NAT is reached. All but `state` are missing where no edge is configured. */
 export interface Link {
   state: 'off' | 'connecting' | 'authenticating' | 'refused' | 'up' | 'broken';
+  /** Cloudflare's edge is used. */
+  connector?: 'cloudflared';
+  processes?: number;
   edge?: string;
   name?: string | null;
   url?: string | null;

@@ -12,6 +12,7 @@
 #include <sys/socket.h>
 
 #define TIMEOUT_MS 10000
+#define OPEN_MS    100000 /* a daemon that has to wait for Cloudflare gives up after 90 s */
 #define RETRY_MS   1000
 #define URL_MAX_   512
 #define BODY_MAX_  ((size_t)4096)
@@ -193,6 +194,8 @@ static void close_it(struct desk_tunnel *t)
 static void take_answer(struct desk_tunnel *t, const struct json *answer)
 {
     const struct json *url = json_get(answer, "url"), *error = json_get(answer, "error");
+    const struct json *code = json_get(answer, "code");
+    bool missing = code && code->type == JSON_STRING && str_is(code->string, DESK_NO_CLOUDFLARED);
 
     if (t->status == 200 && url && url->type == JSON_STRING && url->string.n < sizeof(t->url)) {
         str_copy(url->string, t->url, sizeof(t->url));
@@ -203,6 +206,7 @@ static void take_answer(struct desk_tunnel *t, const struct json *answer)
         end(t,
             t->status == 409   ? DESK_CONFLICT
             : t->status == 501 ? DESK_ELSEWHERE
+            : missing          ? DESK_MISSING
                                : DESK_ENDED,
             error && error->type == JSON_STRING ? error->string.p : "the daemon's answer makes no sense");
     }
@@ -253,7 +257,7 @@ static int open_it(struct desk_tunnel *t, struct berm_error *err)
     buf_free(&body);
     if (!t->call)
         return -1;
-    http_call_set_idle_timeout(t->call, TIMEOUT_MS);
+    http_call_set_idle_timeout(t->call, OPEN_MS);
     return 0;
 }
 

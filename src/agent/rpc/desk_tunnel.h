@@ -16,6 +16,7 @@ enum desk_end {
     DESK_ENDED,     /* or never began: `reason` */
     DESK_CONFLICT,  /* another one has the port */
     DESK_ELSEWHERE, /* the daemon leaves it to cloudflared */
+    DESK_MISSING,   /* the daemon would have cloudflared do it, and there is none */
 };
 
 struct desk_tunnel_events {

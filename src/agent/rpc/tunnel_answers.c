@@ -127,7 +127,9 @@ static void reject_missing(struct capnweb_call *call, const struct tunnel *t)
         { "binary", CAPNWEB_TEXT(STR("cloudflared")) },
     };
 
-    reject(call, STR("CLOUDFLARED_NOT_FOUND"), STR("There is no program cloudflared on the PATH of this sandbox"),
+    reject(call, STR("CLOUDFLARED_NOT_FOUND"),
+           t->desk ? STR("There is no program cloudflared on the machine of this sandbox's daemon")
+                   : STR("There is no program cloudflared on the PATH of this sandbox"),
            details, ARRAY_SIZE(details));
 }
 

@@ -194,7 +194,9 @@ static void on_desk_ready(void *data)
 
 static void on_desk_end(enum desk_end end, const char *reason, void *data)
 {
-    struct tunnel_failure why = { .conflict = end == DESK_CONFLICT, .reason = reason };
+    struct tunnel_failure why = { .errnum = end == DESK_MISSING ? ENOENT : 0,
+                                  .conflict = end == DESK_CONFLICT,
+                                  .reason = reason };
     struct tunnel *t = data;
 
     t->desk = NULL;

@@ -35,6 +35,7 @@ struct route {
 
 /* What the answer of an agent becomes; see proxy.h. */
 struct proxy_rules;
+struct edge_name;
 
 struct proxy {
     const struct proxy_rules *rules;
@@ -57,7 +58,8 @@ struct request {
     struct http_exchange *exchange; /* NULL once it is closed */
     const struct h1_head *head;
     struct sender sender;
-    bool linked;               /* it came from the edge, over a link: see link/uplink.h */
+    /* NULL: by our own listeners. Else it came from an edge, and this is what its Host means there. */
+    void (*parse_name)(const struct request *request, struct edge_name *ret);
     const struct route *route; /* NULL: none matched */
     size_t route_index;
     char id[17];

@@ -117,7 +117,7 @@ static void on_event(struct feed_listener *listener, const struct sandbox *sandb
 
     if (request->sandbox_id.n && request->sandbox != sandbox)
         return;
-    send_event(stream, sandbox->row.id, event);
+    send_event(stream, sandbox ? sandbox->row.id : NULL, event);
     if (request->sandbox_id.n && sandbox->state == SANDBOX_DESTROYED && !stream->failed)
         request_end(request);
 }

@@ -5,6 +5,7 @@
 #include "base/sys.h"
 #include "daemon/edge/name.h"
 #include "daemon/edge/routes.h"
+#include "daemon/link/connector.h"
 #include "daemon/sandbox_egress.h"
 
 #define CONNECTIONS_MAX 8
@@ -27,8 +28,9 @@ struct asking {
     struct http_exchange *exchange;
     struct list node; /* in desk->waits */
     struct arena arena;
-    const struct json *ids; /* of what it waits for, in the arena */
-    uint16_t port;          /* of PUT */
+    const struct json *ids;  /* of what it waits for, in the arena */
+    uint16_t port;           /* of PUT */
+    struct tunnel_wait wait; /* likewise */
 };
 
 /* --- answers --- */
@@ -76,30 +78,54 @@ static struct edge_route *find(const struct asking *asking, struct str id)
     return edge_find_tunnel_id(the_edge(asking), str_from(asking->desk->sandbox->row.id), id);
 }
 
-static void open_tunnel(struct asking *asking, const struct json *body)
+static void answer_open(struct asking *asking, const struct edge_route *route, const struct berm_error *err)
 {
-    const struct sandbox *sandbox = asking->desk->sandbox;
-    struct edge_wish wish = { .sandbox = str_from(sandbox->row.id),
-                              .generation = sandbox->row.generation,
-                              .port = asking->port };
-    struct edge_route *route;
-    struct berm_error err;
     struct json_writer w;
     struct buf answer;
 
-    if (!strcmp(sandbox->daemon->config.edge_tunnels, "cloudflared")) {
-        fail(asking, 501, "cloudflared", "tunnels are cloudflared's");
+    if (!route && err->errnum == ENOENT) {
+        fail(asking, 502, DESK_NO_CLOUDFLARED, err->message);
         return;
     }
-    if (json_field_cstring(body, "id", &wish.id, &err) < 0 ||
-        edge_open_tunnel(the_edge(asking), &wish, &route, &err) < 0) {
-        fail_with(asking, &err);
+    if (!route) {
+        fail_with(asking, err);
         return;
     }
     buf_init(&answer, ANSWER_MAX);
     json_writer_init(&w, &answer);
     edge_write_tunnel(&w, the_edge(asking), route);
     respond(asking, &w);
+}
+
+static void on_opened(struct tunnel_wait *wait, const struct edge_route *route, const struct berm_error *err)
+{
+    answer_open(container_of(wait, struct asking, wait), route, err);
+}
+
+static void open_tunnel(struct asking *asking, const struct json *body)
+{
+    const struct sandbox *sandbox = asking->desk->sandbox;
+    struct edge_wish wish = { .sandbox = str_from(sandbox->row.id),
+                              .generation = sandbox->row.generation,
+                              .port = asking->port };
+    struct edge_route *route = NULL;
+    struct berm_error err;
+    int rc;
+
+    if (!strcmp(sandbox->daemon->config.edge_tunnels, "cloudflared")) {
+        fail(asking, 501, "cloudflared", "tunnels are cloudflared's");
+        return;
+    }
+    if (json_field_cstring(body, "id", &wish.id, &err) < 0) {
+        fail_with(asking, &err);
+        return;
+    }
+    asking->wait.done = on_opened;
+    rc = connector_open_tunnel(sandbox->daemon->connector, the_edge(asking), &wish, &asking->wait, &route, &err);
+    if (rc <= 0)
+        answer_open(asking, rc < 0 ? NULL : route, &err);
+    else
+        http_watch_disconnect(asking->exchange);
 }
 
 static void check_and_open(struct asking *asking, const struct json *body)
@@ -196,6 +222,7 @@ static void on_close(struct http_exchange *exchange, bool complete, void *data)
     (void)exchange;
     (void)complete;
     list_remove(&asking->node);
+    list_remove(&asking->wait.node);
     arena_free(&asking->arena);
     free(asking);
 }

@@ -11,7 +11,6 @@
 #include "daemon/edge/cookie.h"
 #include "daemon/edge/name.h"
 #include "daemon/edge/routes.h"
-#include "daemon/link/uplink.h"
 
 #include <sys/socket.h>
 
@@ -308,15 +307,15 @@ static void answer_name(struct request *request)
     struct edge_route *route = NULL;
     struct edge_name name;
 
-    if (request->linked)
-        uplink_name_parse(request->daemon->uplink, request->head->host, &name);
+    if (request->parse_name)
+        request->parse_name(request, &name);
     else
         edge_name_parse(request->head->host, edge_domain(edge), &name);
     if (name.kind == EDGE_NAME_PREVIEW)
         route = authorized(request, name.sandbox, name.port, name.token);
     else if (name.kind == EDGE_NAME_TUNNEL)
         route = edge_find_label(edge, name.label);
-    if (route)
+    if (route && route->foreign == name.foreign)
         forward_to(request, route, request->head->path, NULL);
     else
         refuse_token(request);

@@ -30,6 +30,7 @@ struct edge_name {
     struct str sandbox; /* likewise; borrowed from the host */
     struct str token;
     struct str label; /* of a tunnel, as sent: compare without case */
+    bool foreign;     /* below Cloudflare's domain, and not ours */
 };
 
 /* `host` is a Host field, with or without a port; `domain` is lower case, without a port. */

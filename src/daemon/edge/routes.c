@@ -1,10 +1,12 @@
 #include "daemon/edge/routes.h"
 
 #include "base/buf.h"
+#include "base/cloudflared.h"
 #include "base/loop.h"
 #include "daemon/daemon.h"
 #include "daemon/edge/desk.h"
 #include "daemon/edge/name.h"
+#include "daemon/link/connector.h"
 
 #include <stdio.h>
 
@@ -97,6 +99,8 @@ int edge_write_url(const struct edge *edge, const struct edge_route *route, stru
     const struct edge_base *base = &edge->shown;
     const char *scheme = base->https ? "https" : "http";
 
+    if (route->foreign)
+        return buf_printf(out, "https://%s." CLOUDFLARED_DOMAIN, row->secret);
     if (!edge->shown_known)
         return -1;
     if (row->kind == EDGE_PREVIEW)
@@ -217,6 +221,8 @@ static void drop(struct edge *edge, struct edge_route *route)
     if (is_tunnel(route)) {
         hash_remove(&edge->by_label, &route->by_label);
         tell_desk(edge, route);
+        if (route->foreign)
+            connector_route_gone(edge->daemon->connector, route);
     }
     free(route);
 }
@@ -250,7 +256,7 @@ void edge_forget_sandbox(struct edge *edge, struct str sandbox)
 
 int edge_remove(struct edge *edge, struct edge_route *route, struct berm_error *err)
 {
-    if (store_delete_edge(edge->daemon->store, &route->row, err) < 0)
+    if (!route->foreign && store_delete_edge(edge->daemon->store, &route->row, err) < 0)
         return -1;
     drop(edge, route);
     return 0;
@@ -414,11 +420,10 @@ static int choose_id(struct edge *edge, const struct edge_wish *wish, struct edg
     return 0;
 }
 
-int edge_open_tunnel(struct edge *edge, const struct edge_wish *wish, struct edge_route **ret,
-                     struct berm_error *err)
+int edge_prepare_tunnel(struct edge *edge, const struct edge_wish *wish, struct edge_row *ret_row,
+                        struct edge_route **ret, struct berm_error *err)
 {
     struct edge_route *old = edge_find_tunnel(edge, wish->sandbox, wish->port);
-    struct edge_row row;
     int rc = old ? check_old(old, wish, err) : 1;
 
     *ret = old;
@@ -426,9 +431,20 @@ int edge_open_tunnel(struct edge *edge, const struct edge_wish *wish, struct edg
         return rc;
     if (!strcmp(edge->daemon->config.edge_tunnels, "off"))
         return berm_fail(err, BERM_E_FORBIDDEN, 0, "the operator has turned tunnels off");
-    fill(&row, wish, wish->name ? EDGE_NAMED : EDGE_QUICK);
-    if (choose_id(edge, wish, &row, err) < 0)
+    fill(ret_row, wish, wish->name ? EDGE_NAMED : EDGE_QUICK);
+    if (choose_id(edge, wish, ret_row, err) < 0 || (!old && check_room(edge, wish->sandbox, err) < 0))
         return -1;
+    return 1;
+}
+
+int edge_open_tunnel(struct edge *edge, const struct edge_wish *wish, struct edge_route **ret,
+                     struct berm_error *err)
+{
+    struct edge_row row;
+    int rc = edge_prepare_tunnel(edge, wish, &row, ret, err);
+
+    if (rc <= 0)
+        return rc;
     if (!wish->name) {
         random_label(edge, row.secret);
     } else {
@@ -436,9 +452,24 @@ int edge_open_tunnel(struct edge *edge, const struct edge_wish *wish, struct edg
         if (edge_find_label(edge, str_from(row.secret)))
             return berm_fail(err, BERM_E_CONFLICT, 0, "the name '%s' is taken by another tunnel", wish->name);
     }
-    if ((!old && check_room(edge, wish->sandbox, err) < 0) || check_name(edge, strlen(row.secret), err) < 0)
+    if (check_name(edge, strlen(row.secret), err) < 0)
         return -1;
-    return keep(edge, old, &row, ret, err);
+    return keep(edge, *ret, &row, ret, err);
+}
+
+/* What was there before is of a run that is over. */
+int edge_add_foreign(struct edge *edge, const struct edge_row *row, struct edge_route **ret, struct berm_error *err)
+{
+    struct edge_route *old = edge_find_tunnel(edge, str_from(row->sandbox), row->port);
+
+    if (edge_find_label(edge, str_from(row->secret)))
+        return berm_fail(err, BERM_E_CONFLICT, 0, "the name '%s' is taken by another tunnel", row->secret);
+    if (old && edge_remove(edge, old, err) < 0)
+        return -1;
+    if (add(edge, row, ret) < 0)
+        return berm_fail(err, BERM_E_SYSTEM, ENOMEM, "out of memory");
+    (*ret)->foreign = true;
+    return 0;
 }
 
 /* --- start and end --- */

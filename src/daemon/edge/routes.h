@@ -24,6 +24,7 @@ struct edge_route {
     struct edge_row row;
     struct hash_node by_sandbox;
     struct hash_node by_label; /* of a tunnel */
+    bool foreign;              /* below Cloudflare's domain, by a process of the connector's; in no store */
 };
 
 /* What names are below. */
@@ -79,6 +80,12 @@ int edge_expose(struct edge *edge, const struct edge_wish *wish, struct edge_rou
  * FORBIDDEN: the operator wants none.
  */
 int edge_open_tunnel(struct edge *edge, const struct edge_wish *wish, struct edge_route **ret,
+                     struct berm_error *err);
+/* Its parts, for who gets the name from somewhere else. 0: *ret is there. 1: *ret_row is what it would be, but for
+ * its `secret`. */
+int edge_prepare_tunnel(struct edge *edge, const struct edge_wish *wish, struct edge_row *ret_row,
+                        struct edge_route **ret, struct berm_error *err);
+int edge_add_foreign(struct edge *edge, const struct edge_row *row, struct edge_route **ret,
                      struct berm_error *err);
 int edge_remove(struct edge *edge, struct edge_route *route, struct berm_error *err);
 /* The sandbox has been deleted, in the store with what it had here. */

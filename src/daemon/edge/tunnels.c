@@ -5,6 +5,7 @@
 #include "base/sys.h"
 #include "daemon/edge/listing.h"
 #include "daemon/edge/name.h"
+#include "daemon/link/connector.h"
 
 static int take_port(struct request *request, uint16_t *ret)
 {
@@ -54,17 +55,18 @@ void edge_write_tunnel(struct json_writer *w, const struct edge *edge, const str
 
 /* --- get --- */
 
-static void open_tunnel(struct request *request)
+struct opening {
+    struct edge_wish wish;
+    struct tunnel_wait wait;
+    struct request *request;
+};
+
+static void answer_open(struct request *request, const struct edge_route *route, const struct berm_error *err)
 {
-    struct edge_wish *wish = request->state;
-    struct edge_route *route;
-    struct berm_error err;
     struct json_writer *w;
 
-    wish->sandbox = request->sandbox_id;
-    wish->generation = request->sandbox->row.generation;
-    if (edge_open_tunnel(request->daemon->edge, wish, &route, &err) < 0) {
-        request_fail_with(request, BERM_E_TUNNEL_ERROR, "tunnel failed: %s", err.message);
+    if (!route) {
+        request_fail_with(request, BERM_E_TUNNEL_ERROR, "tunnel failed: %s", err->message);
         return;
     }
     w = request_json(request);
@@ -72,6 +74,34 @@ static void open_tunnel(struct request *request)
         return;
     edge_write_tunnel(w, request->daemon->edge, route);
     request_respond_json(request, 200, w);
+}
+
+static void on_opened(struct tunnel_wait *wait, const struct edge_route *route, const struct berm_error *err)
+{
+    answer_open(container_of(wait, struct opening, wait)->request, route, err);
+}
+
+/* The client has gone; what it has begun goes on, for the next who asks. */
+static void stop_waiting(struct request *request)
+{
+    list_remove(&((struct opening *)request->state)->wait.node);
+}
+
+static void open_tunnel(struct request *request)
+{
+    struct opening *opening = request->state;
+    struct edge_route *route = NULL;
+    struct berm_error err;
+    int rc;
+
+    opening->wish.sandbox = request->sandbox_id;
+    opening->wish.generation = request->sandbox->row.generation;
+    rc = connector_open_tunnel(request->daemon->connector, request->daemon->edge, &opening->wish, &opening->wait,
+                               &route, &err);
+    if (rc <= 0)
+        answer_open(request, rc < 0 ? NULL : route, &err);
+    else
+        http_watch_disconnect(request->exchange);
 }
 
 static int decode(const struct json *body, struct edge_wish *wish, struct berm_error *err)
@@ -90,13 +120,13 @@ static int decode(const struct json *body, struct edge_wish *wish, struct berm_e
 
 static void on_body(struct request *request)
 {
-    struct edge_wish *wish = request->state;
+    struct opening *opening = request->state;
     const struct json *body;
     struct berm_error err;
 
     if (request_parse_json(request, &body) < 0)
         return;
-    if (decode(body, wish, &err) < 0)
+    if (decode(body, &opening->wish, &err) < 0)
         request_fail(request, &err);
     else
         request_need_sandbox(request, open_tunnel);
@@ -104,12 +134,17 @@ static void on_body(struct request *request)
 
 void api_tunnel_get(struct request *request)
 {
-    struct edge_wish *wish = arena_calloc(&request->arena, 1, sizeof(*wish));
+    struct opening *opening = arena_calloc(&request->arena, 1, sizeof(*opening));
 
-    request->state = wish;
-    if (!wish)
+    if (!opening) {
         request_fail_with(request, BERM_E_SYSTEM, "out of memory");
-    else if (take_port(request, &wish->port) == 0)
+        return;
+    }
+    opening->request = request;
+    opening->wait.done = on_opened;
+    request->state = opening;
+    request->cleanup = stop_waiting;
+    if (take_port(request, &opening->wish.port) == 0)
         request_collect_body(request, JSON_BODY_MAX, on_body);
 }
 
@@ -138,6 +173,7 @@ void api_tunnel_destroy(struct request *request)
 
     if (take_port(request, &port) < 0)
         return;
+    connector_cancel_tunnel(request->daemon->connector, request->sandbox_id, port);
     route = edge_find_tunnel(request->daemon->edge, request->sandbox_id, port);
     if (route && edge_remove(request->daemon->edge, route, &err) < 0)
         request_fail_with(request, BERM_E_TUNNEL_ERROR, "tunnel failed: %s", err.message);

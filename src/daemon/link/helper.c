@@ -7,8 +7,10 @@
 #include <signal.h>
 #include <sys/socket.h>
 
-#define DIALLER     "berm-link"
-#define FALLBACK_ID 62738 /* when the system has no user of that name */
+#define DIALLER               "berm-link"
+#define DIALLER_FALLBACK_ID   62738 /* when the system has no user of that name */
+#define CONNECTOR             "berm-connector"
+#define CONNECTOR_FALLBACK_ID 62739
 
 /* `argv` has room for "--wire" and its number at `at`. */
 static int start(const char **argv, size_t at, const int *sockets, size_t count, const struct launch *as,
@@ -31,14 +33,20 @@ static int start(const char **argv, size_t at, const int *sockets, size_t count,
     close(pair[1]);
     ret->fd = pair[0];
     if (ret->pid < 0)
-        return berm_fail(err, BERM_E_SYSTEM, errno, "start berm-link");
+        return berm_fail(err, BERM_E_SYSTEM, errno, "start %s", argv[0]);
     return 0;
+}
+
+static struct launch user_called(const char *name, uid_t otherwise)
+{
+    const struct passwd *user = getpwnam(name);
+
+    return (struct launch){ .uid = user ? user->pw_uid : otherwise, .gid = user ? user->pw_gid : otherwise };
 }
 
 int link_helper_dial(const struct config *config, struct link_helper *ret, struct berm_error *err)
 {
-    const struct passwd *user = getpwnam(DIALLER);
-    const struct launch as = { .uid = user ? user->pw_uid : FALLBACK_ID, .gid = user ? user->pw_gid : FALLBACK_ID };
+    const struct launch as = user_called(DIALLER, DIALLER_FALLBACK_ID);
     const char *colon = strrchr(config->edge_link, ':'); /* checked with the settings */
     struct str name = { config->edge_link, (size_t)(colon - config->edge_link) };
     const char *argv[16] = { config->link_program,        "dial",   "--port", colon + 1, "--transport",
@@ -85,6 +93,21 @@ int link_helper_listen(const struct config *config, const struct launch *as, str
     log_info("link.listening", "address", config->edge_link_listen, "port", log_num(socket_port(tcp)), "transport",
              quic ? "quic h2" : "h2");
     return start(argv, quic ? 10 : 8, (const int[]){ tcp, udp }, quic ? 2 : 1, as, ret, err);
+}
+
+int link_helper_connector(const struct config *config, int port, struct link_helper *ret, struct berm_error *err)
+{
+    const struct launch as = user_called(CONNECTOR, CONNECTOR_FALLBACK_ID);
+    const char *argv[16] = { config->connector_program, "--origin", NULL, NULL };
+    char origin[40];
+
+    snprintf(origin, sizeof(origin), "http://127.0.0.1:%d", port);
+    argv[2] = origin;
+    if (config->edge_cloudflared) {
+        argv[3] = "--program";
+        argv[4] = config->edge_cloudflared;
+    }
+    return start(argv, config->edge_cloudflared ? 5 : 3, NULL, 0, &as, ret, err);
 }
 
 void link_helper_reload(const struct link_helper *helper)

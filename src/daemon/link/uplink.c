@@ -5,6 +5,7 @@
 #include "daemon/api/request.h"
 #include "daemon/daemon.h"
 #include "daemon/edge/routes.h"
+#include "daemon/event_feed.h"
 #include "daemon/link/name.h"
 #include "daemon/link/uplink_routes.h"
 
@@ -27,6 +28,7 @@ struct uplink {
     enum link_transport transport;
     char peer[LINK_TEXT], error[LINK_TEXT];
     bool named, refused; /* over this link */
+    uint32_t told_link;  /* that clients have been told of as up; 0: none */
     int64_t since_ms;
     uint64_t links_total, streams_total;
 
@@ -132,6 +134,24 @@ static int recall_name(struct uplink *uplink, struct berm_error *err)
     return rc;
 }
 
+/* Events are of links that serve: from when the edge has given a name. */
+static void tell_up(struct uplink *uplink)
+{
+    char detail[LINK_TEXT + 16];
+
+    if (uplink->told_link == uplink->link)
+        return;
+    snprintf(detail, sizeof(detail), "%s %s", link_transport_name(uplink->transport), uplink->peer);
+    feed_tell_daemon(uplink->daemon, uplink->told_link ? "link_moved" : "link_up", detail);
+    uplink->told_link = uplink->link;
+}
+
+static void tell_down(struct uplink *uplink, const char *event)
+{
+    feed_tell_daemon(uplink->daemon, event, uplink->error);
+    uplink->told_link = 0;
+}
+
 int uplink_rename(struct uplink *uplink, const char *name, const char *url, struct berm_error *err)
 {
     bool changed = !uplink->base_known || strcmp(uplink->name, name) != 0 || strcmp(uplink->url, url) != 0;
@@ -143,6 +163,7 @@ int uplink_rename(struct uplink *uplink, const char *name, const char *url, stru
     uplink->error[0] = '\0';
     uplink->since_ms = clock_realtime_ms();
     log_info("link.named", "name", name, "url", url, "transport", link_transport_name(uplink->transport));
+    tell_up(uplink);
     return 0;
 }
 
@@ -157,6 +178,7 @@ void uplink_was_refused(struct uplink *uplink, struct str reason)
     uplink->named = false;
     uplink->since_ms = clock_realtime_ms();
     log_error("link.refused", "edge", uplink->daemon->config.edge_link, "reason", uplink->error);
+    tell_down(uplink, "link_refused");
 }
 
 const char *uplink_key(const struct uplink *uplink)
@@ -210,6 +232,8 @@ static void lose_link(struct uplink *uplink)
     uplink->link = 0;
     uplink->named = false;
     uplink->since_ms = clock_realtime_ms();
+    if (uplink->told_link)
+        tell_down(uplink, "link_down");
 }
 
 /* A refusal is the reason that matters, and not that the link was closed after it. */
@@ -262,6 +286,11 @@ static void on_lost(void *data)
 
 /* --- the server for streams --- */
 
+static void parse_name(const struct request *request, struct edge_name *ret)
+{
+    uplink_name_parse(request->daemon->uplink, request->head->host, ret);
+}
+
 static void on_request(struct http_exchange *exchange, const struct h1_head *head, void *data)
 {
     struct uplink *uplink = data;
@@ -271,7 +300,7 @@ static void on_request(struct http_exchange *exchange, const struct h1_head *hea
         http_respond(exchange, 500, NULL, STR("out of memory\n"));
         return;
     }
-    request->linked = true;
+    request->parse_name = parse_name;
     sender_find_linked(head, &request->sender);
     if (str_eq_nocase(head->host, STR(LINK_CONTROL_HOST)))
         uplink_answer(request);

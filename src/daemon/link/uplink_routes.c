@@ -1,6 +1,7 @@
 #include "daemon/link/uplink_routes.h"
 
 #include "base/sys.h"
+#include "daemon/link/connector.h"
 
 static void answer_hello(struct request *request)
 {
@@ -79,6 +80,24 @@ void uplink_answer(struct request *request)
 
 /* --- GET /v1/link, over the API and never over a link --- */
 
+static void write_connector(struct json_writer *w, const struct daemon *daemon)
+{
+    struct connector_status status;
+    char since[25];
+
+    connector_get_status(daemon->connector, &status);
+    format_timestamp(status.since_ms, since);
+    json_pair_cstring(w, "state", status.state);
+    json_pair_cstring(w, "connector", "cloudflared");
+    json_pair_cstring(w, "url", daemon->config.edge_cloudflared_token ? daemon->config.edge_url : NULL);
+    json_pair_cstring(w, "error", status.error);
+    json_pair_cstring(w, "since", since);
+    json_pair_int(w, "processes", status.processes);
+    json_pair_int(w, "links", (int64_t)status.links_total);
+    json_pair_int(w, "streams", (int64_t)status.streams_total);
+    json_pair_int(w, "streamsOpen", status.streams_open);
+}
+
 void api_link(struct request *request)
 {
     const struct uplink *uplink = request->daemon->uplink;
@@ -91,7 +110,10 @@ void api_link(struct request *request)
     if (uplink)
         uplink_get_status(uplink, &status);
     json_object_begin(w);
-    json_pair_cstring(w, "state", status.state);
+    if (request->daemon->connector)
+        write_connector(w, request->daemon);
+    else
+        json_pair_cstring(w, "state", status.state);
     if (uplink) {
         format_timestamp(status.since_ms, since);
         json_pair_cstring(w, "edge", request->daemon->config.edge_link);
