@@ -350,9 +350,11 @@ test('commands of one session run in order, those of others beside them', async 
 
 test('a file operation waits for the command before it', async () => {
   const session = fresh();
-  const command = agent.run('sleep 0.3; echo from command >/tmp/ordered', { session });
-  await sleep(100);
+  const [runs, go] = [await agent.gate(), await agent.gate()];
+  const command = agent.run(`echo >${runs.path}; ${go.wait}; echo from command >/tmp/ordered`, { session });
+  await agent.run(runs.wait, { session: SESSIONLESS });
   const write = agent.post('/api/write', { path: '/tmp/ordered', content: 'from write', sessionId: session });
+  await go.open();
   await Promise.all([command, write]);
   assert.equal((await agent.run('cat /tmp/ordered', { session })).stdout, 'from write');
 });
@@ -360,8 +362,7 @@ test('a file operation waits for the command before it', async () => {
 test('a shell that died between commands is told once', async () => {
   const session = fresh();
   const { stdout: pid } = await agent.run('echo $$', { session });
-  await agent.run(`kill -9 ${pid}`, { session: fresh() });
-  await sleep(50);
+  await agent.killed(pid);
   const reply = await agent.run('echo x', { session });
   assert.equal(reply.status, 410);
   assert.equal(reply.context.exitCode, 137);

@@ -1,7 +1,7 @@
 // The file routes: reference/container/30.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { Agent, SESSIONLESS, sleep } from './helper.mjs';
+import { Agent, SESSIONLESS } from './helper.mjs';
 
 let agent;
 before(async () => { agent = await Agent.start(); });
@@ -364,8 +364,7 @@ for (const route of ['read', 'write', 'delete', 'mkdir', 'exists', 'list-files']
     assert.equal((await call(route, { path: '/tmp', content: '', sessionId: 5 })).status, 400);
     const session = `dead-${route}`;
     const { stdout: pid } = await agent.run('echo $$', { session });
-    await sh(`kill -9 ${pid}`);
-    await sleep(50);
+    await agent.killed(pid);
     const { status, json } = await call(route, { path: '/tmp', content: '', sessionId: session });
     assert.deepEqual([status, json.code, json.context], [410, 'SESSION_TERMINATED', { sessionId: session, exitCode: 137 }]);
     assert.notEqual((await call(route, { path: '/tmp/alive', content: '', sessionId: session })).status, 410);

@@ -136,6 +136,9 @@ export class Agent {
     return { path, wait: `read -r <${path}`, open: () => this.run(`echo >${path}`, { session: SESSIONLESS }) };
   }
 
+  // Kills a process of the sandbox; when this returns the agent has seen it end.
+  async killed(pid) { await this.run(`kill -9 ${pid}; while kill -0 ${pid} 2>/dev/null; do sleep 0.01; done`, { session: SESSIONLESS }); }
+
   // A stream of events of /api/: { status, headers, next(), rest(), close() }; an error answer also has `json`.
   async events(method, path, body) {
     const response = await this.request(method, path, body, { onResponse: true });

@@ -68,8 +68,7 @@ test('a bad directory is the home directory, silently', async () => {
 test('a session whose shell has died is replaced', async () => {
   await create({ id: 'phoenix' });
   const { stdout: pid } = await agent.run('echo $$', { session: 'phoenix' });
-  await agent.run(`kill -9 ${pid}`, { session: SESSIONLESS });
-  await sleep(50);
+  await agent.killed(pid);
   assert.equal((await create({ id: 'phoenix', cwd: '/etc' })).status, 200);
   assert.equal((await agent.run('pwd', { session: 'phoenix' })).stdout, '/etc');
 });

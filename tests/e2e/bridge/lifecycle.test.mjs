@@ -4,7 +4,6 @@ import { once } from 'node:events';
 import fs from 'node:fs';
 import path from 'node:path';
 import { after, afterEach, before, beforeEach, describe } from 'node:test';
-import { setTimeout as delay } from 'node:timers/promises';
 
 import { Api, collect, outcome } from '../lib/api.mjs';
 import { Daemon, until, whyNoDaemon } from '../lib/daemon.mjs';
@@ -130,8 +129,7 @@ describe('life cycle', { skip: whyNoDaemon() }, () => {
     request.end(JSON.stringify({ argv: ['sh', '-c', 'echo started; sleep 1; echo done'] }));
     const [response] = await once(request, 'response');
     daemon.child.kill('SIGTERM');
-    await delay(100);
-    await assert.rejects(api.call('GET', '/health', { agent: false }));
+    await until('new requests are refused', () => api.call('GET', '/health', { agent: false }).then(() => false, () => true));
     const finished = outcome((await collect(response)).text);
     assert.equal(finished.out, 'started\ndone\n');
     assert.equal(finished.code, 0);

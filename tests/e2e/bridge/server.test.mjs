@@ -3,7 +3,6 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import net from 'node:net';
 import { after, before, describe } from 'node:test';
-import { setTimeout as delay } from 'node:timers/promises';
 
 import { Api } from '../lib/api.mjs';
 import { Daemon, image, until, whyNoDaemon } from '../lib/daemon.mjs';
@@ -58,8 +57,9 @@ describe('the server', { skip: whyNoDaemon() }, () => {
 
   test('each request is one line of the log, at its end, with its id', async () => {
     const response = await api.get('/v1/sandbox/logged/running');
-    await delay(20);
-    const lines = daemon.log('request').filter((entry) => entry.id === response.headers['berm-request-id']);
+    const ours = () => daemon.log('request').filter((entry) => entry.id === response.headers['berm-request-id']);
+    await until('the line is written', () => ours().length > 0);
+    const lines = ours();
     assert.equal(lines.length, 1);
     assert.deepEqual([lines[0].route, lines[0].status, lines[0].sandbox, lines[0].complete], ['sandbox.running', '200', 'logged', 'true']);
     assert.ok(Number(lines[0].us) > 0);
