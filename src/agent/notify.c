@@ -2,6 +2,7 @@
 
 #include <limits.h>
 #include <sys/ioctl.h>
+#include <time.h>
 
 /* IN_EXCL_UNLINK is left out: what still writes to a file that has been removed is told, as upstream does. */
 #define MASK                                                                                                       \
@@ -163,6 +164,7 @@ static void dispatch_all(struct notify *notify, const char *p, size_t n)
         event = (struct notify_event){ head.mask, head.cookie, { p + sizeof(head), 0 } };
         event.name.n = strnlen(event.name.p, head.len);
         notify->position += length;
+        notify->unread = n - length;
         if (head.mask & IN_Q_OVERFLOW)
             tell_clients(notify, true);
         else
@@ -170,6 +172,28 @@ static void dispatch_all(struct notify *notify, const char *p, size_t n)
         p += length;
         n -= length;
     }
+}
+
+bool notify_is_quiet(const struct notify *notify)
+{
+    int waiting = 0;
+
+    return notify->unread == 0 && ioctl(notify->fd, FIONREAD, &waiting) == 0 && waiting == 0;
+}
+
+/* The clock comes first: what happens behind it is told later. */
+static void note_quiet(struct notify *notify)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_REALTIME_COARSE, &now); /* which files get their times from */
+    if (notify_is_quiet(notify))
+        notify->quiet_ns = now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
+}
+
+int64_t notify_quiet_ns(const struct notify *notify)
+{
+    return notify->quiet_ns;
 }
 
 /* One buffer per turn, so that a storm of events leaves room for everything else. */
@@ -184,6 +208,7 @@ static void on_readable(struct loop_io *io, uint32_t events)
     if (n <= 0)
         return;
     dispatch_all(notify, buffer, (size_t)n);
+    note_quiet(notify);
     tell_clients(notify, false);
 }
 
@@ -226,6 +251,7 @@ int notify_join(struct notify *notify, struct notify_client *client)
             return -1;
         }
         notify->fd = fd;
+        note_quiet(notify);
     }
     client->next = notify->clients;
     notify->clients = client;

@@ -46,6 +46,8 @@ struct notify {
     struct loop_io io;
     struct hash_table marks; /* by number */
     uint64_t position;
+    size_t unread;    /* of the buffer whose events are being told */
+    int64_t quiet_ns; /* see notify_quiet_ns() */
     unsigned holds;
     struct notify_client *clients, *client_cursor;
     struct notify_mark *dispatching;
@@ -65,6 +67,11 @@ void notify_detach(struct notify *notify, struct notify_ref *ref); /* idempotent
 
 uint64_t notify_position(const struct notify *notify);
 uint64_t notify_end(const struct notify *notify);
+
+/* Whether the kernel has nothing more to tell than what has been told, the event that is being told included. */
+bool notify_is_quiet(const struct notify *notify);
+/* A time of the files' clock, in ns: what is being told, and all that will be told, has happened since. */
+int64_t notify_quiet_ns(const struct notify *notify);
 
 void notify_hold(struct notify *notify);
 void notify_release(struct notify *notify);

@@ -13,6 +13,7 @@ struct watch_node {
     char *name;
     struct watch_node *scan_next, **scan_place; /* NULL: not waiting to be read */
     bool loud;                                  /* what is read gets events */
+    int64_t since_ns;                           /* what has changed since then does, too; 0: nothing */
     bool reattach;                              /* the name may stand for another directory by now */
     struct found_names *found;
     uint64_t found_position; /* by then the kernel has told what it knows of them */
@@ -36,6 +37,8 @@ void watch_tree_emit(struct watch_node *node, enum watch_kind kind, struct str n
 /* --- watch_scan.c --- */
 
 void watch_scan_add(struct watch_node *node);
+/* The node is of a directory that has just been moved into the tree, which was the last thing that was told. */
+void watch_scan_add_moved(struct watch_node *node);
 void watch_scan_cancel(struct watch_node *node); /* idempotent */
 void watch_scan_forget(struct watch_node *node); /* what was found in it; idempotent */
 void watch_scan_turn(struct loop_timer *timer);  /* of tree->scan_timer */

@@ -5,11 +5,13 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <stddef.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
 #define SLICE_NS ((uint64_t)2000000)
 #define PIECE    ((size_t)3900) /* of a path, below PATH_MAX */
+#define NS_PER_S INT64_C(1000000000)
 
 /* What getdents64(2) fills in. */
 struct entry {
@@ -19,6 +21,25 @@ struct entry {
     uint8_t type;
     char name[];
 };
+
+/* What statx(2) fills in, which musl does not declare. */
+struct file_time {
+    int64_t s;
+    uint32_t ns;
+    int32_t reserved;
+};
+
+struct file_times {
+    uint32_t mask, others[7];
+    uint64_t numbers[4];
+    struct file_time accessed, born, changed, modified;
+    uint64_t rest[16];
+};
+
+_Static_assert(sizeof(struct file_times) == 256, "as the kernel has it");
+_Static_assert(offsetof(struct file_times, accessed) == 0x40, "as the kernel has it");
+
+enum { TIME_MODIFIED = 0x40, TIME_CHANGED = 0x80, TIME_BORN = 0x800 }; /* STATX_MTIME and so on */
 
 /* --- the queue --- */
 
@@ -55,9 +76,14 @@ static void take_from_queue(struct watch_node *node)
     node->scan_place = NULL;
 }
 
+static bool tells(const struct watch_node *node)
+{
+    return node->loud || node->since_ns != 0;
+}
+
 static void end_reading(struct watch_tree *tree)
 {
-    if (tree->scanning->loud)
+    if (tells(tree->scanning))
         notify_release(tree->notify);
     tree->scanning = NULL;
     close_fd(&tree->scan_fd);
@@ -166,6 +192,13 @@ static int attach_root_parent(struct watch_tree *tree, int root_fd)
 
 /* --- reading --- */
 
+/* Back into the queue, which is looked at again when the loop has been round. */
+static void wait_for_events(struct watch_node *node)
+{
+    node->tree->scan_waits = true;
+    watch_scan_add(node);
+}
+
 /* True if the directory is open and is to be read. */
 static bool begin_reading(struct watch_tree *tree, struct watch_node *node)
 {
@@ -179,7 +212,10 @@ static bool begin_reading(struct watch_tree *tree, struct watch_node *node)
         return false; /* what nobody may look into is watched from above only */
     }
     if (fd < 0 && node->parent) {
-        watch_node_drop(node); /* it is gone, or something else by now */
+        if (notify_is_quiet(tree->notify))
+            watch_node_drop(node); /* it is gone, or something else by now */
+        else
+            wait_for_events(node); /* or one above it has been moved, which is about to be told */
         return false;
     }
     if (fd < 0) {
@@ -202,7 +238,7 @@ static bool begin_reading(struct watch_tree *tree, struct watch_node *node)
         return false;
     tree->scan_fd = TAKE_FD(fd);
     tree->scanning = node;
-    if (node->loud)
+    if (tells(node))
         notify_hold(tree->notify);
     return true;
 }
@@ -224,18 +260,51 @@ static void remember(struct watch_node *node, struct str name, bool directory)
         node->tree->events->on_lost(node->tree);
 }
 
+/* What an entry of a directory that was moved here is: it came along, or is new as a whole, or only its name is. */
+enum newness { CAME_ALONG, NEW_NAME, NEW };
+
+static int64_t ns_of(const struct file_time *t)
+{
+    return t->s * NS_PER_S + t->ns;
+}
+
+static enum newness newness_of(const struct watch_node *node, const struct entry *entry, bool directory)
+{
+    const unsigned mask = TIME_MODIFIED | TIME_CHANGED | TIME_BORN;
+    struct file_times times;
+    int64_t changed;
+
+    /* It is gone again, which the kernel tells if it is told at all. */
+    if (syscall(SYS_statx, node->tree->scan_fd, entry->name, AT_SYMLINK_NOFOLLOW, mask, &times) < 0)
+        return CAME_ALONG;
+    changed = ns_of(&times.changed);
+    if (changed < node->since_ns)
+        return CAME_ALONG;
+    if (!directory || (times.mask & TIME_BORN && ns_of(&times.born) >= node->since_ns))
+        return NEW;
+    /* An old directory: something was made in it, which is seen there, or it was itself moved here. */
+    return ns_of(&times.modified) == changed ? CAME_ALONG : NEW_NAME;
+}
+
 static void take_entry(struct watch_node *node, const struct entry *entry)
 {
     struct str name = str_from(entry->name);
+    enum newness newness = node->loud ? NEW : CAME_ALONG;
+    struct watch_node *child;
     bool directory;
 
     if (str_is(name, ".") || str_is(name, ".."))
         return;
     directory = entry_is_directory(node->tree->scan_fd, entry);
-    if (node->loud)
+    if (!node->loud && node->since_ns != 0)
+        newness = newness_of(node, entry, directory);
+    if (newness != CAME_ALONG)
         remember(node, name, directory);
-    if (directory && !watch_node_find(node, name))
-        (void)watch_node_add(node, name, node->loud);
+    if (!directory || watch_node_find(node, name))
+        return;
+    child = watch_node_add(node, name, newness == NEW);
+    if (child && newness != NEW)
+        child->since_ns = node->since_ns;
 }
 
 static void end_of_directory(struct watch_tree *tree)
@@ -244,6 +313,7 @@ static void end_of_directory(struct watch_tree *tree)
 
     end_reading(tree);
     node->loud = false;
+    node->since_ns = 0;
     if (!node->found || node->unsettled_place)
         return;
     node->found_position = notify_end(tree->notify);
@@ -275,6 +345,7 @@ void watch_scan_turn(struct loop_timer *timer)
     struct watch_tree *tree = container_of(timer, struct watch_tree, scan_timer);
     uint64_t from = clock_monotonic_ns();
 
+    tree->scan_waits = false;
     while (!tree->ended && (tree->scanning || tree->scan_first)) {
         if (tree->scanning) {
             read_piece(tree);
@@ -283,7 +354,7 @@ void watch_scan_turn(struct loop_timer *timer)
             take_from_queue(node);
             begin_reading(tree, node);
         }
-        if (clock_monotonic_ns() - from > SLICE_NS && (tree->scanning || tree->scan_first)) {
+        if ((tree->scan_waits || clock_monotonic_ns() - from > SLICE_NS) && (tree->scanning || tree->scan_first)) {
             kick(tree);
             return;
         }
@@ -292,6 +363,31 @@ void watch_scan_turn(struct loop_timer *timer)
         tree->ready_position = notify_end(tree->notify);
         watch_scan_settle(tree);
     }
+}
+
+/* --- what was moved here --- */
+
+/* Events come a moment after the times that the kernel sets, which others may set anew meanwhile. */
+#define MOVE_SLACK_NS (INT64_C(10) * 1000000)
+
+/* The directory's modification time, or 0. */
+static int64_t modified_ns(struct watch_node *node)
+{
+    _cleanup_close_ int fd = open_node(node);
+    struct stat st;
+
+    return fd >= 0 && fstat(fd, &st) == 0 ? st.st_mtim.tv_sec * NS_PER_S + st.st_mtim.tv_nsec : 0;
+}
+
+void watch_scan_add_moved(struct watch_node *node)
+{
+    const struct notify *notify = node->tree->notify;
+    int64_t modified = modified_ns(node->parent);
+
+    node->since_ns = notify_quiet_ns(notify);
+    if (modified > node->since_ns && notify_is_quiet(notify)) /* in that order */
+        node->since_ns = modified;
+    node->since_ns -= MOVE_SLACK_NS;
 }
 
 /* --- what was found --- */

@@ -346,8 +346,11 @@ static void on_moved_to(struct watch_node *parent, struct str name, uint32_t coo
 
     if (there)
         begin_move(there, 0);
-    if (!node || !finish_move(node, parent, name))
-        (void)watch_node_add(parent, name, false);
+    if (node && finish_move(node, parent, name))
+        return;
+    node = watch_node_add(parent, name, false);
+    if (node && parent->tree->ready)
+        watch_scan_add_moved(node);
 }
 
 /* --- events --- */

@@ -8,6 +8,12 @@
  * held until the kernel has told everything that had happened by then (found_names.h), for it may be among that,
  * and is announced before the first other event about it.
  *
+ * What a directory has with it that is moved into the tree is not told. What is made in it between the move and our
+ * attachment is: the kernel gives that a change time which is not before the move's, and the move's is the
+ * modification time of the directory that it went to, as long as nothing else has happened there since; else it is
+ * not before the last moment at which there was nothing to be told. So nothing is lost, and what changed in the
+ * instant before the move may be told as created.
+ *
  * A directory that is moved within the tree keeps its nodes: the cookie leads from its old place to the new one.
  * One that is moved away is dropped when no new place has been told for a while. If the kernel's queue overflows,
  * the whole tree is read again and on_lost says so.
@@ -67,6 +73,7 @@ struct watch_tree {
 
     struct watch_node *scan_first, **scan_tail;
     struct watch_node *scanning;
+    bool scan_waits;
     int scan_fd;
     struct loop_timer scan_timer, setup_timer, move_timer;
     uint64_t ready_position;
