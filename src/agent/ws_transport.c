@@ -14,6 +14,7 @@
 #define EVENT_MAX    ((size_t)64 << 20) /* of a stream */
 #define ENVELOPE_MAX ((size_t)4096)     /* what is around an answer: names and the id */
 #define ERROR_MAX    ((size_t)16 << 10)
+#define LARGE        ((size_t)64 << 10) /* an answer that is not copied on its way out */
 #define FIELDS_MAX   40
 #define PATH_MAX_    ((size_t)32 << 10)
 
@@ -51,6 +52,7 @@ static struct str id_of(const struct ws_request *request)
     return (struct str){ request->id, request->id_n };
 }
 
+static void heed(struct ws_channel *channel, bool room);
 static void send_parts(struct ws_channel *channel, const struct str *parts, size_t count);
 
 /* `"id":<id>,` if there is one. */
@@ -60,18 +62,25 @@ static void add_id(struct buf *out, struct str id)
         buf_printf(out, "\"id\":%.*s,", (int)id.n, id.p);
 }
 
-/* `body` is JSON text; n == 0 leaves it out. */
-static void send_response(struct ws_channel *channel, struct str id, int status, struct str body)
+/* `body` is JSON text; empty leaves it out. Its memory may be taken over, since it may be large. */
+static void send_response(struct ws_channel *channel, struct str id, int status, struct buf *body)
 {
+    bool large = body->len >= LARGE;
+    struct held_text *text = large ? held_text_new(body) : NULL;
     struct buf head;
 
     buf_init(&head, ENVELOPE_MAX);
     buf_printf(&head, "{\"type\":\"response\",");
     add_id(&head, id);
-    buf_printf(&head, "\"status\":%d,%s", status, body.n > 0 ? "\"body\":" : "");
-    send_parts(channel,
-               (struct str[]){ buf_str(&head), body, body.n > 0 ? STR(",\"done\":true}") : STR("\"done\":true}") },
-               3);
+    buf_printf(&head, "\"status\":%d,%s", status, large || body->len > 0 ? "\"body\":" : "");
+    if (text)
+        heed(channel, ws_send_text(channel->ws, WS_TEXT, buf_str(&head), text, STR(",\"done\":true}")));
+    else
+        send_parts(channel,
+                   (struct str[]){ buf_str(&head), buf_str(body),
+                                   body->len > 0 ? STR(",\"done\":true}") : STR("\"done\":true}") },
+                   3);
+    held_text_unref(text);
     buf_free(&head);
 }
 
@@ -136,10 +145,15 @@ static void resume_all(struct ws_channel *channel)
         http_call_resume(request->call);
 }
 
+static void heed(struct ws_channel *channel, bool room)
+{
+    if (!room && !channel->blocked)
+        pause_all(channel);
+}
+
 static void send_parts(struct ws_channel *channel, const struct str *parts, size_t count)
 {
-    if (!ws_send_parts(channel->ws, WS_TEXT, parts, count) && !channel->blocked)
-        pause_all(channel);
+    heed(channel, ws_send_parts(channel->ws, WS_TEXT, parts, count));
 }
 
 /* --- one exchange --- */
@@ -190,8 +204,9 @@ static void request_free(struct ws_request *request)
 static void request_cancel(struct ws_request *request)
 {
     http_call_cancel(request->call);
+    buf_clear(&request->answer);
     if (request->channel)
-        send_response(request->channel, id_of(request), 200, STR(""));
+        send_response(request->channel, id_of(request), 200, &request->answer);
     request_free(request);
 }
 
@@ -262,7 +277,7 @@ static void on_end(struct http_call *call, const struct berm_error *err, void *d
     }
     if (request->channel)
         send_response(request->channel, id_of(request), request->streaming ? 200 : request->status,
-                      buf_str(&request->answer));
+                      &request->answer);
     request_free(request);
 }
 

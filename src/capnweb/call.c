@@ -137,6 +137,19 @@ void capnweb_resolve(struct capnweb_call *call, struct capnweb_value value)
     answer(call, true, value);
 }
 
+bool capnweb_resolve_text(struct capnweb_call *public, struct buf *json)
+{
+    struct cw_call *call = container_of(public, struct cw_call, public);
+    struct cw_payload *payload = public->session->ended ? NULL : cw_payload_new(public->session, call->block);
+
+    if (!payload || !cw_payload_take_text(payload, json)) {
+        cw_payload_unref(payload);
+        return false;
+    }
+    cw_call_settle(call, true, payload);
+    return true;
+}
+
 void capnweb_reject(struct capnweb_call *call, struct capnweb_value reason)
 {
     answer(call, false, reason);

@@ -17,6 +17,7 @@
 
 #include "base/arena.h"
 #include "base/buf.h"
+#include "base/held_text.h"
 #include "base/json.h"
 
 struct capnweb_session;
@@ -172,6 +173,12 @@ struct capnweb_call {
 const struct capnweb_value *capnweb_arg(const struct capnweb_call *call, size_t i);
 /* The value is made in call->arena, or is of the arguments, or lasts; capnweb_copy() for what is from elsewhere. */
 void capnweb_resolve(struct capnweb_call *call, struct capnweb_value value);
+/*
+ * The same with JSON text that is well-formed and comes from ourselves. It is taken over, and where the transport
+ * allows it, there is no copy of it on its way to the peer. False: there are arrays in it (which are expressions of
+ * their own), or there is no memory; then nothing has happened.
+ */
+bool capnweb_resolve_text(struct capnweb_call *call, struct buf *json);
 void capnweb_reject(struct capnweb_call *call, struct capnweb_value reason);
 /* With an error of that class and a message that is copied. */
 void capnweb_reject_error(struct capnweb_call *call, const char *name, const char *format, ...)
@@ -267,6 +274,8 @@ struct capnweb_transport {
     void (*fail)(struct str reason, void *data);
     void (*wake)(void *data); /* never calls back: capnweb_run() comes later, by another way */
     void *data;
+    /* As `send`, a message in three parts, of which the text may be held until it is sent; or NULL. */
+    void (*send_text)(struct str before, struct held_text *text, struct str after, void *data);
 };
 
 /* `main`: what the peer can call at once, or NULL; the session takes a reference. NULL without memory. */

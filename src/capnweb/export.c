@@ -86,6 +86,15 @@ static void send_failure(struct capnweb_session *s, int64_t id)
     (void)cw_message_finish(s, &message);
 }
 
+static size_t finish_settlement(struct capnweb_session *s, struct cw_message *message,
+                                struct capnweb_promise *promise)
+{
+    if (promise->payload && promise->payload->text)
+        return cw_message_finish_text(s, message, promise->payload->text);
+    cw_write_value(s, &message->w, cw_promise_value(promise), 0);
+    return cw_message_finish(s, message);
+}
+
 static void send_settlement(struct capnweb_session *s, struct cw_export *export)
 {
     struct capnweb_promise *promise = export->object.object;
@@ -96,8 +105,7 @@ static void send_settlement(struct capnweb_session *s, struct cw_export *export)
         cw_open_pipes(promise->payload);
     cw_message_begin(s, &message, promise->state == CW_RESOLVED ? "resolve" : "reject");
     json_int(&message.w, id);
-    cw_write_value(s, &message.w, cw_promise_value(promise), 0);
-    if (cw_message_finish(s, &message) == 0) {
+    if (finish_settlement(s, &message, promise) == 0) {
         if (promise->payload)
             cw_lose_pipes(promise->payload);
         send_failure(s, id);

@@ -55,6 +55,7 @@ struct cw_payload {
     struct cw_payload *next_garbage;
     struct cw_block *block; /* NULL: the value lives in another payload, which is owned */
     struct capnweb_value value;
+    struct held_text *text; /* of a result that came as JSON text: the value once it is asked for */
     struct cw_ref *owned;
     size_t owned_count, owned_cap;
     unsigned pending;
@@ -82,6 +83,10 @@ void cw_discard(struct capnweb_session *s, const struct capnweb_value *value);
 /* Puts the value of a promise at `slot`, at that depth of the payload's value, now or when it is there. */
 int cw_payload_fill(struct cw_payload *payload, struct capnweb_value *slot, unsigned depth,
                     struct capnweb_promise *promise);
+/* Takes the text over. False: it has arrays, is nested too deeply, or there is no memory. */
+bool cw_payload_take_text(struct cw_payload *payload, struct buf *json);
+/* The value, of a text if that is what it came as. */
+const struct capnweb_value *cw_payload_value(struct cw_payload *payload);
 /* An error as payload; NULL without memory. */
 struct cw_payload *cw_error_payload(struct capnweb_session *s, const char *name, const char *message);
 
@@ -284,5 +289,7 @@ struct cw_message {
 };
 void cw_message_begin(struct capnweb_session *s, struct cw_message *message, const char *kind);
 size_t cw_message_finish(struct capnweb_session *s, struct cw_message *message);
+/* Instead, with the text as the last element of the message. */
+size_t cw_message_finish_text(struct capnweb_session *s, struct cw_message *message, struct held_text *text);
 void cw_send_release(struct capnweb_session *s, int64_t id, int64_t count);
 void cw_send_pull(struct capnweb_session *s, int64_t id);

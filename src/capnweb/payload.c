@@ -152,6 +152,10 @@ static void destroy(struct cw_payload *payload)
     drop_owned(payload);
     if (payload->rejected)
         capnweb_promise_unref(payload->rejected);
+    if (payload->text) {
+        s->held -= payload->text->bytes.len;
+        held_text_unref(payload->text);
+    }
     cw_block_unref(payload->block);
     free(payload);
     cw_session_unref(s);
@@ -299,6 +303,70 @@ int cw_payload_collect(struct cw_payload *payload)
     return collect(payload, &payload->value, 0);
 }
 
+/* The end of the string that begins at `at`. */
+static const char *skip_string(const char *at, const char *end)
+{
+    while (++at < end && (at = memchr(at, '"', (size_t)(end - at)))) {
+        const char *back = at;
+        while (back[-1] == '\\')
+            back--;
+        if ((at - back) % 2 == 0)
+            return at + 1;
+    }
+    return end;
+}
+
+/* The text is its own expression unless there are arrays in it. False: there are, or it is too deep. */
+static bool is_expression(struct str json, unsigned max_depth, unsigned *ret_depth)
+{
+    const char *end = json.p + json.n;
+    unsigned depth = 0;
+
+    *ret_depth = 0;
+    for (const char *at = json.p; at < end;) {
+        if (*at == '"') {
+            at = skip_string(at, end);
+            continue;
+        }
+        if (*at == '[')
+            return false;
+        depth += *at == '{';
+        depth -= *at == '}';
+        *ret_depth = MAX(*ret_depth, depth);
+        at++;
+    }
+    return *ret_depth <= max_depth;
+}
+
+bool cw_payload_take_text(struct cw_payload *payload, struct buf *json)
+{
+    struct capnweb_session *s = payload->session;
+    unsigned depth;
+
+    if (!is_expression(buf_str(json), s->limits.max_depth, &depth))
+        return false;
+    payload->text = held_text_new(json);
+    if (!payload->text)
+        return false;
+    payload->depth = depth;
+    payload->weight = payload->text->bytes.len;
+    s->held += payload->text->bytes.len;
+    return true;
+}
+
+/* Seldom: the peer asks for a part of a result, or uses it in a call, before it has it. */
+const struct capnweb_value *cw_payload_value(struct cw_payload *payload)
+{
+    const struct json *json;
+
+    if (payload->text && payload->value.type == CAPNWEB_UNDEFINED &&
+        json_parse(&payload->block->arena, buf_str(&payload->text->bytes), JSON_MAX_DEPTH, &json, NULL) == 0) {
+        payload->value = CAPNWEB_THE_JSON(json);
+        cw_block_account(payload->block);
+    }
+    return &payload->value;
+}
+
 static void discard(struct capnweb_session *s, const struct capnweb_value *value, unsigned depth)
 {
     if (depth > s->limits.max_depth)
@@ -364,7 +432,7 @@ static int put_value(struct cw_payload *payload, struct capnweb_value *slot, uns
         return -1;
     payload->depth = MAX(payload->depth, depth + from->depth);
     payload->weight += from->weight;
-    *slot = from->value;
+    *slot = *cw_payload_value(from);
     return cw_payload_own(payload, CW_PAYLOAD, from);
 }
 

@@ -59,7 +59,7 @@ const struct capnweb_value *cw_promise_value(const struct capnweb_promise *promi
 {
     static const struct capnweb_value undefined = { .type = CAPNWEB_UNDEFINED };
 
-    return promise->payload ? &promise->payload->value : &undefined;
+    return promise->payload ? cw_payload_value(promise->payload) : &undefined;
 }
 
 /* --- waiting for a payload, and for another promise --- */

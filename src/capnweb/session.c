@@ -3,6 +3,7 @@
 
 #include <stdarg.h>
 
+#define LARGE                  ((size_t)1024 * 1024)
 #define JSON_LEVELS_OF_MESSAGE 8 /* around its values: ["stream",["pipeline",1,["write"],[ */
 
 void capnweb_limits_default(struct capnweb_limits *limits)
@@ -76,6 +77,20 @@ void cw_message_begin(struct capnweb_session *s, struct cw_message *message, con
     json_cstring(&message->w, kind);
 }
 
+/* One big result neither stays for the life of the session nor is copied once more. */
+static void send_out(struct capnweb_session *s)
+{
+    struct held_text *text = s->out.len > LARGE && s->transport.send_text ? held_text_new(&s->out) : NULL;
+
+    if (text)
+        s->transport.send_text(STR(""), text, STR(""), s->transport.data);
+    else
+        s->transport.send(buf_str(&s->out), s->transport.data);
+    held_text_unref(text);
+    if (s->out.cap > LARGE)
+        buf_free(&s->out);
+}
+
 size_t cw_message_finish(struct capnweb_session *s, struct cw_message *message)
 {
     size_t n;
@@ -87,9 +102,25 @@ size_t cw_message_finish(struct capnweb_session *s, struct cw_message *message)
         return 0;
     }
     n = s->out.len;
-    s->transport.send(buf_str(&s->out), s->transport.data);
-    if (s->out.cap > 1024 * 1024)
-        buf_free(&s->out); /* one big result does not stay for the life of the session */
+    send_out(s);
+    return n;
+}
+
+/* Nothing may be appended to the message any more: it has no ids of objects, which would have to be given back. */
+size_t cw_message_finish_text(struct capnweb_session *s, struct cw_message *message, struct held_text *text)
+{
+    size_t n = text->bytes.len;
+
+    if (s->ended || message->w.failed || n > s->limits.max_sent || buf_append(&s->out, ",", 1) < 0)
+        return 0;
+    n += s->out.len + 1;
+    if (s->transport.send_text) {
+        s->transport.send_text(buf_str(&s->out), text, STR("]"), s->transport.data);
+        return n;
+    }
+    if (buf_append_str(&s->out, buf_str(&text->bytes)) < 0 || buf_append(&s->out, "]", 1) < 0)
+        return 0;
+    send_out(s);
     return n;
 }
 

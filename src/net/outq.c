@@ -18,6 +18,7 @@ struct outq_item {
     int fd; /* >= 0: a file range, without data */
     uint64_t offset, count;
     size_t start, end, cap;
+    struct held_text *text; /* the bytes are there; NULL: in `data` */
     char data[];
 };
 
@@ -29,7 +30,13 @@ static void unlink_first(struct outq *q)
     if (!q->first)
         q->last = NULL;
     close_fd(&item->fd);
+    held_text_unref(item->text);
     free(item);
+}
+
+static char *bytes_of(struct outq_item *item)
+{
+    return item->text ? buf_head(&item->text->bytes) : item->data;
 }
 
 void outq_clear(struct outq *q)
@@ -98,6 +105,21 @@ int outq_prepend(struct outq *q, const void *p, size_t n)
     if (!q->last)
         q->last = item;
     q->bytes += n;
+    return 0;
+}
+
+int outq_append_text(struct outq *q, struct held_text *text)
+{
+    struct outq_item *item = text->bytes.len > 0 ? new_item(0) : NULL;
+
+    if (!item) {
+        errno = ENOMEM;
+        return text->bytes.len > 0 ? -1 : 0;
+    }
+    item->text = held_text_ref(text);
+    item->end = item->cap = text->bytes.len;
+    link_last(q, item);
+    q->bytes += item->end;
     return 0;
 }
 
@@ -242,12 +264,12 @@ static int send_parts(struct outq *q, int sock, struct iovec *extra, size_t extr
 {
     struct parts parts = { 0 };
     struct msghdr message = { .msg_iov = parts.iov };
-    const struct outq_item *item = q->first;
+    struct outq_item *item = q->first;
     int flags = MSG_NOSIGNAL | MSG_DONTWAIT;
     ssize_t n;
 
     for (; item && item->fd < 0 && parts.count < GATHER - OUTQ_EXTRA; item = item->next)
-        add_part(&parts, (char *)item->data + item->start, item->end - item->start);
+        add_part(&parts, bytes_of(item) + item->start, item->end - item->start);
     for (size_t i = 0; !item && i < extra_count; i++)
         add_part(&parts, extra[i].iov_base, extra[i].iov_len);
     if (item)
@@ -329,7 +351,7 @@ ssize_t outq_read(struct outq *q, void *to, size_t n)
         if (part < 0)
             return -1;
         if (!is_file) {
-            memcpy(at + done, item->data + item->start, (size_t)part);
+            memcpy(at + done, bytes_of(item) + item->start, (size_t)part);
             consume(q, (size_t)part);
         } else if (item->count == 0) {
             unlink_first(q);

@@ -7,6 +7,7 @@
 #pragma once
 
 #include "base/base.h"
+#include "base/held_text.h"
 
 #include <sys/uio.h>
 
@@ -31,6 +32,9 @@ void outq_clear(struct outq *q);
 /* Copy `n` bytes to the end or to the front: 0, or -1 with ENOMEM and nothing changed. */
 int outq_append(struct outq *q, const void *p, size_t n);
 int outq_prepend(struct outq *q, const void *p, size_t n);
+
+/* The same for a whole text, which is held and not copied. 0, or -1 with ENOMEM and nothing changed. */
+int outq_append_text(struct outq *q, struct held_text *text);
 
 /* Takes `fd` over, also when it fails. */
 int outq_append_file(struct outq *q, int fd, uint64_t offset, uint64_t count);

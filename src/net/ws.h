@@ -15,6 +15,7 @@
 #pragma once
 
 #include "base/buf.h"
+#include "base/held_text.h"
 #include "base/loop.h"
 #include "net/server.h"
 
@@ -89,6 +90,8 @@ struct ws *ws_connect(struct loop *loop, int fd, const char *host, const char *t
 #define WS_PARTS 3
 bool ws_send(struct ws *ws, enum ws_type type, struct str message);
 bool ws_send_parts(struct ws *ws, enum ws_type type, const struct str *parts, size_t count);
+/* The same for `before`, the text and `after`; the text is held until it is sent, and not copied. */
+bool ws_send_text(struct ws *ws, enum ws_type type, struct str before, struct held_text *text, struct str after);
 size_t ws_queued(const struct ws *ws);
 
 /* Stops and restarts reading; up to one read's worth of messages waits meanwhile. */

@@ -121,18 +121,51 @@ void ws_queue_close(struct ws *ws, int code, struct str reason)
 
 /* --- messages --- */
 
-bool ws_send_parts(struct ws *ws, enum ws_type type, const struct str *parts, size_t count)
+/* False: nothing more is sent on this connection, or it has just been cut off. */
+static bool may_queue(struct ws *ws, size_t n)
 {
     if (ws->state != WS_OPEN)
+        return false;
+    if (ws->out.bytes <= ws->config.high_water || n + ws->out.bytes <= ws->config.max_queue)
         return true;
-    if (ws->out.bytes > ws->config.high_water && total(parts, count) + ws->out.bytes > ws->config.max_queue) {
-        ws_lost(ws, WS_ABNORMAL, "the peer does not take what it is sent");
-        return true;
-    }
-    ws_queue_frame(ws, (enum ws_opcode)type, parts, count);
+    ws_lost(ws, WS_ABNORMAL, "the peer does not take what it is sent");
+    return false;
+}
+
+static bool has_room(struct ws *ws)
+{
     if (ws->out.bytes > ws->config.high_water)
         ws->want_drain = true;
     return !ws->want_drain || ws->state != WS_OPEN;
+}
+
+bool ws_send_parts(struct ws *ws, enum ws_type type, const struct str *parts, size_t count)
+{
+    if (!may_queue(ws, total(parts, count)))
+        return true;
+    ws_queue_frame(ws, (enum ws_opcode)type, parts, count);
+    return has_room(ws);
+}
+
+/* What a client sends is masked, and so is a copy anyway. */
+bool ws_send_text(struct ws *ws, enum ws_type type, struct str before, struct held_text *text, struct str after)
+{
+    const struct str parts[] = { before, buf_str(&text->bytes), after };
+    size_t n = total(parts, ARRAY_SIZE(parts));
+    uint8_t head[WS_HEAD_MAX];
+
+    if (ws->client || n < DIRECT_WRITE)
+        return ws_send_parts(ws, type, parts, ARRAY_SIZE(parts));
+    if (!may_queue(ws, n))
+        return true;
+    queue(ws, head, ws_frame_head(head, (enum ws_opcode)type, n, NULL));
+    queue(ws, before.p, before.n);
+    if (outq_append_text(&ws->out, text) < 0)
+        ws_lost(ws, WS_ABNORMAL, "no memory for a message");
+    queue(ws, after.p, after.n);
+    if (!ws->blocked && ws->state != WS_OVER)
+        write_direct(ws, NULL, 0);
+    return has_room(ws);
 }
 
 bool ws_send(struct ws *ws, enum ws_type type, struct str message)

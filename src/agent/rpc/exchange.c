@@ -9,6 +9,7 @@
 #define EXCHANGES_MAX 1000 /* of all connections at once: each takes two descriptors */
 #define BODY_MAX_     ((size_t)256 << 20)
 #define ANSWER_MAX    ((size_t)256 << 20) /* that is not a stream */
+#define LARGE         ((size_t)64 << 10)  /* an answer that is passed on as it is, where that can be */
 
 struct rpc_exchange {
     struct agent *agent;
@@ -157,6 +158,8 @@ static void answer_json(struct rpc_exchange *x)
         capnweb_reject(call, rpc_error_of(call, x->status, buf_str(&x->answer)));
         return;
     }
+    if (!x->route->result && x->answer.len >= LARGE && capnweb_resolve_text(call, &x->answer))
+        return;
     if (json_parse(call->arena, buf_str(&x->answer), JSON_MAX_DEPTH, &json, NULL) < 0) {
         rpc_reject_internal(call, "The answer does not fit in memory");
         return;

@@ -35,6 +35,14 @@ static void on_send(struct str message, void *data)
         ws_pause(c->ws); /* who does not take answers may not ask for more */
 }
 
+static void on_send_text(struct str before, struct held_text *text, struct str after, void *data)
+{
+    struct rpc_connection *c = data;
+
+    if (!ws_send_text(c->ws, WS_TEXT, before, text, after))
+        ws_pause(c->ws);
+}
+
 static void on_fail(struct str reason, void *data)
 {
     struct rpc_connection *c = data;
@@ -101,7 +109,7 @@ static void on_close(struct ws *ws, int code, struct str reason, void *data)
 static struct rpc_connection *connection_new(struct agent *agent)
 {
     struct rpc_connection *c = calloc(1, sizeof(*c));
-    struct capnweb_transport transport = { on_send, on_fail, on_wake, c };
+    struct capnweb_transport transport = { on_send, on_fail, on_wake, c, on_send_text };
     struct capnweb_limits limits;
 
     if (!c)

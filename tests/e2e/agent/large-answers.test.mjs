@@ -1,0 +1,112 @@
+// What an answer of tens of megabytes costs the agent: it is held once, whoever takes it and however slowly.
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { readFile, writeFile } from 'node:fs/promises';
+import { after, before } from 'node:test';
+import { newWebSocketRpcSession } from 'capnweb';
+import { WebSocket } from 'ws';
+
+import { test } from '../lib/test.mjs';
+import { Agent, SESSIONLESS, sanitized, sleep } from './helper.mjs';
+
+globalThis.WebSocket ??= WebSocket;
+
+const MiB = 1 << 20;
+const SIZE = 32 * MiB; // the most that a read answers
+let agent, pid;
+before(async () => {
+  agent = await Agent.start();
+  pid = await agent.hostPid();
+  await agent.run(`head -c ${SIZE} /dev/urandom > /tmp/bytes; yes 'a "line" of text\\' | head -c ${SIZE} > /tmp/text`, { session: SESSIONLESS });
+});
+after(() => agent.stop());
+
+const memory = async (what) => Number((await readFile(`/proc/${pid}/status`, 'utf8')).match(new RegExp(`${what}:\\s+(\\d+)`))[1]) * 1024;
+
+async function connect(path) {
+  const ws = new WebSocket(`ws://127.0.0.1:${agent.port}${path}`, { perMessageDeflate: false, maxPayload: 1 << 30 });
+  await once(ws, 'open');
+  return ws;
+}
+
+// What the agent's memory grows by at its highest while the answer of `ask` waits for a client that does not read.
+async function peakOf(ws, ask, size) {
+  const idle = await memory('VmRSS');
+  await writeFile(`/proc/${pid}/clear_refs`, '5'); // VmHWM begins anew
+  const answer = ask();
+  ws.pause();
+  const deadline = Date.now() + 60000;
+  while ((await memory('VmRSS')) - idle < size * 0.9) {
+    assert.ok(Date.now() < deadline, 'the answer did not come together');
+    await sleep(5);
+  }
+  ws.resume();
+  const result = await answer;
+  return { result, peak: (await memory('VmHWM')) - idle };
+}
+
+const heldOnce = (peak, size) => sanitized || assert.ok(peak < size * 1.1 + 2 * MiB, `${(peak / MiB).toFixed(1)} MiB for an answer of ${(size / MiB).toFixed(1)}`);
+
+async function given() { // what the answers took is given back
+  for (const deadline = Date.now() + 5000; (await memory('VmRSS')) > 8 * MiB; await sleep(10)) assert.ok(sanitized || Date.now() < deadline, 'memory stays');
+}
+
+const bodies = {
+  'a file of bytes': { path: '/api/read', body: { path: '/tmp/bytes', encoding: 'base64' }, size: SIZE * 4 / 3, call: (api) => api.files.readFile('/tmp/bytes', SESSIONLESS, { encoding: 'base64' }),
+    check: async (got) => assert.equal((await agent.run(`sha256sum < /tmp/bytes`, { session: SESSIONLESS })).stdout.split(' ')[0],
+      (await import('node:crypto')).createHash('sha256').update(Buffer.from(got.content, 'base64')).digest('hex')) },
+  'a file of text': { path: '/api/read', body: { path: '/tmp/text' }, size: SIZE * 22 / 18, call: (api) => api.files.readFile('/tmp/text', SESSIONLESS, { encoding: 'utf-8' }),
+    check: (got) => { assert.equal(got.content.length, SIZE); assert.equal(got.content, 'a "line" of text\\\n'.repeat(SIZE / 18).padEnd(SIZE, 'a "line" of text\\\n')); } },
+  'the output of a command': { path: '/api/execute', body: { command: 'cat /tmp/text', sessionId: SESSIONLESS }, size: SIZE * 22 / 18, call: (api) => api.commands.execute('cat /tmp/text', SESSIONLESS),
+    check: (got) => assert.equal(got.stdout.length, SIZE) },
+};
+
+for (const [name, { path, body, size, call, check }] of Object.entries(bodies)) {
+  test(`${name} of 32 MiB is held once on its way over /ws`, async () => {
+    const ws = await connect('/ws');
+    const { result, peak } = await peakOf(ws, async () => {
+      ws.send(JSON.stringify({ type: 'request', id: 'big', method: 'POST', path, body }));
+      return JSON.parse((await once(ws, 'message'))[0].toString());
+    }, size);
+    assert.deepEqual([result.id, result.status, result.done], ['big', 200, true]);
+    await check(result.body);
+    heldOnce(peak, size);
+    ws.terminate();
+    await given();
+  });
+
+  test(`${name} of 32 MiB is held once on its way over /rpc`, async () => {
+    const ws = await connect('/rpc');
+    const api = newWebSocketRpcSession(ws);
+    const { result, peak } = await peakOf(ws, async () => call(api), size);
+    await check(result);
+    heldOnce(peak, size);
+    ws.close();
+    await given();
+  });
+}
+
+test('a client that goes away leaves nothing of a large answer behind', async () => {
+  for (const path of ['/ws', '/rpc']) {
+    const ws = await connect(path);
+    if (path === '/ws') ws.send(JSON.stringify({ type: 'request', id: 'big', method: 'POST', path: '/api/read', body: bodies['a file of bytes'].body }));
+    else newWebSocketRpcSession(ws).files.readFile('/tmp/bytes', SESSIONLESS, { encoding: 'base64' }).then(() => {}, () => {});
+    ws.pause();
+    while ((await memory('VmRSS')) < SIZE) await sleep(5);
+    ws.terminate();
+    await given();
+  }
+});
+
+test('a part of a large result that is not there yet can be used in the next call', async () => {
+  const ws = await connect('/rpc');
+  const api = newWebSocketRpcSession(ws);
+  await agent.run('head -c 2000000 /dev/zero | tr "\\0" q > /tmp/part', { session: SESSIONLESS });
+  const read = api.files.readFile('/tmp/part', SESSIONLESS, { encoding: 'utf-8' });
+  const written = await api.files.writeFile('/tmp/copy', read.content, SESSIONLESS);
+  assert.equal(written.success, true);
+  assert.equal((await agent.run('cmp /tmp/part /tmp/copy && stat -c %s /tmp/copy', { session: SESSIONLESS })).stdout.trim(), '2000000');
+  assert.equal(await read.path, '/tmp/part');
+  assert.equal((await read).content.length, 2000000);
+  ws.close();
+});
