@@ -1,6 +1,7 @@
 /* Messages of the Model Context Protocol: whatever comes, a request that is built stays below /v1/ and in one line.
  */
 #include "daemon/mcp/call.h"
+#include "daemon/mcp/resources.h"
 
 #include <assert.h>
 
@@ -39,6 +40,28 @@ static void call_tool(struct arena *arena, const struct mcp_message *message)
         check_request(&request);
 }
 
+/* Whatever is called a resource, what is asked for it is of that sandbox. */
+static void read_resource(struct arena *arena, struct str uri)
+{
+    struct mcp_resource resource;
+    struct mcp_request request = { 0 };
+    const char *target, *back;
+
+    if (mcp_resource_parse(arena, uri, &resource, NULL) < 0)
+        return;
+    target = mcp_resource_target(arena, &resource);
+    if (!target)
+        return;
+    request.target = target;
+    check_request(&request);
+    assert(strncmp(target + 12, resource.sandbox, strlen(resource.sandbox)) == 0);
+    if (resource.kind < MCP_FILE)
+        return;
+    assert(resource.name[0] == '/' && strlen(resource.name) <= uri.n);
+    back = mcp_file_uri(arena, resource.sandbox, str_from(resource.name), STR(""), false);
+    assert(!back || mcp_resource_parse(arena, str_from(back), &resource, NULL) == 0 || strlen(back) > 8192);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct mcp_message message;
@@ -49,6 +72,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         assert(message.kind == MCP_RESPONSE || message.method.p);
         assert(message.kind != MCP_REQUEST || mcp_id_eq(message.id, message.id));
         call_tool(&arena, &message);
+        if (json_get(message.params, "uri") && json_get(message.params, "uri")->type == JSON_STRING)
+            read_resource(&arena, json_get(message.params, "uri")->string);
     }
     arena_free(&arena);
     return 0;

@@ -193,7 +193,7 @@ void mcp_tool_write(struct json_writer *w, const struct mcp_tool *tool)
 
 /* --- the request --- */
 
-static int append_escaped(struct buf *out, struct str s)
+int mcp_append_escaped(struct buf *out, struct str s)
 {
     for (size_t i = 0; i < s.n; i++) {
         unsigned char c = (unsigned char)s.p[i];
@@ -210,7 +210,7 @@ static int append_value(struct buf *out, const struct json *value)
 {
     switch (value->type) {
     case JSON_STRING:
-        return append_escaped(out, value->string);
+        return mcp_append_escaped(out, value->string);
     case JSON_INT:
         return buf_printf(out, "%lld", (long long)value->integer);
     case JSON_BOOL:

@@ -101,22 +101,43 @@ static void cleanup(struct request *request)
     buf_free(&call->answer_buf);
 }
 
-void mcp_call_finish(struct mcp_call *call, const struct json *structured, bool is_error)
+static void finish_result(struct mcp_call *call)
 {
     struct json_writer *w = &call->answer;
 
-    json_array_end(w);
-    if (structured) {
-        json_key(w, "structuredContent");
-        json_value(w, structured);
-    }
-    json_pair_bool(w, "isError", is_error);
     json_object_end(w);
     json_object_end(w);
     if (json_writer_finish(w) < 0)
         end_with_error(call, MCP_INTERNAL_ERROR, "the result is too large");
     else
         respond(call);
+}
+
+void mcp_call_finish(struct mcp_call *call, const struct json *structured, bool is_error)
+{
+    json_array_end(&call->answer);
+    if (structured) {
+        json_key(&call->answer, "structuredContent");
+        json_value(&call->answer, structured);
+    }
+    json_pair_bool(&call->answer, "isError", is_error);
+    finish_result(call);
+}
+
+void mcp_call_finish_resources(struct mcp_call *call, const char *next)
+{
+    json_array_end(&call->answer);
+    if (next)
+        json_pair_cstring(&call->answer, "nextCursor", next);
+    finish_result(call);
+}
+
+/* Of a resource: the protocol has no result that tells an error. */
+static int resource_error(const struct mcp_call *call)
+{
+    if (call->status == 404 || call->status == 410)
+        return MCP_NO_RESOURCE;
+    return call->status >= 400 && call->status < 500 ? MCP_INVALID_PARAMS : MCP_INTERNAL_ERROR;
 }
 
 void mcp_call_fail(struct mcp_call *call, const char *code, const char *text)
@@ -126,6 +147,10 @@ void mcp_call_fail(struct mcp_call *call, const char *code, const char *text)
     struct json_member pairs[2] = { { STR("error"), members[0] }, { STR("code"), members[1] } };
     struct json object = { .type = JSON_OBJECT, .object = { pairs, ARRAY_SIZE(pairs) } };
 
+    if (!call->tool) {
+        end_with_error(call, resource_error(call), text);
+        return;
+    }
     mcp_call_add_text(call, str_from(text));
     mcp_call_finish(call, &object, true);
 }
@@ -273,18 +298,21 @@ static void reset_answer(struct mcp_call *call)
 void mcp_call_fetch(struct mcp_call *call, const struct mcp_request *wanted, const struct mcp_take *take)
 {
     struct str authorization = h1_header(call->request->head, "Authorization");
-    struct http_field fields[4];
+    struct http_field fields[5];
     struct berm_error err;
     size_t count = 0;
 
     reset_answer(call);
     call->take = take;
-    fields[count++] = (struct http_field){ "Accept", "application/json, text/event-stream" };
+    fields[count++] =
+        (struct http_field){ "Accept", call->tool ? "application/json, text/event-stream" : "application/json" };
     if (authorization.p)
         fields[count++] =
             (struct http_field){ "Authorization", arena_strdup(&call->request->arena, authorization) };
     if (wanted->session)
         fields[count++] = (struct http_field){ "Session-Id", wanted->session };
+    if (wanted->generation)
+        fields[count++] = (struct http_field){ "Berm-If-Generation", wanted->generation };
     if (wanted->body.p)
         fields[count++] = (struct http_field){ "Content-Type", "application/json" };
     if (authorization.p && !fields[1].value) {
@@ -348,14 +376,14 @@ static void run(struct mcp_call *call)
         mcp_call_fail(call, berm_err_wire(err.code), err.message);
 }
 
-static void init(struct mcp_call *call)
+static void init(struct mcp_call *call, const char *array)
 {
     buf_init(&call->answer_buf, 2 * MCP_ANSWER_MAX);
     json_writer_init(&call->answer, &call->answer_buf);
     mcp_answer_begin(&call->answer, call->id);
     json_key(&call->answer, "result");
     json_object_begin(&call->answer);
-    json_key(&call->answer, "content");
+    json_key(&call->answer, array);
     json_array_begin(&call->answer);
     buf_init(&call->out.buf, MCP_TEXT_MAX);
     buf_init(&call->errors.buf, MCP_TEXT_MAX);
@@ -384,31 +412,51 @@ static void begin(struct mcp_call *call)
     }
 }
 
-void mcp_call_start(struct mcp *mcp, struct mcp_session *session, struct request *request,
-                    const struct mcp_message *message)
+struct mcp_call *mcp_call_new(struct mcp *mcp, struct mcp_session *session, struct request *request,
+                              const struct mcp_message *message)
 {
     struct mcp_call *call = arena_calloc(&request->arena, 1, sizeof(*call));
-    struct berm_error err;
-    int code;
 
     if (!call) {
         mcp_refuse(request, 500, MCP_INTERNAL_ERROR, "out of memory");
-        return;
+        return NULL;
     }
     call->mcp = mcp;
     call->session = session;
     call->request = request;
     call->id = message->id;
-    code = take_params(call, message, &err);
-    if (code != 0) {
-        mcp_respond_error(request, message->id, code, err.message);
-    } else if (id_in_use(session, message->id)) {
-        mcp_respond_error(request, message->id, MCP_INVALID_REQUEST, "a request with that id is still running");
-    } else if (session->call_count >= MCP_CALLS_MAX) {
-        mcp_respond_error(request, message->id, MCP_REFUSED, "too many calls are running in this session");
-    } else {
-        init(call);
-        begin(call);
-        run(call);
+    return call;
+}
+
+int mcp_call_begin(struct mcp_call *call, const char *array)
+{
+    struct mcp_session *session = call->session;
+
+    if (id_in_use(session, call->id)) {
+        mcp_respond_error(call->request, call->id, MCP_INVALID_REQUEST, "a request with that id is still running");
+        return -1;
     }
+    if (session->call_count >= MCP_CALLS_MAX) {
+        mcp_respond_error(call->request, call->id, MCP_REFUSED, "too many calls are running in this session");
+        return -1;
+    }
+    init(call, array);
+    begin(call);
+    return 0;
+}
+
+void mcp_call_start(struct mcp *mcp, struct mcp_session *session, struct request *request,
+                    const struct mcp_message *message)
+{
+    struct mcp_call *call = mcp_call_new(mcp, session, request, message);
+    struct berm_error err;
+    int code;
+
+    if (!call)
+        return;
+    code = take_params(call, message, &err);
+    if (code != 0)
+        mcp_respond_error(request, message->id, code, err.message);
+    else if (mcp_call_begin(call, "content") == 0)
+        run(call);
 }

@@ -1,5 +1,5 @@
 /*
- * call.h - one tools/call from its arguments to its answer.
+ * call.h - one tools/call, or one look at resources, from its arguments to its answer.
  *
  * Theory of operation: a call makes one request of the HTTP API, or one after the other, over a connection to the
  * daemon's own server and with the caller's Authorization. So there is one implementation of everything, and what a
@@ -32,7 +32,9 @@ struct mcp_call {
     struct mcp *mcp;
     struct mcp_session *session; /* while linked */
     struct request *request;
-    const struct mcp_tool *tool;
+    const struct mcp_tool *tool;         /* NULL: resources are looked at */
+    const struct mcp_resource *resource; /* the one that is read */
+    const char *generation;              /* of its sandbox, or NULL */
     const struct json *id, *token /* or NULL */, *args /* or NULL */;
     bool streams; /* the answer is a stream of events */
 
@@ -59,6 +61,10 @@ struct mcp_call {
 /* Begins the answer of `request` and the work for it. */
 void mcp_call_start(struct mcp *mcp, struct mcp_session *session, struct request *request,
                     const struct mcp_message *message);
+/* The same in parts. NULL, or -1: answered. `array`: the member of the result that the content goes into. */
+struct mcp_call *mcp_call_new(struct mcp *mcp, struct mcp_session *session, struct request *request,
+                              const struct mcp_message *message);
+int mcp_call_begin(struct mcp_call *call, const char *array);
 /* Ends it without a result. */
 void mcp_call_cancel(struct mcp_call *call);
 
@@ -71,7 +77,9 @@ void mcp_call_add_text(struct mcp_call *call, struct str text);
 void mcp_call_add_media(struct mcp_call *call, const char *type, struct str base64, const char *mime);
 /* Ends the call with its content, and `structured`, which is an object, or NULL. */
 void mcp_call_finish(struct mcp_call *call, const struct json *structured, bool is_error);
-/* Ends it with an error that the model is to see. */
+/* Ends a look at resources; `next`: the cursor of the next page, or NULL. */
+void mcp_call_finish_resources(struct mcp_call *call, const char *next);
+/* Ends it with an error that the model is to see; a look at resources, with an error of the protocol. */
 void mcp_call_fail(struct mcp_call *call, const char *code, const char *text);
 /* Tells a piece of output to a client that asked for progress. */
 void mcp_call_progress(struct mcp_call *call, struct str text);

@@ -2,6 +2,7 @@
 
 #include "daemon/mcp/call.h"
 #include "daemon/mcp/message.h"
+#include "daemon/mcp/resources.h"
 #include "daemon/mcp/tools.h"
 
 #define BODY_MAX (6 * 1024 * 1024)
@@ -15,7 +16,8 @@ static const char instructions[] =
     "id of the letters a-z and digits 2-7: the first use of an id creates it), run commands in it with exec, code "
     "with "
     "code_run, and end it with sandbox_destroy. Files live below /workspace. A sandbox sleeps after some minutes "
-    "without use and then loses its files and processes.";
+    "without use and then loses its files and processes. What is in them can also be read as resources, "
+    "berm://ID/...";
 
 int mcp_init(struct daemon *daemon)
 {
@@ -217,6 +219,9 @@ static void initialize(struct request *request, const struct mcp_message *messag
     json_key(w, "tools");
     json_object_begin(w);
     json_object_end(w);
+    json_key(w, "resources");
+    json_object_begin(w);
+    json_object_end(w);
     json_object_end(w);
     json_key(w, "serverInfo");
     json_object_begin(w);
@@ -239,11 +244,11 @@ static void ping(struct request *request, struct mcp_session *session, const str
     end_result(request, w, NULL);
 }
 
-static void list_tools(struct request *request, struct mcp_session *session, const struct mcp_message *message)
+static void write_list(struct request *request, const struct mcp_message *message, const char *name,
+                       void (*write)(struct json_writer *w))
 {
     struct json_writer *w;
 
-    (void)session;
     if (json_get(message->params, "cursor")) {
         mcp_respond_error(request, message->id, MCP_INVALID_PARAMS, "there is one page only: no cursor is ours");
         return;
@@ -252,9 +257,31 @@ static void list_tools(struct request *request, struct mcp_session *session, con
     if (!w)
         return;
     begin_result(w, message->id);
-    json_key(w, "tools");
-    mcp_tools_write(w);
+    json_key(w, name);
+    write(w);
     end_result(request, w, NULL);
+}
+
+static void list_tools(struct request *request, struct mcp_session *session, const struct mcp_message *message)
+{
+    (void)session;
+    write_list(request, message, "tools", mcp_tools_write);
+}
+
+static void list_templates(struct request *request, struct mcp_session *session, const struct mcp_message *message)
+{
+    (void)session;
+    write_list(request, message, "resourceTemplates", mcp_resource_templates_write);
+}
+
+static void list_resources(struct request *request, struct mcp_session *session, const struct mcp_message *message)
+{
+    mcp_resources_list(request->daemon->mcp, session, request, message);
+}
+
+static void read_resource(struct request *request, struct mcp_session *session, const struct mcp_message *message)
+{
+    mcp_resources_read(request->daemon->mcp, session, request, message);
 }
 
 static void call_tool(struct request *request, struct mcp_session *session, const struct mcp_message *message)
@@ -265,7 +292,12 @@ static void call_tool(struct request *request, struct mcp_session *session, cons
 static const struct {
     const char *name;
     void (*run)(struct request *request, struct mcp_session *session, const struct mcp_message *message);
-} methods[] = { { "ping", ping }, { "tools/list", list_tools }, { "tools/call", call_tool } };
+} methods[] = { { "ping", ping },
+                { "tools/list", list_tools },
+                { "tools/call", call_tool },
+                { "resources/list", list_resources },
+                { "resources/templates/list", list_templates },
+                { "resources/read", read_resource } };
 
 static void answer(struct request *request, struct mcp_session *session, const struct mcp_message *message)
 {

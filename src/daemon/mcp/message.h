@@ -20,6 +20,7 @@ enum mcp_error {
     MCP_METHOD_NOT_FOUND = -32601,
     MCP_INVALID_PARAMS = -32602,
     MCP_INTERNAL_ERROR = -32603,
+    MCP_NO_RESOURCE = -32002,
     MCP_NO_SESSION = -32001, /* as the published server answers it */
     MCP_REFUSED = -32000     /* an HTTP request that is no message at all, or too many of them */
 };

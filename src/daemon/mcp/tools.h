@@ -72,8 +72,9 @@ void mcp_tools_write(struct json_writer *w);
 /* One request of the HTTP API; all in the arena. */
 struct mcp_request {
     const char *method, *target;
-    const char *session; /* or NULL */
-    struct str body;     /* p == NULL: none */
+    const char *session;    /* or NULL */
+    const char *generation; /* of the sandbox: no other one is asked, none is started; or NULL */
+    struct str body;        /* p == NULL: none */
 };
 
 /* Whether the arguments are those of the tool: 0, or -1 with a field error. `args` NULL: none. */
@@ -84,5 +85,7 @@ int mcp_request_build(const struct mcp_tool *tool, const struct json *args, stru
 /* `pattern` with the arguments in it, and those that go into the query. NULL with *err. */
 const char *mcp_target_build(const struct mcp_tool *tool, const char *pattern, const struct json *args,
                              struct arena *arena, struct berm_error *err);
+/* With everything escaped that has a meaning in a path or a query. */
+int mcp_append_escaped(struct buf *out, struct str s);
 /* A string argument; NULL if it is not given. */
 const char *mcp_arg_text(const struct json *args, const char *name);

@@ -17,7 +17,7 @@ export function conversation(test, on) {
   test('the server says who it is, and what its tools take', async () => {
     const { client } = on();
     assert.equal(client.getServerVersion().name, 'berm');
-    assert.deepEqual(client.getServerCapabilities(), { tools: {} });
+    assert.deepEqual(client.getServerCapabilities(), { tools: {}, resources: {} });
     assert.match(client.getInstructions(), /sandbox/);
     assert.deepEqual(await client.ping(), {});
     const { tools } = await client.listTools();
@@ -126,6 +126,44 @@ export function conversation(test, on) {
     assert.equal((await call('port_list', { sandbox: id })).structuredContent.ports.length, 0);
     assert.ok(new URL((await call('tunnel_open', { sandbox: id, port: 8081 })).structuredContent.url));
     assert.equal((await call('tunnel_close', { sandbox: id, port: 8081 })).isError, false);
+  });
+
+  test('what is in a sandbox can be read as resources, without a tool', async () => {
+    const { client, api } = on();
+    const read = async (uri) => (await client.readResource({ uri })).contents[0];
+    const json = async (uri) => JSON.parse((await read(uri)).text);
+    const { resourceTemplates } = await client.listResourceTemplates();
+    assert.ok(resourceTemplates.some(({ uriTemplate }) => uriTemplate === 'berm://{sandbox}/files/{+path}'));
+    const { resources, nextCursor } = await client.listResources();
+    assert.equal(nextCursor, undefined);
+    assert.deepEqual(resources.map(({ uri }) => uri).filter((uri) => uri.startsWith(`berm://${id}`)),
+      [`berm://${id}`, `berm://${id}/events`, `berm://${id}/processes`, `berm://${id}/files/workspace/`]);
+    assert.equal(resources.find(({ uri }) => uri === `berm://${id}`).title, 'Sandbox For a model (running)');
+    assert.equal((await json(`berm://${id}`)).name, 'For a model');
+    assert.equal((await json(`berm://${id}/events`)).events[0].event, 'created');
+
+    await api.put(`/v1/sandbox/${id}/file/workspace/res/a%20b%3F%23.txt`, 'grüß\n');
+    await api.put(`/v1/sandbox/${id}/file/workspace/res/bytes.bin`, Buffer.from([0, 255, 1]));
+    await api.exec(id, ['mkdir', '/workspace/res/below']);
+    const { files } = await json(`berm://${id}/files/workspace/res/`);
+    assert.deepEqual(files.map(({ name, type }) => [name, type]).sort(), [['a b?#.txt', 'file'], ['below', 'directory'], ['bytes.bin', 'file']]);
+    const named = Object.fromEntries(files.map(({ name, uri }) => [name, uri]));
+    assert.equal(named.below, `berm://${id}/files/workspace/res/below/`);
+    assert.deepEqual(await json(named.below), { files: [] });
+    const text = await read(named['a b?#.txt']);
+    assert.deepEqual([text.text, text.uri], ['grüß\n', named['a b?#.txt']]);
+    assert.deepEqual([...Buffer.from((await read(named['bytes.bin'])).blob, 'base64')], [0, 255, 1]);
+
+    await call('process_start', { sandbox: id, process: 'log-of-it', command: 'echo told; echo wrong >&2' });
+    await until('it wrote', async () => (await json(`berm://${id}/processes/log-of-it/logs`)).stderr === 'wrong\n');
+    assert.equal((await json(`berm://${id}/processes/log-of-it/logs`)).stdout, 'told\n');
+    assert.ok((await json(`berm://${id}/processes`)).processes.some((process) => process.id === 'log-of-it'));
+
+    for (const part of ['/files/workspace/none', '/files/none/', '/processes/none/logs', '/none', '/processes/log-of-it', '/files/%zz', '/files/%00', '/files/a?b'])
+      await assert.rejects(client.readResource({ uri: `berm://${id}${part}` }), { code: -32002 }, part);
+    for (const uri of ['berm://nobody', 'berm://nobody/files/etc/passwd', 'berm://nobody/events', 'berm://NO/files/x', 'file:///etc/passwd', `berm://${'a'.repeat(129)}`])
+      await assert.rejects(client.readResource({ uri }), { code: -32002 }, uri);
+    assert.equal((await api.get('/v1/sandbox/nobody')).status, 404, 'a look makes no sandbox');
   });
 
   test('git says what was wrong', async () => {

@@ -39,6 +39,35 @@ describe('mcp over http', { skip: whyNoDaemon() }, () => {
 
   conversation(test, () => ({ client, api }));
 
+  test('a sandbox that sleeps is listed without files, and a look does not wake it', async () => {
+    await api.put('/v1/sandbox/sleeper', { sleepAfter: 1 });
+    await until('it sleeps', async () => (await api.get('/v1/sandbox/sleeper')).json.state === 'sleeping');
+    const uris = async () => (await client.listResources()).resources.map(({ uri }) => uri).filter((uri) => uri.startsWith('berm://sleeper'));
+    assert.deepEqual(await uris(), ['berm://sleeper', 'berm://sleeper/events']);
+    await assert.rejects(client.readResource({ uri: 'berm://sleeper/files/workspace/' }), { code: -32002, message: /does not run/ });
+    assert.deepEqual(JSON.parse((await client.readResource({ uri: 'berm://sleeper/processes' })).contents[0].text).processes, []);
+    assert.equal((await api.get('/v1/sandbox/sleeper')).json.state, 'sleeping');
+    await api.delete('/v1/sandbox/sleeper');
+  });
+
+  test('resources come in pages', async () => {
+    const ids = Array.from({ length: 26 }, (_, i) => `page${String.fromCharCode(97 + i)}`);
+    await Promise.all(ids.map((id) => api.put(`/v1/sandbox/${id}`, { limits: { memoryBytes: 64 << 20 } })));
+    const seen = [];
+    let pages = 0;
+    for (let cursor; pages === 0 || cursor; pages++) {
+      const page = await client.listResources({ cursor });
+      seen.push(...page.resources.map(({ uri }) => uri));
+      cursor = page.nextCursor;
+    }
+    assert.equal(pages, 2);
+    for (const id of ids) assert.ok(seen.includes(`berm://${id}/files/workspace/`), id);
+    assert.equal(new Set(seen).size, seen.length);
+    for (const cursor of ['mine', 5, 'x'.repeat(65), 's1.1&limit=1000'])
+      assert.ok((await post({ jsonrpc: '2.0', id: 7, method: 'resources/list', params: { cursor } }, { 'mcp-session-id': transport.sessionId })).text.includes('-32602'), cursor);
+    await Promise.all(ids.map((id) => api.delete(`/v1/sandbox/${id}`)));
+  });
+
   test('the session ends with DELETE, and a client is told to begin anew', async () => {
     const other = new StreamableHTTPClientTransport(new URL(`${daemon.url}/mcp`));
     const second = new Client({ name: 'second', version: '1' });
@@ -95,7 +124,7 @@ describe('mcp over http', { skip: whyNoDaemon() }, () => {
       ['{"jsonrpc":"2.0","id":{},"method":"ping"}', 400, -32600], ['{"jsonrpc":"2.0","id":1,"method":7}', 400, -32600],
       ['{"jsonrpc":"2.0","id":1,"method":"ping","params":[]}', 400, -32600], ['{"jsonrpc":"2.0","id":1}', 400, -32600],
       [`{"jsonrpc":"2.0","id":"${'x'.repeat(300)}","method":"ping"}`, 400, -32600],
-      ['{"jsonrpc":"2.0","id":1,"method":"nope"}', 200, -32601], ['{"jsonrpc":"2.0","id":1,"method":"resources/list"}', 200, -32601],
+      ['{"jsonrpc":"2.0","id":1,"method":"nope"}', 200, -32601], ['{"jsonrpc":"2.0","id":1,"method":"prompts/list"}', 200, -32601],
       ['{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{"cursor":"x"}}', 200, -32602],
       ['{"jsonrpc":"2.0","id":1,"method":"tools/call"}', 200, -32602],
       ['{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"nope"}}', 200, -32602],
