@@ -60,12 +60,14 @@ struct spawn_limits {
     uint32_t reserved;
 };
 
+#define SPAWN_HOSTNAME_SIZE 64
+
 struct spawn_create {
     uint8_t image_digest[32]; /* SHA-256 of the image, see src/image */
     struct spawn_limits limits;
     uint32_t network;
     uint32_t backend;
-    char hostname[64];
+    char hostname[SPAWN_HOSTNAME_SIZE];
 };
 
 struct spawn_socket {

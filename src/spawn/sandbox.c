@@ -313,6 +313,23 @@ static void fail_create(struct sandbox *s, const struct berm_error *err)
     sandbox_end(s);
 }
 
+/*
+ * What must be done before the answer, but neither before the child works nor beside it: the two share a CPU more
+ * often than not, and the child is what the caller waits for. So it is done once the agent runs, which is then busy
+ * with its own start; with a runtime, whose time is its own, at once.
+ */
+static int do_paper_work(struct sandbox *s, struct berm_error *err)
+{
+    if (step_fault(STEP_META) || name_socket(s) < 0)
+        return step_fail(err, STEP_META);
+    if (awaits_runtime(s)) /* this is not its process yet */
+        return 0;
+    if (process_start_time(s->pid, &s->start_time) < 0 || meta_write(s) < 0)
+        return step_fail(err, STEP_META);
+    FAULT_POINT("spawn.create.meta_written");
+    return 0;
+}
+
 static void become_running(struct sandbox *s)
 {
     loop_timer_stop(s->worker->loop, &s->deadline);
@@ -358,6 +375,20 @@ static void explain_runtime(const struct sandbox *s, struct berm_error *err)
     oci_explain(&s->worker->oci, name, err);
 }
 
+/* Its exec has closed the pipe; it may have ended since. */
+static void agent_started(struct sandbox *s)
+{
+    struct berm_error err;
+
+    if (s->pid == 0)
+        berm_fail(&err, BERM_E_SYSTEM, ESRCH, "the agent ended at once");
+    else if (s->backend == SPAWN_BACKEND_OCI || do_paper_work(s, &err) == 0) {
+        become_running(s);
+        return;
+    }
+    fail_create(s, &err);
+}
+
 /* The status pipe has something, or the child is gone: either way the creation is decided. */
 static void finish_create(struct sandbox *s)
 {
@@ -371,7 +402,7 @@ static void finish_create(struct sandbox *s)
     if (n == 0 && awaits_runtime(s))
         return; /* the runtime works; its exit decides */
     if (n == 0) {
-        become_running(s);
+        agent_started(s);
         return;
     }
     if (n == (ssize_t)sizeof(failure) && failure.step == STEP_OCI_EXEC && failure.errnum == ECANCELED)
@@ -453,21 +484,6 @@ static int start_child(struct sandbox *s, const struct slot *slot, const char *n
     return 0;
 }
 
-/* What must be done before the answer, but not before the child can work on. */
-static int do_paper_work(struct sandbox *s, const char *name, const char *hostname, struct berm_error *err)
-{
-    if (step_fault(STEP_IDENTITY) || rootfs_write_identity(s->worker->stage.disk_fd, name, hostname) < 0)
-        return step_fail(err, STEP_IDENTITY);
-    if (step_fault(STEP_META) || name_socket(s) < 0)
-        return step_fail(err, STEP_META);
-    if (awaits_runtime(s)) /* this is not its process yet */
-        return 0;
-    if (process_start_time(s->pid, &s->start_time) < 0 || meta_write(s) < 0)
-        return step_fail(err, STEP_META);
-    FAULT_POINT("spawn.create.meta_written");
-    return 0;
-}
-
 static int begin_create(struct sandbox *s, const struct spawn_create *create, struct berm_error *err)
 {
     struct worker *w = s->worker;
@@ -478,7 +494,7 @@ static int begin_create(struct sandbox *s, const struct spawn_create *create, st
     if (step_fault(STEP_IMAGE))
         return step_fail(err, STEP_IMAGE);
     s->image = image_use(&w->images, create->image_digest, err);
-    if (!s->image || slot_take(&w->slots, s->image, &create->limits, create->network, &slot, err) < 0)
+    if (!s->image || slot_take(&w->slots, s->image, create, &slot, err) < 0)
         return -1;
     s->index = slot.index;
     s->egress = slot.egress;
@@ -489,7 +505,9 @@ static int begin_create(struct sandbox *s, const struct spawn_create *create, st
     if (rc == 0)
         rc = start_child(s, &slot, name, create->hostname, err);
     slot_close_fds(&slot);
-    return rc < 0 ? -1 : do_paper_work(s, name, create->hostname, err);
+    if (rc < 0)
+        return -1;
+    return s->backend == SPAWN_BACKEND_OCI ? do_paper_work(s, err) : 0;
 }
 
 static struct sandbox *admit(struct worker *w, uint64_t key, struct berm_error *err)

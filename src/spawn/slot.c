@@ -92,6 +92,18 @@ static int do_cgroup(struct slot_maker *maker, struct slot *slot, struct berm_er
     return 0;
 }
 
+static int write_identity(const struct slot_maker *maker, struct slot *slot, const char *hostname,
+                          struct berm_error *err)
+{
+    char name[SLOT_NAME_SIZE];
+
+    slot_name(slot->index, name);
+    if (step_fault(STEP_IDENTITY) || rootfs_write_identity(maker->stage->disk_fd, name, hostname) < 0)
+        return step_fail(err, STEP_IDENTITY);
+    snprintf(slot->hostname, sizeof(slot->hostname), "%s", hostname);
+    return 0;
+}
+
 static int do_disk(struct slot_maker *maker, struct slot *slot, struct berm_error *err)
 {
     _cleanup_close_ int subvolume = -EBADF;
@@ -107,7 +119,7 @@ static int do_disk(struct slot_maker *maker, struct slot *slot, struct berm_erro
     if (step_fault(STEP_QUOTA) || disk_set_limit(subvolume, slot->limits.disk_bytes) < 0)
         return step_fail(err, STEP_QUOTA);
     FAULT_POINT("spawn.slot.subvolume");
-    return 0;
+    return maker->usual_hostname[0] ? write_identity(maker, slot, maker->usual_hostname, err) : 0;
 }
 
 static uint64_t shm_bytes(const struct spawn_limits *limits)
@@ -253,24 +265,28 @@ static int take_any(struct slot_maker *maker, struct slot *ret, struct berm_erro
 
 /* What the slot was not made for. */
 static int adapt(struct slot_maker *maker, struct slot *slot, const struct image *image,
-                 const struct spawn_limits *limits, uint32_t network, struct berm_error *err)
+                 const struct spawn_create *create, struct berm_error *err)
 {
-    if (slot->network != network && make_netns(maker, slot, network, err) < 0)
+    if (slot->network != create->network && make_netns(maker, slot, create->network, err) < 0)
         return -1;
-    if (slot->tree_fd >= 0 && slot->tree_image == image->number && slot->tree_shm_bytes == shm_bytes(limits))
+    if (strcmp(slot->hostname, create->hostname) != 0 && write_identity(maker, slot, create->hostname, err) < 0)
+        return -1;
+    if (slot->tree_fd >= 0 && slot->tree_image == image->number &&
+        slot->tree_shm_bytes == shm_bytes(&create->limits))
         return 0;
-    return build_tree(maker, slot, image, limits, err);
+    return build_tree(maker, slot, image, &create->limits, err);
 }
 
-int slot_take(struct slot_maker *maker, const struct image *image, const struct spawn_limits *limits,
-              uint32_t network, struct slot *ret, struct berm_error *err)
+int slot_take(struct slot_maker *maker, const struct image *image, const struct spawn_create *create,
+              struct slot *ret, struct berm_error *err)
 {
     maker->usual_image = image;
-    maker->usual_limits = *limits;
-    maker->usual_network = network;
+    maker->usual_limits = create->limits;
+    maker->usual_network = create->network;
+    memcpy(maker->usual_hostname, create->hostname, sizeof(maker->usual_hostname));
     if (take_any(maker, ret, err) < 0)
         return -1;
-    if (adapt(maker, ret, image, limits, network, err) == 0)
+    if (adapt(maker, ret, image, create, err) == 0)
         return 0;
     slot_close_fds(ret);
     slot_remove(maker, ret->index);

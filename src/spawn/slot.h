@@ -1,7 +1,8 @@
 /*
  * slot.h - the parts of a sandbox, made ahead of time while the worker is idle: id range, user and network
  * namespace, cgroups with limits, subvolume with quota, bound agent socket, and the root file system of the image
- * and with the limits that the last sandbox had. A sandbox that wants others changes or rebuilds what differs.
+ * and with the limits and the name that the last sandbox had. A sandbox that wants others changes or rebuilds what
+ * differs.
  *
  * The number of the id range names everything: cgroups "s12", subvolume "s12", socket ".s12.sock". So what a crash
  * leaves behind can be found and removed by name, and cannot be confused with anything that is alive.
@@ -31,7 +32,8 @@ struct slot {
     int tree_fd;         /* the root file system, or -EBADF */
     uint32_t tree_image; /* the number of the image in it */
     uint64_t tree_shm_bytes;
-    struct spawn_limits limits; /* already in force */
+    struct spawn_limits limits;         /* already in force */
+    char hostname[SPAWN_HOSTNAME_SIZE]; /* that its files tell, or "" */
 };
 
 /* What slots are made from; filled by the worker. */
@@ -43,7 +45,8 @@ struct slot_maker {
     gid_t owner_gid;
     struct spawn_limits usual_limits; /* those of the last sandbox */
     uint32_t usual_network;
-    const struct image *usual_image; /* likewise; NULL when there was none or it is gone */
+    char usual_hostname[SPAWN_HOSTNAME_SIZE]; /* "" when there was none yet */
+    const struct image *usual_image;          /* likewise; NULL when there was none or it is gone */
     struct slot *ready;
     uint32_t ready_count, ready_wanted;
     struct slot *next; /* being made, or NULL */
@@ -59,8 +62,8 @@ int slot_prepare(struct slot_maker *maker, struct berm_error *err);
 int slot_set_wanted(struct slot_maker *maker, uint32_t count);
 
 /* A complete slot for an image that is in use: a ready one, or one made here and now. */
-int slot_take(struct slot_maker *maker, const struct image *image, const struct spawn_limits *limits,
-              uint32_t network, struct slot *ret, struct berm_error *err);
+int slot_take(struct slot_maker *maker, const struct image *image, const struct spawn_create *create,
+              struct slot *ret, struct berm_error *err);
 /* Ready slots let go of an image that is about to be unmounted. */
 void slot_forget_image(struct slot_maker *maker, const struct image *image);
 void slot_close_fds(struct slot *slot);

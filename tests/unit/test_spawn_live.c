@@ -489,8 +489,12 @@ static void ready_slots_are_used_and_made_again(void **state)
     WAIT_FOR(harness_simple(&live, SPAWN_OP_HELLO, 0).hello.ready_slots == 4);
     fds = count_worker_fds();
     for (int i = 0; i < 6; i++) {
+        char name[40];
         assert_done(harness_create(&live, next_key + (uint64_t)i));
-        assert_contains(ASK(next_key + (uint64_t)i, "stat /"), "mode");
+        /* The slot was made for the name of the sandbox before. */
+        snprintf(name, sizeof(name), "box-%llx\n", (unsigned long long)next_key + (unsigned)i);
+        assert_string_equal(ASK(next_key + (uint64_t)i, "read /etc/hostname"), name);
+        assert_contains(ASK(next_key + (uint64_t)i, "read /etc/hosts"), name);
     }
     for (int i = 0; i < 6; i++)
         assert_done(harness_simple(&live, SPAWN_OP_DESTROY, next_key++));
