@@ -40,6 +40,18 @@ edge_descendants() { # pid
   done
 }
 
+# The first process below this daemon that is pid 1 somewhere: the agent of its only sandbox.
+edge_agent() {
+  local pid
+  for pid in $(edge_descendants "$daemon"); do
+    [ "$(awk '/^NSpid/ { print $3 }' "/proc/$pid/status")" = 1 ] || continue
+    echo "$pid"
+    return
+  done
+  echo "the sandbox's process was not found" >&2
+  return 1
+}
+
 edge_start() {
   start_daemon 0 4 --edge-url "http://bench.localhost:$port" --max-connections 20000
   curl -sf -X PUT "http://127.0.0.1:$port/v1/sandbox/edge" >/dev/null
@@ -47,13 +59,7 @@ edge_start() {
     "http://127.0.0.1:$port/v1/sandbox/edge/ports" | jq -r .url | sed 's|^http://||; s|:.*||')
   edge_ws_host=$(curl -sf -X POST -H 'Content-Type: application/json' -d '{"port":8090,"token":"ws"}' \
     "http://127.0.0.1:$port/v1/sandbox/edge/ports" | jq -r .url | sed 's|^http://||; s|:.*||')
-  # The first process below this daemon that is pid 1 somewhere: the agent of its only sandbox.
-  for pid in $(edge_descendants "$daemon"); do
-    [ "$(awk '/^NSpid/ { print $3 }' "/proc/$pid/status")" = 1 ] || continue
-    edge_pid=$pid
-    break
-  done
-  [ -n "$edge_pid" ] || { echo "the sandbox's process was not found" >&2 && exit 1; }
+  edge_pid=$(edge_agent)
   truncate -s 1G "$work/1g"
   edge_nginx service 127.0.0.1:8080 'location / { return 200 "hello\n"; } location /1g { alias '"$work"'/1g; }'
   edge_nginx proxy 127.0.0.1:8081 'location / { proxy_pass http://service; proxy_http_version 1.1; proxy_set_header Connection ""; proxy_buffering off; }'

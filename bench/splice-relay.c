@@ -1,13 +1,15 @@
 /*
  * splice-relay.c - how fast bytes can go from one socket to another on this machine: accept, connect, and splice(2)
- * through a pipe, blocking, with nothing in between. Beside it bermd is measured.
+ * through a pipe, blocking, with nothing in between; as bermd has it, no loopback is paced by what the host has
+ * chosen for the internet. Beside it bermd is measured.
  *
- *   splice-relay LISTEN_PORT TARGET_PORT NETNS   both on 127.0.0.1, the target in that network namespace
+ *   splice-relay LISTEN_PORT TARGET_PORT NETNS [ADDRESS]   of 127.0.0.1; the target's are in NETNS
  */
 #include <arpa/inet.h>
 #include <err.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -75,12 +77,15 @@ int main(int argc, char **argv)
     struct sockaddr_in here, there;
     int netns;
 
-    if (argc != 4)
-        errx(2, "usage: splice-relay LISTEN_PORT TARGET_PORT NETNS");
+    if (argc != 4 && argc != 5)
+        errx(2, "usage: splice-relay LISTEN_PORT TARGET_PORT NETNS [ADDRESS]");
     here = loopback(argv[1]);
     there = loopback(argv[2]);
+    if (argc == 5 && inet_pton(AF_INET, argv[4], &there.sin_addr) != 1)
+        errx(2, "no address: %s", argv[4]);
     signal(SIGPIPE, SIG_IGN);
     setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+    setsockopt(listener, IPPROTO_TCP, TCP_CONGESTION, "reno", 4); /* and all that it accepts */
     if (bind(listener, (struct sockaddr *)&here, sizeof(here)) < 0 || listen(listener, 8) < 0)
         err(1, "listen");
     netns = open(argv[3], O_RDONLY | O_CLOEXEC);

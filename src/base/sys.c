@@ -2,9 +2,12 @@
 
 #include <fcntl.h>
 #include <linux/openat2.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -78,6 +81,11 @@ void socket_enlarge(int fd)
     int size = 1 << 20; /* cut to net.core.wmem_max; failing costs only speed */
 
     setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
+}
+
+void socket_unpace(int fd)
+{
+    setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, TCP_LOOPBACK_CONTROL, strlen(TCP_LOOPBACK_CONTROL));
 }
 
 void reset_signal_actions(void)

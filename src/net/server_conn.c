@@ -8,6 +8,8 @@
  */
 #include "server_internal.h"
 
+#include "base/sys.h"
+
 #include <sys/socket.h>
 
 #define READS_PER_TURN  4
@@ -129,6 +131,8 @@ int http_conn_new(struct http_server *server, int fd, int listener_fd, const uni
     if (loop_io_add(server->loop, &conn->io, fd, EPOLLIN | EPOLLRDHUP, on_event) < 0)
         goto refuse;
     link_conn(server, conn);
+    if (is_loopback(conn))
+        socket_unpace(fd);
     if (conn->channel) {
         set_read_deadline(conn, DEADLINE_HANDSHAKE, server->limits.head_timeout_ms);
     } else {

@@ -15,12 +15,15 @@ static int raise_loopback(void)
     return sock < 0 ? -1 : ioctl(sock, SIOCSIFFLAGS, &request);
 }
 
-/* No capability over this namespace exists inside, so low ports are opened to all instead. */
+/*
+ * No capability over this namespace exists inside, so low ports are opened to all instead. And whatever the host
+ * sends to the internet with, here is nothing but a loopback (see socket_unpace()).
+ */
 static int configure_and_open(struct egress_sockets *ret_egress)
 {
-    if (raise_loopback() < 0)
-        return -1;
-    if (write_small_file(AT_FDCWD, "/proc/sys/net/ipv4/ip_unprivileged_port_start", "0") < 0)
+    if (raise_loopback() < 0 ||
+        write_small_file(AT_FDCWD, "/proc/sys/net/ipv4/ip_unprivileged_port_start", "0") < 0 ||
+        write_small_file(AT_FDCWD, "/proc/sys/net/ipv4/tcp_congestion_control", TCP_LOOPBACK_CONTROL) < 0)
         return -1;
     if (ret_egress && egress_set_up(ret_egress) < 0)
         return -1;

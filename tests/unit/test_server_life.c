@@ -4,6 +4,7 @@
 
 #include <malloc.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/resource.h>
 
 #include "fail_alloc.h"
@@ -441,6 +442,40 @@ static void tcp_listeners_serve_and_know_their_peers(void **state)
     assert_int_equal(err.code, BERM_E_SYSTEM);
 }
 
+/* The server's socket of our connection: the one whose peer we are. */
+static int accepted_socket(void)
+{
+    struct sockaddr_in own = { 0 }, other = { 0 };
+    socklen_t len = sizeof(own);
+    int fd = 2;
+
+    assert_int_equal(getsockname(peer.fd, (struct sockaddr *)&own, &len), 0);
+    while (other.sin_family != AF_INET || other.sin_port != own.sin_port) {
+        assert_true(++fd < 1024);
+        len = sizeof(other);
+        getpeername(fd, (struct sockaddr *)&other, &len);
+    }
+    return fd;
+}
+
+static void what_goes_over_the_loopback_is_not_paced(void **state)
+{
+    int fd = tcp_listen("127.0.0.1:0", NULL);
+    char control[16] = "";
+    socklen_t len = sizeof(control);
+
+    (void)state;
+    assert_true(fd >= 0);
+    setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, "cubic", 5); /* as a host may have it */
+    assert_int_equal(http_server_listen_fd(server, fd), 0);
+    peer_close(&peer);
+    peer_init(&peer, connect_tcp(socket_port(fd)));
+    send_text(REQUEST("GET /hello", ""));
+    expect_response("HTTP/1.1 200", "", "hello");
+    assert_int_equal(getsockopt(accepted_socket(), IPPROTO_TCP, TCP_CONGESTION, control, &len), 0);
+    assert_string_equal(control, "reno");
+}
+
 static void unix_peers_are_local(void **state)
 {
     (void)state;
@@ -649,6 +684,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(draining_without_connections_is_told_at_once, setup, teardown),
         cmocka_unit_test_setup_teardown(freeing_the_server_closes_open_exchanges, setup, teardown),
         cmocka_unit_test_setup_teardown(tcp_listeners_serve_and_know_their_peers, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_goes_over_the_loopback_is_not_paced, setup, teardown),
         cmocka_unit_test_setup_teardown(unix_peers_are_local, setup, teardown),
         cmocka_unit_test_setup_teardown(a_client_with_many_requests_does_not_fill_a_turn, setup, teardown),
         cmocka_unit_test_setup_teardown(connections_over_the_limit_are_closed, setup_few, teardown),

@@ -132,6 +132,7 @@ static void its_network_is_a_loopback(void **state)
     assert_contains(ASK(box, "list /sys/class/net"), "lo");
     assert_null(strstr(ASK(box, "read /proc/net/dev"), "eth"));
     assert_contains(ASK(box, "read /proc/sys/net/ipv4/ip_unprivileged_port_start"), "0\n");
+    assert_contains(ASK(box, "read /proc/sys/net/ipv4/tcp_congestion_control"), "reno\n");
 }
 
 static void control_groups_look_like_roots(void **state)

@@ -1,5 +1,6 @@
 #include "daemon/docker/ports.h"
 
+#include "base/sys.h"
 #include "daemon/docker/tunnel.h"
 
 #include <arpa/inet.h>
@@ -50,6 +51,7 @@ int loopback_listen(struct loopback_listener *listener, struct loop *loop, uint1
     fd = tcp_listen(address, err);
     if (fd < 0)
         return -1;
+    socket_unpace(fd); /* and so is what it accepts */
     listener->loop = loop;
     listener->on_connection = on_connection;
     loop_timer_init(&listener->pause, on_pause_over);
