@@ -29,6 +29,13 @@
 struct http_client;
 struct http_server;
 
+#define HELD_DIRECTORIES_MAX 16
+
+struct held_directories {
+    int fds[HELD_DIRECTORIES_MAX];
+    size_t count;
+};
+
 struct agent {
     struct loop *loop;
     struct http_server *server;
@@ -60,6 +67,7 @@ struct agent {
     struct command_input input;
     struct child *supervised; /* that command, while it runs */
     struct exec_terminal *exec_terminals;
+    struct held_directories held; /* see directories.c */
     struct ca_trust ca_trust;
     struct shutdown shutdown;
     int exit_code; /* of the agent, once the loop has been stopped */

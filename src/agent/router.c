@@ -61,6 +61,7 @@ static const struct route routes[] = {
 
     { "GET", "/berm/v1/interpreter", ROUTE_INTERNAL, handle_interpreter_stats },
     { "POST", "/berm/v1/configure", ROUTE_JSON | ROUTE_INTERNAL, handle_configure },
+    { "POST", "/berm/v1/directories", ROUTE_JSON | ROUTE_INTERNAL, handle_directories },
     { "POST", "/berm/v1/supervise", ROUTE_JSON | ROUTE_INTERNAL, handle_supervise },
     { "POST", "/berm/v1/supervise/input", ROUTE_STREAM | ROUTE_INTERNAL, handle_command_input },
     { "GET", "/berm/v1/logs", ROUTE_INTERNAL, handle_logs },

@@ -8,6 +8,7 @@ void handle_ping(struct request *rq);
 void handle_version(struct request *rq);
 void handle_commands(struct request *rq);
 void handle_configure(struct request *rq);
+void handle_directories(struct request *rq);
 void handle_supervise(struct request *rq);
 void handle_signal(struct request *rq);
 void handle_logs(struct request *rq);

@@ -32,12 +32,18 @@ enum spawn_op {
     SPAWN_OP_FREEZE = 10, /* freeze.on */
     SPAWN_OP_EGRESS =
         11, /* the two sockets of the sandbox's way out, made again; the ones of before must be closed */
-    SPAWN_OP_EVENT = 100 /* spawner -> bermd, serial 0 */
+    SPAWN_OP_VOLUME_CREATE = 12, /* key: a number for the volume; EEXIST if it has one */
+    SPAWN_OP_VOLUME_DELETE = 13, /* key likewise. Where it is mounted it stays as long as that sandbox */
+    SPAWN_OP_VOLUME_LIST = 14,   /* one SPAWN_EVENT_VOLUME for each, then the reply */
+    SPAWN_OP_VOLUME_MOUNT = 15, /* in the sandbox, over a directory that its pid 1 holds open; EBUSY if something is
+                                   mounted there */
+    SPAWN_OP_EVENT = 100        /* spawner -> bermd, serial 0 */
 };
 
 enum spawn_event {
     SPAWN_EVENT_EXIT = 1,     /* pid 1 of a sandbox is gone */
     SPAWN_EVENT_SANDBOX = 2,  /* an answer to LIST */
+    SPAWN_EVENT_VOLUME = 4,   /* an answer to VOLUME_LIST: key */
     SPAWN_EVENT_RESTARTED = 3 /* the worker process crashed and came back: pending requests are lost, LIST again */
 };
 
@@ -75,6 +81,21 @@ struct spawn_socket {
     uint32_t type;   /* SOCK_STREAM or SOCK_DGRAM */
 };
 
+/*
+ * A volume is a directory tree of its own in the pool, with its own limit, that outlives sandboxes. It is known by
+ * a number that bermd chooses at random. Where in a sandbox it is mounted is a descriptor of the sandbox's pid 1,
+ * since no path comes over this wire; which one is only that sandbox's affair, as all it can cover is its own.
+ */
+struct spawn_volume {
+    uint64_t disk_bytes;
+};
+
+struct spawn_volume_mount {
+    uint64_t number;
+    uint32_t fd; /* in pid 1 of the sandbox: a directory */
+    uint32_t read_only;
+};
+
 struct spawn_request {
     uint32_t version;
     uint32_t op;
@@ -84,6 +105,8 @@ struct spawn_request {
         struct spawn_create create;
         struct spawn_limits limits;
         struct spawn_socket socket;
+        struct spawn_volume volume;
+        struct spawn_volume_mount volume_mount;
         struct {
             uint32_t slots;
         } prepare;

@@ -2,6 +2,7 @@
 
 #include "base/fault.h"
 #include "base/log.h"
+#include "daemon/docker/docker.h"
 #include "daemon/lifecycle.h"
 #include "daemon/pool.h"
 
@@ -106,6 +107,7 @@ static void on_list(const struct spawn_reply *reply, const struct berm_error *er
     FAULT_POINT("adopt.done");
     log_info("adoption.done", "instances", log_num((long long)daemon->registry.by_key.count), "lost",
              log_num((long long)lost));
+    docker_sweep_volumes(daemon->docker);
     resume_waits(daemon);
     pool_room(daemon->pool);
 }
@@ -203,8 +205,14 @@ void adopt_init(struct daemon *daemon)
     prepare_slots(daemon);
 }
 
+static void on_volume(uint64_t number, void *data)
+{
+    docker_volume_found(((struct daemon *)data)->docker, number);
+}
+
 const struct spawn_link_events adopt_events = {
     .on_sandbox = on_sandbox,
+    .on_volume = on_volume,
     .on_exit = on_exit_event,
     .on_restarted = on_restarted,
     .on_lost = on_lost,

@@ -169,6 +169,9 @@ static void take_event(struct spawn_link *link, const struct spawn_reply *reply)
     case SPAWN_EVENT_SANDBOX:
         link->events.on_sandbox(reply->key, &reply->sandbox, link->events.data);
         break;
+    case SPAWN_EVENT_VOLUME:
+        link->events.on_volume(reply->key, link->events.data);
+        break;
     case SPAWN_EVENT_RESTARTED:
         fail_all(link, "berm-spawn restarted");
         link->events.on_restarted(link->events.data);

@@ -111,8 +111,7 @@ void control_freeze(struct worker *w, struct sandbox *s, const struct spawn_requ
            cgroup_freeze(&w->cgroups, name, request->freeze.on) < 0 ? "freeze" : NULL);
 }
 
-/* A running sandbox's pidfd; *own is to be closed by the caller's cleanup. */
-static int borrow_pidfd(const struct sandbox *s, int *own)
+int control_borrow_pidfd(const struct sandbox *s, int *own)
 {
     if (s->pidfd >= 0)
         return s->pidfd;
@@ -151,7 +150,7 @@ void control_egress(struct worker *w, struct sandbox *s, uint64_t serial)
         answer(w, s, SPAWN_OP_EGRESS, serial, "the sandbox has no network");
         return;
     }
-    pidfd = borrow_pidfd(s, &own_pidfd);
+    pidfd = control_borrow_pidfd(s, &own_pidfd);
     if (pidfd < 0 || renew_egress(w, s, pidfd, &sockets) < 0) {
         answer(w, s, SPAWN_OP_EGRESS, serial, "make the way out");
         return;
@@ -162,7 +161,7 @@ void control_egress(struct worker *w, struct sandbox *s, uint64_t serial)
 void control_socket(struct worker *w, struct sandbox *s, const struct spawn_request *request)
 {
     _cleanup_close_ int own_pidfd = -EBADF;
-    int fd, pidfd = borrow_pidfd(s, &own_pidfd);
+    int fd, pidfd = control_borrow_pidfd(s, &own_pidfd);
 
     if (pidfd < 0 || (fd = netns_socket(pidfd, w->stage.home_netns_fd, (int)request->socket.family,
                                         (int)request->socket.type)) < 0) {

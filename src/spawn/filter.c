@@ -1,6 +1,8 @@
 #include "filter.h"
 
 #include <linux/audit.h>
+#include <linux/btrfs.h>
+#include <linux/fs.h>
 #include <linux/netlink.h>
 #include <linux/seccomp.h>
 #include <linux/udp.h>
@@ -51,6 +53,9 @@ enum check {
     CHECK_CLONE,
     CHECK_UNSHARE,
     CHECK_IOCTL,
+    CHECK_IOCTL_OF_CHILD,
+    CHECK_IOCTL_TERMINAL,
+    CHECK_IOCTL_BTRFS,
     CHECK_PERSONALITY,
     CHECK_PRCTL,
     CHECK_ARCH_PRCTL,
@@ -132,7 +137,7 @@ static const struct row socketpair_rows[] = {
 };
 
 /* Terminal injection (TIOCSTI, TIOCLINUX), taking over the console, and line disciplines, which load modules. */
-static const struct row ioctl_rows[] = {
+static const struct row ioctl_terminal_rows[] = {
     { 0, YES },
     { TIOCSTI, ERRNO_LEAF(EPERM) },
     { TIOCSTI + 1, YES },
@@ -141,6 +146,34 @@ static const struct row ioctl_rows[] = {
     { TIOCCONS + 1, YES },
     { TIOCSETD, ERRNO_LEAF(EPERM) },
     { TIOCSETD + 1, YES },
+};
+
+/*
+ * What btrfs has beside copying by reference is refused as by a file system without it: whoever owns a directory of
+ * a volume could make subvolumes there, which its limit does not count. The worker needs these calls, so that part
+ * is the child's.
+ */
+#define TERMINAL_TYPE 0x54u
+static const struct row ioctl_rows[] = {
+    { 0, YES },
+    { TERMINAL_TYPE << 8, CHECK(CHECK_IOCTL_TERMINAL) },
+    { (TERMINAL_TYPE + 1) << 8, YES },
+    { BTRFS_IOCTL_MAGIC << 8, CHECK(CHECK_IOCTL_BTRFS) },
+    { (BTRFS_IOCTL_MAGIC + 1) << 8, YES },
+};
+static const struct row child_ioctl_rows[] = {
+    { 0, YES },
+    { BTRFS_IOCTL_MAGIC << 8, CHECK(CHECK_IOCTL_BTRFS) },
+    { (BTRFS_IOCTL_MAGIC + 1) << 8, YES },
+};
+static const struct row ioctl_btrfs_rows[] = {
+    { 0, ERRNO_LEAF(ENOTTY) },
+    { FICLONE, YES },
+    { FICLONE + 1, ERRNO_LEAF(ENOTTY) },
+    { FICLONERANGE, YES },
+    { FICLONERANGE + 1, ERRNO_LEAF(ENOTTY) },
+    { FIDEDUPERANGE, YES },
+    { FIDEDUPERANGE + 1, ERRNO_LEAF(ENOTTY) },
 };
 
 /* The native one, asking, and no address randomisation, which debuggers set for what they start. */
@@ -255,7 +288,10 @@ static const struct check_block checks[CHECK_COUNT] = {
     [CHECK_SOCKETPAIR] = TREE(0, 0, socketpair_rows),
     [CHECK_CLONE] = { .argument = 0, .any_bit = NAMESPACE_FLAGS & ~UINT32_C(0xff) },
     [CHECK_UNSHARE] = { .argument = 0, .any_bit = NAMESPACE_FLAGS },
-    [CHECK_IOCTL] = TREE(1, 0, ioctl_rows),
+    [CHECK_IOCTL] = TREE(1, 0xff00, ioctl_rows),
+    [CHECK_IOCTL_OF_CHILD] = TREE(1, 0xff00, child_ioctl_rows),
+    [CHECK_IOCTL_TERMINAL] = TREE(1, 0, ioctl_terminal_rows),
+    [CHECK_IOCTL_BTRFS] = TREE(1, 0, ioctl_btrfs_rows),
     [CHECK_PERSONALITY] = TREE(0, 0, personality_rows),
     [CHECK_PRCTL] = TREE(0, 0, prctl_rows),
     [CHECK_ARCH_PRCTL] = TREE(0, 0, arch_prctl_rows),
@@ -388,6 +424,8 @@ static uint32_t rule_leaf(const struct filter_rule *rule, enum filter_part part)
 {
     if (part != FILTER_WHOLE && rule->verdict == FILTER_CHECK_SOCKET)
         return verdict_leaf(part == FILTER_WORKER ? FILTER_CHECK_SOCKET_OF_WORKER : FILTER_CHECK_SOCKET_OF_CHILD);
+    if (part != FILTER_WHOLE && rule->verdict == FILTER_CHECK_IOCTL)
+        return part == FILTER_WORKER ? CHECK(CHECK_IOCTL_TERMINAL) : CHECK(CHECK_IOCTL_OF_CHILD);
     /* An errno of the worker's filter, which its children inherit, would win over the notification. */
     if (rule->verdict == FILTER_BROKER && part != FILTER_CHILD)
         return part == FILTER_WORKER ? YES : ERRNO_LEAF(EPERM);

@@ -73,9 +73,25 @@ static int check_socket(const struct spawn_socket *s, struct berm_error *err)
     return 0;
 }
 
+static int check_volume(const struct spawn_volume *v, const struct spawn_limits *ceiling, struct berm_error *err)
+{
+    return v->disk_bytes >= SPAWN_MIN_DISK && v->disk_bytes <= ceiling->disk_bytes
+               ? 0
+               : refuse(err, ERANGE, "disk limit");
+}
+
+static int check_volume_mount(const struct spawn_volume_mount *m, struct berm_error *err)
+{
+    if (m->number == 0)
+        return refuse(err, EINVAL, "volume");
+    if (m->fd > INT32_MAX)
+        return refuse(err, EINVAL, "descriptor");
+    return m->read_only <= 1 ? 0 : refuse(err, EINVAL, "read_only");
+}
+
 static bool needs_key(uint32_t op)
 {
-    return op != SPAWN_OP_HELLO && op != SPAWN_OP_LIST && op != SPAWN_OP_PREPARE;
+    return op != SPAWN_OP_HELLO && op != SPAWN_OP_LIST && op != SPAWN_OP_PREPARE && op != SPAWN_OP_VOLUME_LIST;
 }
 
 static int check_body(const struct spawn_request *r, const struct spawn_policy *policy, struct berm_error *err)
@@ -91,6 +107,12 @@ static int check_body(const struct spawn_request *r, const struct spawn_policy *
         return r->prepare.slots <= SPAWN_MAX_READY ? 0 : refuse(err, ERANGE, "slots");
     case SPAWN_OP_FREEZE:
         return r->freeze.on <= 1 ? 0 : refuse(err, EINVAL, "freeze");
+    case SPAWN_OP_VOLUME_CREATE:
+        return check_volume(&r->volume, &policy->ceiling, err);
+    case SPAWN_OP_VOLUME_MOUNT:
+        return check_volume_mount(&r->volume_mount, err);
+    case SPAWN_OP_VOLUME_DELETE:
+    case SPAWN_OP_VOLUME_LIST:
     case SPAWN_OP_HELLO:
     case SPAWN_OP_KILL:
     case SPAWN_OP_DESTROY:

@@ -226,6 +226,9 @@ static void handle_running(struct worker *w, struct sandbox *s, const struct spa
     case SPAWN_OP_EGRESS:
         control_egress(w, s, r->serial);
         break;
+    case SPAWN_OP_VOLUME_MOUNT:
+        volume_mount(w, s, r);
+        break;
     default:
         control_socket(w, s, r);
     }
@@ -268,6 +271,15 @@ static void handle(struct worker *w, const struct spawn_request *r)
         break;
     case SPAWN_OP_CREATE:
         sandbox_create(w, r);
+        break;
+    case SPAWN_OP_VOLUME_CREATE:
+        volume_create(w, r);
+        break;
+    case SPAWN_OP_VOLUME_DELETE:
+        volume_delete(w, r);
+        break;
+    case SPAWN_OP_VOLUME_LIST:
+        volume_list(w, r);
         break;
     default:
         handle_keyed(w, r);

@@ -55,8 +55,9 @@ struct sandbox {
     int32_t exit_status;
     bool kill_requested;
     uint32_t cleaning_tries;
-    bool runtime_forgot;    /* OCI, while CLEANING: `delete` has exited */
-    uint64_t create_serial; /* not 0 while CREATE waits for its answer */
+    uint32_t volumes_mounted; /* by this worker */
+    bool runtime_forgot;      /* OCI, while CLEANING: `delete` has exited */
+    uint64_t create_serial;   /* not 0 while CREATE waits for its answer */
     struct loop_io status_io;
     struct loop_timer deadline;
     struct loop_io pidfd_io; /* adopted ones */
@@ -144,6 +145,14 @@ int control_restore_limits(const struct sandbox *s); /* makes the recorded ones 
 void control_freeze(struct worker *w, struct sandbox *s, const struct spawn_request *request);
 void control_egress(struct worker *w, struct sandbox *s, uint64_t serial);
 void control_socket(struct worker *w, struct sandbox *s, const struct spawn_request *request);
+/* A pidfd of its pid 1; *own is to be closed by the caller's cleanup. -1 with errno. */
+int control_borrow_pidfd(const struct sandbox *s, int *own);
+
+/* volume.c: volumes live in the pool beside the sandboxes' subvolumes. Each answers. */
+void volume_create(struct worker *w, const struct spawn_request *request);
+void volume_delete(struct worker *w, const struct spawn_request *request);
+void volume_list(struct worker *w, const struct spawn_request *request);
+void volume_mount(struct worker *w, struct sandbox *s, const struct spawn_request *request);
 
 /* adopt.c */
 int meta_write(const struct sandbox *s); /* -1 with errno */

@@ -52,12 +52,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     }
     require(size == sizeof(r) && r.version == SPAWN_WIRE_VERSION && r.serial != 0);
-    require(r.op >= SPAWN_OP_HELLO && r.op <= SPAWN_OP_EGRESS);
-    require(r.key != 0 || r.op == SPAWN_OP_HELLO || r.op == SPAWN_OP_LIST || r.op == SPAWN_OP_PREPARE);
+    require(r.op >= SPAWN_OP_HELLO && r.op <= SPAWN_OP_VOLUME_MOUNT);
+    require(r.key != 0 || r.op == SPAWN_OP_HELLO || r.op == SPAWN_OP_LIST || r.op == SPAWN_OP_PREPARE ||
+            r.op == SPAWN_OP_VOLUME_LIST);
     if (r.op == SPAWN_OP_CREATE)
         require_create(&r.create);
     if (r.op == SPAWN_OP_SET_LIMITS)
         require_limits(&r.limits);
+    if (r.op == SPAWN_OP_VOLUME_CREATE)
+        require(r.volume.disk_bytes >= SPAWN_MIN_DISK && r.volume.disk_bytes <= policy.ceiling.disk_bytes);
+    if (r.op == SPAWN_OP_VOLUME_MOUNT)
+        require(r.volume_mount.number != 0 && r.volume_mount.fd <= INT32_MAX && r.volume_mount.read_only <= 1);
     if (r.op == SPAWN_OP_SOCKET)
         require((r.socket.family == AF_INET || r.socket.family == AF_INET6) &&
                 (r.socket.type == SOCK_STREAM || r.socket.type == SOCK_DGRAM));

@@ -12,7 +12,7 @@ struct fixture {
     struct spawn_link *link;
     int peer;
     struct loop_timer stop;
-    int done, exits, restarts, losses;
+    int done, exits, volumes, restarts, losses;
     enum berm_err last_code;
     int last_errnum;
     uint64_t last_key;
@@ -38,6 +38,13 @@ static void on_sandbox(uint64_t key, const struct spawn_sandbox *sandbox, void *
     (void)sandbox;
     (void)data;
     f->last_key = key;
+}
+
+static void on_volume(uint64_t number, void *data)
+{
+    (void)data;
+    f->volumes++;
+    f->last_key = number;
 }
 
 static void on_exit_event(uint64_t key, const struct spawn_sandbox *sandbox, void *data)
@@ -72,7 +79,7 @@ static void on_done(const struct spawn_reply *reply, const struct berm_error *er
 
 static int setup(void **state)
 {
-    struct spawn_link_events events = { on_sandbox, on_exit_event, on_restarted, on_lost, NULL };
+    struct spawn_link_events events = { on_sandbox, on_volume, on_exit_event, on_restarted, on_lost, NULL };
     struct berm_error err;
     int pair[2];
 
@@ -212,9 +219,13 @@ static void events_carry_their_key(void **state)
     tell(SPAWN_EVENT_SANDBOX, 78);
     turn(20);
     assert_int_equal(f->last_key, 78);
+    tell(SPAWN_EVENT_VOLUME, 80);
+    turn(20);
+    assert_int_equal(f->last_key, 80);
+    assert_int_equal(f->volumes, 1);
     tell(12345, 79); /* of a later version: not ours to know */
     turn(20);
-    assert_int_equal(f->last_key, 78);
+    assert_int_equal(f->last_key, 80);
 }
 
 static void a_closed_socket_is_told_once(void **state)

@@ -82,8 +82,10 @@ static void serial_zero_belongs_to_events(void **state)
 
 static void requests_about_a_sandbox_need_a_key(void **state)
 {
-    static const uint32_t keyed[] = { SPAWN_OP_CREATE, SPAWN_OP_SET_LIMITS, SPAWN_OP_KILL,  SPAWN_OP_DESTROY,
-                                      SPAWN_OP_STAT,   SPAWN_OP_SOCKET,     SPAWN_OP_FREEZE };
+    static const uint32_t keyed[] = { SPAWN_OP_CREATE,      SPAWN_OP_SET_LIMITS,    SPAWN_OP_KILL,
+                                      SPAWN_OP_DESTROY,     SPAWN_OP_STAT,          SPAWN_OP_SOCKET,
+                                      SPAWN_OP_FREEZE,      SPAWN_OP_VOLUME_CREATE, SPAWN_OP_VOLUME_DELETE,
+                                      SPAWN_OP_VOLUME_MOUNT };
 
     (void)state;
     for (size_t i = 0; i < ARRAY_SIZE(keyed); i++) {
@@ -96,7 +98,7 @@ static void requests_about_a_sandbox_need_a_key(void **state)
 
 static void unknown_operations_are_refused(void **state)
 {
-    static const uint32_t ops[] = { 0, 12, 50, SPAWN_OP_EVENT, UINT32_MAX };
+    static const uint32_t ops[] = { 0, 16, 50, SPAWN_OP_EVENT, UINT32_MAX };
 
     (void)state;
     for (size_t i = 0; i < ARRAY_SIZE(ops); i++) {
@@ -202,6 +204,30 @@ static void counts_and_switches_have_bounds(void **state)
     assert_refused(r, EINVAL);
 }
 
+static void volumes_have_limits_and_numbers(void **state)
+{
+    struct spawn_request r = { .version = SPAWN_WIRE_VERSION, .op = SPAWN_OP_VOLUME_CREATE, .serial = 1, .key = 7 };
+
+    (void)state;
+    r.volume.disk_bytes = policy.ceiling.disk_bytes;
+    assert_int_equal(check(&r, NULL), 0);
+    r.volume.disk_bytes++;
+    assert_refused(r, ERANGE);
+    r.volume.disk_bytes = 0;
+    assert_refused(r, ERANGE);
+    r.op = SPAWN_OP_VOLUME_MOUNT;
+    r.volume_mount = (struct spawn_volume_mount){ .number = 1, .fd = 7, .read_only = 1 };
+    assert_int_equal(check(&r, NULL), 0);
+    r.volume_mount.read_only = 2;
+    assert_refused(r, EINVAL);
+    r.volume_mount = (struct spawn_volume_mount){ .number = 1, .fd = UINT32_C(0x80000000) };
+    assert_refused(r, EINVAL);
+    r.volume_mount = (struct spawn_volume_mount){ .number = 0 };
+    assert_refused(r, EINVAL);
+    r = (struct spawn_request){ .version = SPAWN_WIRE_VERSION, .op = SPAWN_OP_VOLUME_LIST, .serial = 1 };
+    assert_int_equal(check(&r, NULL), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -216,6 +242,7 @@ int main(void)
         cmocka_unit_test(back_ends_and_networks_must_be_known),
         cmocka_unit_test(sockets_are_internet_streams_or_datagrams),
         cmocka_unit_test(counts_and_switches_have_bounds),
+        cmocka_unit_test(volumes_have_limits_and_numbers),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -98,6 +98,11 @@ struct agent_call *agent_call_start(struct agent_link *link, const char *method,
     return call;
 }
 
+struct str agent_call_answer(const struct agent_call *call)
+{
+    return buf_str(&call->answer);
+}
+
 void agent_call_cancel(struct agent_call *call)
 {
     if (!call)

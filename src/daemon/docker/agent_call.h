@@ -14,4 +14,6 @@ typedef void (*agent_call_done)(const struct berm_error *err, void *data);
 struct agent_call *agent_call_start(struct agent_link *link, const char *method, const char *target,
                                     struct str body, const char *environment, agent_call_done done, void *data,
                                     struct berm_error *err);
+/* Inside `done` only: the body of the answer, as much as was kept of it. Bytes from the sandbox. */
+struct str agent_call_answer(const struct agent_call *call);
 void agent_call_cancel(struct agent_call *call); /* NULL is allowed */

@@ -1,6 +1,7 @@
 /* boot.c - from a description to a sandbox whose agent answers. */
 #include "daemon/docker/agent_call.h"
 #include "daemon/docker/outgoing.h"
+#include "daemon/docker/volumes.h"
 
 static void finish(struct container *container, const struct berm_error *err)
 {
@@ -19,6 +20,7 @@ static void finish(struct container *container, const struct berm_error *err)
 
 void container_stop_booting(struct container *container, const struct berm_error *err)
 {
+    mounts_cancel(container);
     agent_call_cancel(container->probe);
     container->probe = NULL;
     if (container->waiting)
@@ -44,11 +46,22 @@ static void on_answer(const struct berm_error *err, void *data)
     }
 }
 
+/* The agent's socket listens from before its start, so this waits for exactly as long as it takes to be there. */
+void mounts_done(struct container *container, const struct berm_error *err)
+{
+    struct sandbox *sandbox = container->sandbox;
+    struct berm_error failure = *err;
+
+    if (failure.code == BERM_OK)
+        container->probe = agent_call_start(sandbox->link, "GET", "/api/ping", STR(""), sandbox->environment,
+                                            on_answer, container, &failure);
+    if (!container->probe)
+        finish(container, &failure);
+}
+
 static void on_sandbox(struct sandbox_wait *wait, struct sandbox *sandbox, const struct berm_error *err)
 {
     struct container *container = container_of(wait, struct container, wait);
-    struct berm_error failure = { 0 };
-
     container->waiting = false;
     free(container->labels_text);
     container->labels_text = NULL;
@@ -60,11 +73,7 @@ static void on_sandbox(struct sandbox_wait *wait, struct sandbox *sandbox, const
         container->sandbox = sandbox_ref(sandbox);
         sandbox->container = container;
     }
-    /* Its socket listens from before its start, so this waits for exactly as long as it takes to be there. */
-    container->probe = agent_call_start(sandbox->link, "GET", "/api/ping", STR(""), sandbox->environment, on_answer,
-                                        container, &failure);
-    if (!container->probe)
-        finish(container, &failure);
+    mounts_begin(container);
 }
 
 static void begin(struct container *container)
@@ -97,7 +106,7 @@ void container_boot(struct container *container, struct boot_wait *wait)
         return;
     }
     list_append(&container->boot_waits, &wait->node);
-    if (!container->waiting && !container->probe)
+    if (!container->waiting && !container->mounting && !container->probe)
         begin(container);
 }
 

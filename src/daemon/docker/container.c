@@ -157,6 +157,7 @@ void container_forget(struct container *container)
     free(container->labels);
     free(container->argv);
     free(container->workdir);
+    free(container->mounts);
     free(container);
 }
 
@@ -273,6 +274,8 @@ static int write_labels(struct json_writer *w, const struct container *container
     json_pair_cstring(w, "docker.command", container->argv);
     if (container->workdir)
         json_pair_cstring(w, "docker.workdir", container->workdir);
+    if (container->mounts)
+        json_pair_cstring(w, "docker.mounts", container->mounts);
     side_write_labels(w, container);
     if (container->plain)
         json_pair_cstring(w, "docker.plain", "1");
@@ -391,6 +394,8 @@ static int load(struct docker *docker, struct sandbox *sandbox, const struct jso
     container->argv = text_label(labels, "docker.command", "[]");
     if (json_get(labels, "docker.workdir"))
         container->workdir = text_label(labels, "docker.workdir", "/");
+    if (json_get(labels, "docker.mounts"))
+        container->mounts = text_label(labels, "docker.mounts", "[]");
     container->env = strdup(sandbox->row.env);
     container->labels = own_labels(labels);
     take_row(container, sandbox);

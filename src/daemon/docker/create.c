@@ -2,12 +2,13 @@
  * create.c - POST /containers/create: what Docker's clients ask for, and what of it there is here.
  *
  * Whatever would take a wall of the sandbox away is refused (privileged, host namespaces but for the process one,
- * bind mounts, devices). workerd asks for `PidMode: host` with every container, so that is answered with a warning
- * and not granted. What has no meaning here is ignored with a warning as well.
+ * mounts of all but volumes, devices). workerd asks for `PidMode: host` with every container, so that is answered
+ * with a warning and not granted. What has no meaning here is ignored with a warning as well.
  */
 #include "daemon/docker/image_config.h"
 #include "daemon/docker/ports.h"
 #include "daemon/docker/side.h"
+#include "daemon/docker/volumes.h"
 
 #define WARNINGS_MAX 32
 
@@ -25,7 +26,7 @@ static void warn(struct create *create, const char *text)
         create->warnings[create->warning_count++] = text;
 }
 
-static bool name_valid(struct str name)
+bool docker_name_valid(struct str name)
 {
     if (name.n < 2 || name.n > DOCKER_NAME_MAX || name.p[0] == '.' || name.p[0] == '-' || name.p[0] == '_')
         return false;
@@ -73,9 +74,8 @@ static bool is_text(const struct json *host, const char *key, const char *text)
 /* 403, or 0. */
 static int refuse_walls(struct request *request, const struct json *host)
 {
-    static const char *const never[] = { "Privileged",  "Binds",  "Devices",      "DeviceRequests",
-                                         "VolumesFrom", "Mounts", "CgroupParent", "DeviceCgroupRules",
-                                         "Sysctls" };
+    static const char *const never[] = { "Privileged",   "Devices",           "DeviceRequests", "VolumesFrom",
+                                         "CgroupParent", "DeviceCgroupRules", "Sysctls" };
     static const char *const host_modes[] = { "NetworkMode", "IpcMode", "UTSMode", "UsernsMode", "CgroupnsMode" };
 
     for (size_t i = 0; i < ARRAY_SIZE(never); i++)
@@ -126,7 +126,8 @@ static void warn_of_ignored(struct create *create)
     if (restart && restart->type == JSON_STRING && restart->string.n > 0 && !str_is(restart->string, "no"))
         warn(create, "HostConfig.RestartPolicy is ignored: an ended container stays so");
     if (asked(create->body, "Volumes"))
-        warn(create, "Volumes are ignored: what is there lies in the container");
+        warn(create,
+             "Volumes are ignored: what is there lies in the container; name a volume in HostConfig.Mounts");
     if (asked(create->body, "Tty"))
         warn(create, "Tty is ignored: a container's own command has no terminal, commands of exec do");
 }
@@ -268,7 +269,8 @@ static int fill(struct request *request, struct container *container, struct cre
     bool interceptor = docker_ref_is_interceptor(str_from(create->image));
 
     snprintf(container->image, sizeof(container->image), "%.*s", DOCKER_REF_MAX, create->image);
-    if (take_network(request, container, create->host) < 0)
+    if (take_network(request, container, create->host) < 0 ||
+        (!interceptor && mounts_take(request, container, create->host) < 0))
         return -1;
     if (interceptor ? side_create(container, create->body, &err) < 0
                     : take_description(container, &request->arena, create, &err) < 0 ||
@@ -345,7 +347,7 @@ static void on_body(struct request *request)
         create.name++;
     if (!create.name || !create.name[0])
         create.name = random_name(request);
-    if (!create.name || !name_valid(str_from(create.name))) {
+    if (!create.name || !docker_name_valid(str_from(create.name))) {
         docker_fail(request, 400, "Invalid container name: only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed");
         return;
     }

@@ -3,6 +3,7 @@
 
 #include "daemon/docker/outgoing.h"
 #include "daemon/docker/tunnel.h"
+#include "daemon/docker/volumes.h"
 #include "daemon/egress/authority.h"
 
 extern const struct http_handler docker_handler;
@@ -22,6 +23,8 @@ struct docker *docker_new(struct daemon *daemon, int listen_fd, struct berm_erro
     docker->remove_ended.callback = container_remove_ended;
     list_init(&docker->containers);
     list_init(&docker->images);
+    list_init(&docker->volumes);
+    list_init(&docker->volumes_making);
     list_init(&docker->execs);
     list_init(&docker->watchers);
     list_init(&docker->tunnels);
@@ -34,7 +37,7 @@ struct docker *docker_new(struct daemon *daemon, int listen_fd, struct berm_erro
         berm_fail(err, BERM_E_SYSTEM, ENOMEM, "Docker API");
     else if (http_server_listen_fd(docker->server, listen_fd) < 0)
         berm_fail(err, BERM_E_SYSTEM, errno, "serve the docker socket");
-    else if (docker_images_load(docker, err) == 0) {
+    else if (docker_images_load(docker, err) == 0 && volumes_load(docker, err) == 0) {
         if (container_load_all(docker) == 0)
             return docker;
         berm_fail(err, BERM_E_SYSTEM, ENOMEM, "containers");
@@ -59,6 +62,7 @@ void docker_free(struct docker *docker)
     while (!list_empty(&docker->containers))
         container_forget(container_of(docker->containers.next, struct container, node));
     docker_images_free(docker);
+    volumes_free(docker);
     authority_unref(docker->authority);
     loop_defer_cancel(docker->daemon->loop, &docker->remove_ended);
     docker->daemon->docker = NULL;

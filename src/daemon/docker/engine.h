@@ -26,6 +26,7 @@ struct agent_call;
 struct authority;
 struct container_input;
 struct container_log;
+struct mounting;
 struct port_map;
 struct side;
 
@@ -36,6 +37,8 @@ struct docker {
     size_t container_count;
     struct list images;
     size_t image_count;
+    struct list volumes, volumes_making; /* see volumes.h */
+    size_t volume_count;
     struct list execs;
     size_t exec_count;
     struct list watchers; /* of events */
@@ -85,6 +88,7 @@ struct container {
     char *labels;  /* object, the client's own */
     char *argv;    /* array: the command to supervise, or "[]" */
     char *workdir; /* NULL: none said */
+    char *mounts;  /* array, see volumes.h; NULL: none */
     char berm_image[IMAGE_NAME_BYTES];
     struct spawn_limits limits;         /* 0: the daemon's default */
     char network[DOCKER_NAME_MAX + 16]; /* "bridge", "none", "container:NAME" */
@@ -95,7 +99,8 @@ struct container {
     struct sandbox_wait wait;
     bool waiting; /* `wait` is queued */
     struct sandbox_settings settings;
-    char *labels_text; /* of `settings`, while `waiting` */
+    char *labels_text;         /* of `settings`, while `waiting` */
+    struct mounting *mounting; /* under way, see mounts.c */
     struct agent_call *probe;
     bool booted; /* the agent has answered in this instance */
     struct list boot_waits, exit_waits, remove_waits;
@@ -171,6 +176,8 @@ bool docker_ref_is_interceptor(struct str ref);
 
 /* --- requests (routes.c) --- */
 
+/* [a-zA-Z0-9][a-zA-Z0-9_.-]+ (create.c): of containers and volumes. */
+bool docker_name_valid(struct str name);
 /* {"message": "..."} */
 void docker_fail(struct request *request, int status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
@@ -208,6 +215,9 @@ void docker_info(struct request *request);
 void docker_network(struct request *request);
 void docker_networks(struct request *request);
 void docker_volume_list(struct request *request);
+void docker_volume_create(struct request *request);
+void docker_volume_inspect(struct request *request);
+void docker_volume_delete(struct request *request);
 void docker_events(struct request *request);
 
 void docker_create(struct request *request);

@@ -109,6 +109,19 @@ static void write_host(struct json_writer *w, const struct container *container)
     json_object_end(w);
 }
 
+static void write_mounts(struct json_writer *w, struct arena *arena, const struct container *container)
+{
+    const struct json *mounts = container->mounts ? parse(arena, container->mounts) : NULL;
+
+    json_key(w, "Mounts");
+    if (mounts) {
+        json_value(w, mounts);
+    } else {
+        json_array_begin(w);
+        json_array_end(w);
+    }
+}
+
 static void write_network(struct json_writer *w, const struct container *container)
 {
     json_key(w, "NetworkSettings");
@@ -147,9 +160,7 @@ void docker_inspect(struct request *request)
     write_config(w, &request->arena, container);
     write_host(w, container);
     write_network(w, container);
-    json_key(w, "Mounts");
-    json_array_begin(w);
-    json_array_end(w);
+    write_mounts(w, &request->arena, container);
     json_object_end(w);
     request_respond_json(request, 200, w);
 }
@@ -230,9 +241,7 @@ static void write_summary(struct json_writer *w, struct arena *arena, const stru
     json_object_begin(w);
     json_pair_cstring(w, "NetworkMode", container->network);
     json_object_end(w);
-    json_key(w, "Mounts");
-    json_array_begin(w);
-    json_array_end(w);
+    write_mounts(w, arena, container);
     json_object_end(w);
 }
 

@@ -19,6 +19,9 @@ static const struct docker_route routes[] = {
     { "GET",    "/networks",                  docker_networks },
     { "GET",    "/networks/:name",            docker_network },
     { "GET",    "/volumes",                   docker_volume_list },
+    { "POST",   "/volumes/create",            docker_volume_create },
+    { "GET",    "/volumes/:name",             docker_volume_inspect },
+    { "DELETE", "/volumes/:name",             docker_volume_delete },
 
     { "GET",    "/containers/json",           docker_list },
     { "POST",   "/containers/create",         docker_create },

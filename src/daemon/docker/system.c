@@ -158,25 +158,6 @@ void docker_networks(struct request *request)
     request_respond_json(request, 200, w);
 }
 
-/* --- volumes --- */
-
-void docker_volume_list(struct request *request)
-{
-    struct json_writer *w = request_json(request);
-
-    if (!w)
-        return;
-    json_object_begin(w);
-    json_key(w, "Volumes");
-    json_array_begin(w);
-    json_array_end(w);
-    json_key(w, "Warnings");
-    json_array_begin(w);
-    json_array_end(w);
-    json_object_end(w);
-    request_respond_json(request, 200, w);
-}
-
 /* --- events --- */
 
 #define EVENT_MAX    (16 * 1024)

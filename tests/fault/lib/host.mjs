@@ -131,8 +131,16 @@ export class Host {
   }
 
   subvolumes() {
+    return this.#onDisk(/^(?!v[0-9a-f]{16}$)/);
+  }
+
+  volumes() {
+    return this.#onDisk(/^v[0-9a-f]{16}$/);
+  }
+
+  #onDisk(pattern) {
     const disk = this.disk();
-    return disk ? list(disk).sort() : [];
+    return disk ? list(disk).filter((name) => pattern.test(name)).sort() : [];
   }
 
   runFiles() {

@@ -225,6 +225,28 @@ const keys = {
   },
 };
 
+/* A volume is there as a whole, or not at all: World.check() compares the disk with what is told. */
+const volumeCreate = {
+  options: { docker: true },
+  act: ({ docker }) => docker.post('/volumes/create', { Name: 'fresh', Labels: { of: 'scenario' } }),
+  async check({ docker }, { acknowledged }) {
+    const shown = await docker.get('/volumes/fresh');
+    if (acknowledged) assert.equal(shown.status, 200);
+    if (shown.status === 200) assert.deepEqual(shown.json.Labels, { of: 'scenario' });
+    assert.equal((await docker.post('/volumes/create', { Name: 'fresh' })).status, 201);
+    assert.equal((await docker.delete('/volumes/fresh')).status, 204); /* which would outlive the test's sandboxes */
+  },
+};
+
+const volumeDelete = {
+  options: { docker: true },
+  prepare: ({ docker }) => docker.post('/volumes/create', { Name: 'fresh' }),
+  act: ({ docker }) => docker.delete('/volumes/fresh'),
+  async check({ docker }) {
+    assert.equal((await docker.get('/volumes/fresh')).status, 404);
+  },
+};
+
 /* It dies while it starts. */
 const adopt = { prepare: makeFresh, act: async () => {}, check: checkFresh, startsOnly: true };
 
@@ -245,5 +267,5 @@ const adoptUnclaimed = {
 };
 
 export const scenarios = {
-  adopt, adoptPool, adoptUnclaimed, claim, claimUse, create, destroy, end, exec, execDone, execKept, fail, firstUse, keys, once, settings, shutdownPool, sleep, wake, write,
+  adopt, adoptPool, adoptUnclaimed, claim, claimUse, create, destroy, end, exec, execDone, execKept, fail, firstUse, keys, once, settings, shutdownPool, sleep, volumeCreate, volumeDelete, wake, write,
 };

@@ -10,6 +10,7 @@ import net from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
 
+import { Docker } from '../../e2e/lib/docker.mjs';
 import { Bystander } from './bystander.mjs';
 import { Client } from './client.mjs';
 import { Host, readText, stat, until } from './host.mjs';
@@ -28,7 +29,7 @@ async function freePort() {
 }
 
 export class World {
-  /* `options`: {pool, slots}, how many of each are kept ready, and {runtime}. */
+  /* `options`: {pool, slots}, how many of each are kept ready, {runtime}, and {docker}, with its API. */
   static async make(options = {}) {
     const world = new World();
     world.top = fs.mkdtempSync(path.join(os.tmpdir(), 'berm-fault-'));
@@ -39,6 +40,7 @@ export class World {
     fs.writeFileSync(path.join(world.top, 'keys'), `${adminKey}\n`);
     world.options = { pool: 0, slots: 2, runtime: 'native', ...options };
     world.host = new Host(world.data);
+    world.docker = world.options.docker ? new Docker(path.join(world.top, 'docker.sock')) : undefined;
     world.client = new Client(await freePort(), adminKey);
     return world;
   }
@@ -51,7 +53,8 @@ export class World {
     const { pool, slots, runtime } = this.options;
     const server = ['--listen', `127.0.0.1:${this.client.port}`, '--auth-keys-file', path.join(this.top, 'keys')];
     const sandbox = ['--sandbox-image', image, '--sandbox-runtime', runtime, '--sandbox-max-sandboxes', '64'];
-    return [...server, ...sandbox, '--pool-size', `${pool}`, '--pool-slots', `${slots}`, ...this.#places()];
+    const docker = this.docker ? ['--docker-socket', this.docker.socketPath, '--docker-socket-mode', '0600'] : [];
+    return [...server, ...docker, ...sandbox, '--pool-size', `${pool}`, '--pool-slots', `${slots}`, ...this.#places()];
   }
 
   #places() {
@@ -112,6 +115,7 @@ export class World {
   /* What does not fit: a list of sentences. */
   async #disorder() {
     const { client, host, options } = this;
+    const volumes = this.docker ? (await this.docker.get('/volumes')).json.Volumes.length : 0;
     const running = (await client.sandboxes()).filter(({ state }) => state === 'running').length;
     const pool = (await client.get('/v1/pool/stats')).json;
     const { metas, sockets, slots, others } = host.runFiles();
@@ -137,6 +141,7 @@ export class World {
       ['mounts', host.mounts().join(' '), ''],
       ['loop devices', host.loopDevices().length, 1],
       ['subvolumes', host.subvolumes().length, live + options.slots],
+      ['volumes on the disk', host.volumes().length, volumes],
       ...host.groups().map(([directory, names]) => [directory, names.join(' '), host.subvolumes().join(' ')]),
     ];
     return facts.filter(([, is, should]) => is !== should).map(([what, is, should]) => `${what}: ${is} instead of ${should}`);

@@ -1,0 +1,37 @@
+/*
+ * volumes.h - volumes of the Docker API: directory trees that outlive containers.
+ *
+ * A volume is a document of the store and a subvolume of berm-spawn's pool, which knows it by a random number only.
+ * The subvolume is there before the document and goes after it, so whatever a crash leaves in between has no
+ * document, and is removed by volumes_sweep() once the daemon and berm-spawn have found each other again.
+ */
+#pragma once
+
+#include "daemon/docker/engine.h"
+
+struct docker_volume {
+    struct list node;
+    char name[DOCKER_NAME_MAX + 1];
+    uint64_t number;
+    uint64_t disk_bytes;
+    int64_t created_ms;
+    char *labels; /* JSON object, owned */
+};
+
+int volumes_load(struct docker *docker, struct berm_error *err);
+void volumes_free(struct docker *docker);
+struct docker_volume *volume_find(const struct docker *docker, struct str name);
+
+/* --- mounts of a container (mounts.c) --- */
+
+/*
+ * What Binds and Mounts of a HostConfig ask for, as container->mounts: a JSON array as Docker shows it. All but
+ * volumes is refused. -1: answered.
+ */
+int mounts_take(struct request *request, struct container *container, const struct json *host);
+bool mounts_name(const struct container *container, const char *volume);
+/* Mounts all that is not mounted yet in the running instance; mounts_done() of boot.c comes, perhaps at once. */
+void mounts_begin(struct container *container);
+void mounts_cancel(struct container *container); /* idempotent */
+/* BERM_OK: all are there. */
+void mounts_done(struct container *container, const struct berm_error *err);
