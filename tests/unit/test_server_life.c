@@ -418,7 +418,7 @@ static void tcp_listeners_serve_and_know_their_peers(void **state)
     for (size_t i = 0; i < ARRAY_SIZE(addresses); i++) {
         int fd = tcp_listen(addresses[i], &err);
         char own[32];
-        struct sockaddr_in name;
+        struct sockaddr_in name = { 0 };
         socklen_t len = sizeof(name);
         assert_true(fd >= 0);
         mine[i] = fd;
@@ -427,7 +427,7 @@ static void tcp_listeners_serve_and_know_their_peers(void **state)
         peer_init(&peer, connect_tcp(socket_port(fd)));
         send_text(REQUEST("GET /hello", ""));
         expect_response("HTTP/1.1 200", "", "hello");
-        getsockname(peer.fd, (struct sockaddr *)&name, &len);
+        assert_int_equal(getsockname(peer.fd, (struct sockaddr *)&name, &len), 0);
         snprintf(own, sizeof(own), "127.0.0.1:%d", ntohs(name.sin_port));
         assert_string_equal(seen.peer_name, own);
         assert_true(seen.local);
