@@ -26,10 +26,10 @@ static inline void pause_ms(long ms)
 
 #define WAIT_FOR(condition)                                                                                        \
     do {                                                                                                           \
-        int tries_ = 0;                                                                                            \
-        while (!(condition) && tries_++ < 1000)                                                                    \
+        bool came_ = false;                                                                                        \
+        for (int tries_ = 0; !(came_ = (condition)) && tries_ < 1000; tries_++)                                    \
             pause_ms(5);                                                                                           \
-        if (!(condition))                                                                                          \
+        if (!came_)                                                                                                \
             fail_msg("never came true: %s", #condition);                                                           \
     } while (0)
 
@@ -157,6 +157,15 @@ static inline pid_t child_named(pid_t parent, const char *name)
 static inline pid_t worker_pid(void)
 {
     return child_named(live.keeper, "berm-spawn");
+}
+
+/* One that has come after the first, or 0. It is looked for once: it may be the first now and nobody a moment
+ * later. */
+static inline pid_t successor(pid_t first, pid_t (*look)(void))
+{
+    pid_t now = look();
+
+    return now != first ? now : 0;
 }
 
 /* The pool is mounted where only the worker sees it. */
