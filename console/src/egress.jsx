@@ -9,6 +9,37 @@ const POLL_MS = 3000;
 const COUNTERS = [['connections', 'Connections'], ['openConnections', 'Open now'], ['deniedConnections', 'Refused'],
   ['failedConnections', 'Failed'], ['questions', 'DNS questions'], ['deniedQuestions', 'DNS refused']];
 
+const words = (text) => text.split(/[\s,]+/).filter(Boolean);
+/* "443" or "8000-8999": the API has one as a number, the other as text. */
+const port = (text) => (/^\d+$/.test(text) ? Number(text) : text);
+/* An entry that says more than its name is kept as it is, and found again by that name. */
+const nameOf = (entry) => (typeof entry === 'object' ? entry.host ?? entry.cidr : entry);
+const kept = (before = [], names) => names.map((name) => before.find((entry) => nameOf(entry) === name) ?? name);
+
+/* The policy that the form says; what it has no field for (deny, methods, credentials) stays. */
+function policyOf(form, before) {
+  const data = new FormData(form);
+  const lists = { hosts: kept(before.hosts, words(data.get('hosts'))), cidrs: kept(before.cidrs, words(data.get('cidrs'))), ports: words(data.get('ports')).map(port) };
+  const policy = { ...before, mode: data.get('mode'), ...lists };
+  for (const name of Object.keys(lists)) if (policy[name].length === 0) delete policy[name];
+  return policy;
+}
+
+function Form({ policy, busy, onSave }) {
+  const text = (list) => (list ?? []).map(nameOf).join(' ');
+  return (
+    <form class="grid" key={JSON.stringify(policy)} onSubmit={(event) => { event.preventDefault(); onSave(policyOf(event.currentTarget, policy)); }}>
+      <label>What no list names
+        <select name="mode"><option value="allow" selected={policy.mode === 'allow'}>passes</option><option value="deny" selected={policy.mode === 'deny'}>is refused</option></select>
+      </label>
+      <label>Ports<input name="ports" defaultValue={text(policy.ports)} placeholder="443 8000-8999" autocomplete="off" /></label>
+      <label class="wide">Hosts<input name="hosts" defaultValue={text(policy.hosts)} placeholder="pypi.org *.debian.org" autocomplete="off" spellcheck={false} /></label>
+      <label class="wide">Address ranges<input name="cidrs" defaultValue={text(policy.cidrs)} placeholder="192.0.2.0/24" autocomplete="off" spellcheck={false} /></label>
+      <footer class="wide"><Button type="submit" kind="primary" disabled={busy}>Apply</Button></footer>
+    </form>
+  );
+}
+
 function Policy({ id, egress, onChange }) {
   const [text, setText] = useState(null);
   const [act, busy, error] = useAction(async (action) => {
@@ -25,6 +56,7 @@ function Policy({ id, egress, onChange }) {
         <Button disabled={busy} onClick={() => act(put({ mode: 'deny' }))}>Deny all</Button>
         <Button disabled={busy || egress.isDefault} onClick={() => act(() => api.resetEgress(id))}>Default</Button>
       </div>
+      <Form policy={egress.policy} busy={busy} onSave={(policy) => act(put(policy))} />
       <textarea class="mono" aria-label="Policy as JSON" rows={8} spellcheck={false} value={text ?? JSON.stringify(egress.policy, null, 2)}
         onInput={(event) => setText(event.target.value)} />
       <Problem error={error} />
