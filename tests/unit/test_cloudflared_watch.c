@@ -46,7 +46,8 @@ static void say(struct fixture *f, const char *text)
     char *at = cloudflared_output_room(&f->watch.output, CLOUDFLARED_STDERR, &room);
 
     assert_true(len <= room);
-    for (size_t i = 0; i < len; i++) at[i] = text[i]; /* the bytes alone, as read(2) puts them */
+    for (size_t i = 0; i < len; i++)
+        at[i] = text[i]; /* the bytes alone, as read(2) puts them */
     cloudflared_output_take(&f->watch.output, CLOUDFLARED_STDERR, len);
 }
 

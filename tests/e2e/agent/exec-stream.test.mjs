@@ -159,7 +159,7 @@ test('in a session: state, builtins, exit, directory, environment', async () => 
 
 test('in a session: a dead shell is told before the stream begins', async () => {
   const { stdout } = await exec({ command: 'echo $$', sessionId: 'dead' });
-  await agent.killed(stdout);
+  await agent.killed(String(stdout).trim());
   const json = await refused({ argv: ['ls'], sessionId: 'dead' }, 410, 'SESSION_TERMINATED');
   assert.equal(json.context.exitCode, 137);
 });

@@ -137,7 +137,10 @@ export class Agent {
   }
 
   // Kills a process of the sandbox; when this returns the agent has seen it end.
-  async killed(pid) { await this.run(`kill -9 ${pid}; while kill -0 ${pid} 2>/dev/null; do sleep 0.01; done`, { session: SESSIONLESS }); }
+  async killed(pid) {
+    const { exitCode, stderr } = await this.run(`kill -9 ${pid} && while kill -0 ${pid} 2>/dev/null; do sleep 0.01; done`, { session: SESSIONLESS });
+    if (exitCode !== 0) throw new Error(`kill ${pid}: ${stderr}`);
+  }
 
   // A stream of events of /api/: { status, headers, next(), rest(), close() }; an error answer also has `json`.
   async events(method, path, body) {
