@@ -174,6 +174,14 @@ static void begin(struct loop_timer *timer)
     look(timer);
 }
 
+void ca_trust_settle(struct agent *agent)
+{
+    if (!loop_timer_armed(&agent->ca_trust.timer))
+        return;
+    loop_timer_stop(agent->loop, &agent->ca_trust.timer);
+    agent->ca_trust.timer.callback(&agent->ca_trust.timer);
+}
+
 int ca_trust_begin(struct agent *agent, void (*on_done)(struct agent *agent))
 {
     if (loop_timer_armed(&agent->ca_trust.timer))

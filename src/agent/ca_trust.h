@@ -27,6 +27,13 @@ struct ca_trust {
 int ca_trust_begin(struct agent *agent, void (*on_done)(struct agent *agent));
 
 /*
+ * Looks for the certificate now, if it is waited for: before a request is served, which may start a session, whose
+ * environment is that of its start. A request can come in the same turn of the loop as the environment, or between
+ * two looks.
+ */
+void ca_trust_settle(struct agent *agent);
+
+/*
  * A certificate in PEM that bermd has told: it is written to Cloudflare's place and trusted at once, by what is
  * started from then on. -1: not by everything, and this is an error.
  */

@@ -242,6 +242,7 @@ static void on_request(struct http_exchange *ex, const struct h1_head *head, voi
     }
     if (!take_environment(agent, ex, head))
         return;
+    ca_trust_settle(agent);
     rq = new_request(agent, ex, route);
     if (!rq) {
         respond_error(ex, AGENT_E_INTERNAL_ERROR, 500, "Out of memory");
