@@ -370,23 +370,35 @@ void watch_scan_turn(struct loop_timer *timer)
 /* Events come a moment after the times that the kernel sets, which others may set anew meanwhile. */
 #define MOVE_SLACK_NS (INT64_C(10) * 1000000)
 
-/* The directory's modification time, or 0. */
-static int64_t modified_ns(struct watch_node *node)
+/* When the directory's names, and when it or its place, last changed. False: it is not there. */
+static bool times_of(struct watch_node *node, int64_t *ret_modified, int64_t *ret_changed)
 {
     _cleanup_close_ int fd = open_node(node);
     struct stat st;
 
-    return fd >= 0 && fstat(fd, &st) == 0 ? st.st_mtim.tv_sec * NS_PER_S + st.st_mtim.tv_nsec : 0;
+    if (fd < 0 || fstat(fd, &st) < 0)
+        return false;
+    *ret_modified = st.st_mtim.tv_sec * NS_PER_S + st.st_mtim.tv_nsec;
+    *ret_changed = st.st_ctim.tv_sec * NS_PER_S + st.st_ctim.tv_nsec;
+    return true;
 }
 
+/*
+ * The move is not before the queue of events was last empty. It set the modification time of the parent and the
+ * change time of the directory, so it is not after either, unless both have changed again; the parent has where
+ * another one is being moved there, which sets the time first and sends the event then.
+ */
 void watch_scan_add_moved(struct watch_node *node)
 {
     const struct notify *notify = node->tree->notify;
-    int64_t modified = modified_ns(node->parent);
+    int64_t parent, ignored, own, moved;
 
     node->since_ns = notify_quiet_ns(notify);
-    if (modified > node->since_ns && notify_is_quiet(notify)) /* in that order */
-        node->since_ns = modified;
+    if (times_of(node->parent, &parent, &ignored) && times_of(node, &ignored, &own)) {
+        moved = MIN(parent, own);
+        if (moved > node->since_ns && notify_is_quiet(notify)) /* in that order */
+            node->since_ns = moved;
+    }
     node->since_ns -= MOVE_SLACK_NS;
 }
 
