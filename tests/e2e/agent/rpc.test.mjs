@@ -226,6 +226,7 @@ test('the interpreter runs code and calls back, in order', async () => {
   await assert.rejects(async () => api.interpreter.runCodeStream(context.id, 'console.log(1)', undefined, { onStdout() { throw new Error('no more'); } }), /no more/);
   assert.equal(await api.interpreter.deleteCodeContext(context.id), undefined);
   await fails(api.interpreter.runCodeStream(context.id, '1', 'javascript', {}), 'CONTEXT_NOT_FOUND', { contextId: context.id });
+  await fails(api.interpreter.runCodeStream(undefined, '1', 'javascript', {}), 'CONTEXT_NOT_FOUND');
 });
 
 // --- tunnels

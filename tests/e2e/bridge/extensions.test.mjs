@@ -86,6 +86,49 @@ describe('extension routes', { skip: whyNoDaemon() }, () => {
     assert.deepEqual((await api.get(at('processes?status=running'))).json.processes, []);
   });
 
+  /*
+   * A process is found by a mark that its whole tree carries (src/agent/process_mark.h): here, where the system calls are filtered and there are no
+   * capabilities, as in the agent's own tests, and it is nothing that one process can use against another one.
+   */
+  test('a kill takes daemons along, and nobody else, whatever they do to their limits', async () => {
+    const run = async (command) => (await api.post(at('execute'), { command, sessionId: 'looks' })).json.stdout.trim();
+    const named = (tag) => run(`grep -slz "^${tag}$" /proc/[0-9]*/cmdline | cut -d/ -f3`);
+    const markOf = (pid) => run(`awk '/^Max file locks/ && $4 != "unlimited" { print $4 }' /proc/${pid}/limits`);
+    const daemon = (tag) => `(setsid bash -c "sleep ${tag} & exit" </dev/null >/dev/null 2>&1 &)`;
+    const start = async (command, session = {}) => (await api.post(at('processes'), { command, ...session })).json.processId;
+    for (const session of [{}, { sessionId: 'marks' }]) {
+      const first = await start(`${daemon(700.1)}; sleep 700.11`, session);
+      const second = await start(`${daemon(700.2)}; sleep 700.22`, session);
+      await until('the daemons', async () => await named('700.1') && await named('700.11') && await named('700.2') && await named('700.22'));
+      const mark = await markOf(await named('700.1'));
+      assert.match(mark, /^\d{13}$/);
+      assert.equal(await markOf(await named('700.11')), mark);
+      assert.notEqual(await markOf(await named('700.2')), mark);
+      assert.equal(await markOf('self'), '', 'a command is no process');
+      assert.equal(await markOf(1), '', 'nor is the agent');
+      /* The agent takes no mark from others, nor is a claim to be of another process more than the end of who claims it. */
+      assert.match(await run(`prlimit --pid 1 --locks=${mark}: 2>&1; echo $?`), /1$/);
+      assert.equal(await markOf(1), '');
+      const liar = await start(`${daemon(700.3)}; (ulimit -Sx ${mark}; ${daemon(700.4)}); sleep 700.33`, session);
+      await until('the daemons of who claims it', async () => await named('700.3') && await named('700.4') && await named('700.33'));
+      assert.equal((await api.delete(at(`processes/${first}`))).status, 200);
+      assert.deepEqual([await named('700.1'), await named('700.11'), await named('700.4')], ['', '', '']);
+      for (const tag of ['700.2', '700.22', '700.3', '700.33']) assert.notEqual(await named(tag), '', tag);
+      for (const id of [second, liar]) await api.delete(at(`processes/${id}`));
+      for (const tag of ['700.2', '700.22', '700.3', '700.33']) assert.equal(await named(tag), '', tag);
+    }
+  });
+
+  test('where a session has made the mark impossible its processes run and end all the same', async () => {
+    await api.post(at('execute'), { command: 'ulimit -x 5; enable -n ulimit; set -e', sessionId: 'unmarked' });
+    const { processId } = (await api.post(at('processes'), { command: 'echo out; sleep 700.5', sessionId: 'unmarked' })).json;
+    await until('the output', async () => (await api.get(at(`processes/${processId}/logs`))).json.stdout === 'out\n');
+    assert.equal((await api.get(at(`processes/${processId}/logs`))).json.stderr, '');
+    assert.equal((await api.delete(at(`processes/${processId}`))).status, 200);
+    const after = (await api.post(at('execute'), { command: 'grep -slz "^700.5$" /proc/[0-9]*/cmdline || echo none', sessionId: 'unmarked' })).json;
+    assert.deepEqual([after.exitCode, after.stdout, after.stderr], [0, 'none', '']);
+  });
+
   test('files: every operation, and what is told of them', async () => {
     const dir = '/workspace/files';
     assert.equal((await api.post(at('files/mkdir'), { path: dir, recursive: true })).status, 200);
