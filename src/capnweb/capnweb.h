@@ -175,8 +175,8 @@ const struct capnweb_value *capnweb_arg(const struct capnweb_call *call, size_t 
 void capnweb_resolve(struct capnweb_call *call, struct capnweb_value value);
 /*
  * The same with JSON text that is well-formed and comes from ourselves. It is taken over, and where the transport
- * allows it, there is no copy of it on its way to the peer. False: there are arrays in it (which are expressions of
- * their own), or there is no memory; then nothing has happened.
+ * allows it, there is no copy of it on its way to the peer. False: it is nested too deeply, or there is no memory
+ * or no room in the buffer; then nothing has happened.
  */
 bool capnweb_resolve_text(struct capnweb_call *call, struct buf *json);
 void capnweb_reject(struct capnweb_call *call, struct capnweb_value reason);

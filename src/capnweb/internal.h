@@ -55,7 +55,8 @@ struct cw_payload {
     struct cw_payload *next_garbage;
     struct cw_block *block; /* NULL: the value lives in another payload, which is owned */
     struct capnweb_value value;
-    struct held_text *text; /* of a result that came as JSON text: the value once it is asked for */
+    struct held_text *text; /* of a result that came as JSON text: its expression, the value once it is asked for */
+    bool text_has_arrays;
     struct cw_ref *owned;
     size_t owned_count, owned_cap;
     unsigned pending;
@@ -83,7 +84,7 @@ void cw_discard(struct capnweb_session *s, const struct capnweb_value *value);
 /* Puts the value of a promise at `slot`, at that depth of the payload's value, now or when it is there. */
 int cw_payload_fill(struct cw_payload *payload, struct capnweb_value *slot, unsigned depth,
                     struct capnweb_promise *promise);
-/* Takes the text over. False: it has arrays, is nested too deeply, or there is no memory. */
+/* Takes the text over. False: it is nested too deeply, or there is no memory. */
 bool cw_payload_take_text(struct cw_payload *payload, struct buf *json);
 /* The value, of a text if that is what it came as. */
 const struct capnweb_value *cw_payload_value(struct cw_payload *payload);

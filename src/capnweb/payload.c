@@ -316,42 +316,89 @@ static const char *skip_string(const char *at, const char *end)
     return end;
 }
 
-/* The text is its own expression unless there are arrays in it. False: there are, or it is too deep. */
-static bool is_expression(struct str json, unsigned max_depth, unsigned *ret_depth)
+/* How deep the text is nested, and how many brackets it has. False: it is too deep. */
+static bool measure(struct str json, unsigned max_depth, unsigned *ret_depth, size_t *ret_brackets)
 {
     const char *end = json.p + json.n;
     unsigned depth = 0;
 
     *ret_depth = 0;
+    *ret_brackets = 0;
     for (const char *at = json.p; at < end;) {
         if (*at == '"') {
             at = skip_string(at, end);
             continue;
         }
-        if (*at == '[')
-            return false;
-        depth += *at == '{';
-        depth -= *at == '}';
+        depth += *at == '{' || *at == '[';
+        depth -= *at == '}' || *at == ']';
+        *ret_brackets += *at == '[' || *at == ']';
         *ret_depth = MAX(*ret_depth, depth);
         at++;
     }
     return *ret_depth <= max_depth;
 }
 
+/* Each bracket `times` times that is there `per` times. `to` may overlap what is read, from before. Its length. */
+static size_t copy_brackets(char *to, struct str from, unsigned per, unsigned times)
+{
+    const char *end = from.p + from.n, *begin = to;
+
+    for (const char *at = from.p; at < end;) {
+        const char *next = *at == '"' ? skip_string(at, end) : at + 1;
+        if (*at == '[' || *at == ']') {
+            char bracket = *at;
+            next = at + per;
+            for (unsigned i = 0; i < times; i++)
+                *to++ = bracket;
+        } else {
+            memmove(to, at, (size_t)(next - at));
+            to += next - at;
+        }
+        at = next;
+    }
+    return (size_t)(to - begin);
+}
+
+/* To an expression: all that JSON is, but for an array, which is [[...]]. There is room for that. */
+static void double_brackets(struct buf *json, size_t brackets)
+{
+    size_t n = json->len;
+    char *head = buf_head(json);
+
+    memmove(head + brackets, head, n);
+    buf_commit(json, copy_brackets(head, (struct str){ head + brackets, n }, 1, 2) - n);
+}
+
 bool cw_payload_take_text(struct cw_payload *payload, struct buf *json)
 {
     struct capnweb_session *s = payload->session;
+    size_t brackets;
     unsigned depth;
 
-    if (!is_expression(buf_str(json), s->limits.max_depth, &depth))
+    if (!measure(buf_str(json), s->limits.max_depth, &depth, &brackets) || !buf_reserve(json, brackets))
         return false;
     payload->text = held_text_new(json);
     if (!payload->text)
         return false;
+    if (brackets > 0)
+        double_brackets(&payload->text->bytes, brackets);
+    payload->text_has_arrays = brackets > 0;
     payload->depth = depth;
     payload->weight = payload->text->bytes.len;
     s->held += payload->text->bytes.len;
     return true;
+}
+
+/* The JSON that the text was made of. Empty without memory. */
+static struct str json_of(struct cw_payload *payload)
+{
+    struct str text = buf_str(&payload->text->bytes);
+    char *json;
+
+    if (!payload->text_has_arrays)
+        return text;
+    json = arena_alloc(&payload->block->arena, text.n);
+    return json ? (struct str){ json, copy_brackets(json, text, 2, 1) } : (struct str){ "", 0 };
 }
 
 /* Seldom: the peer asks for a part of a result, or uses it in a call, before it has it. */
@@ -360,7 +407,7 @@ const struct capnweb_value *cw_payload_value(struct cw_payload *payload)
     const struct json *json;
 
     if (payload->text && payload->value.type == CAPNWEB_UNDEFINED &&
-        json_parse(&payload->block->arena, buf_str(&payload->text->bytes), JSON_MAX_DEPTH, &json, NULL) == 0) {
+        json_parse(&payload->block->arena, json_of(payload), JSON_MAX_DEPTH, &json, NULL) == 0) {
         payload->value = CAPNWEB_THE_JSON(json);
         cw_block_account(payload->block);
     }

@@ -317,6 +317,75 @@ static void an_abandoned_call_still_ends(void **state)
     capnweb_resolve(call, CAPNWEB_TEXT(STR("later"))); /* the session is gone */
 }
 
+/* Answers ["never"] with the text; by hand where there is no transport for texts, what is sent is the same. */
+static void answer_with_text(struct side *side, const char *json)
+{
+    struct buf text;
+
+    side_receive(side, STR("[\"push\",[\"pipeline\",0,[\"never\"],[]]]"));
+    side_receive(side, STR("[\"pull\",1]"));
+    buf_init(&text, 4096);
+    assert_int_equal(buf_append_str(&text, str_from(json)), 0);
+    assert_true(capnweb_resolve_text(service_take_open_call(), &text));
+    assert_int_equal(text.len, 0);
+    buf_free(&text);
+}
+
+static void a_text_is_the_expression_that_its_value_would_be(void **state)
+{
+    static const char *const cases[][2] = {
+        { "{\"a\":1}", "{\"a\":1}" },
+        { "[]", "[[]]" },
+        { "[[],[[1]],{\"a\":[2,\"x\"]}]", "[[[[]],[[[[1]]]],{\"a\":[[2,\"x\"]]}]]" },
+        { "[\"]\\\\\",\"\\\"[[\",\"][\"]", "[[\"]\\\\\",\"\\\"[[\",\"][\"]]" },
+        { "{\"[\":[]}", "{\"[\":[[]]}" },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct side side;
+        char line[256];
+        side_open(&side, NULL, service_main());
+        answer_with_text(&side, cases[i][0]);
+        snprintf(line, sizeof(line), "[\"resolve\",1,%s]", cases[i][1]);
+        side_expect(&side, str_from(line));
+        side_expect_nothing(&side);
+        /* And as a value: a part of it is used in a call. */
+        side_receive(&side, STR("[\"push\",[\"pipeline\",1,[]]]"));
+        side_receive(&side, STR("[\"pull\",2]"));
+        snprintf(line, sizeof(line), "[\"resolve\",2,%s]", cases[i][1]);
+        side_expect(&side, str_from(line));
+        side_close(&side);
+    }
+}
+
+static void a_text_that_is_too_deep_or_has_no_room_is_left_alone(void **state)
+{
+    struct side side;
+    struct capnweb_call *call;
+    struct buf text;
+
+    (void)state;
+    side_open(&side, NULL, service_main());
+    side_receive(&side, STR("[\"push\",[\"pipeline\",0,[\"never\"],[]]]"));
+    call = service_take_open_call();
+    buf_init(&text, 4096);
+    for (unsigned i = 0; i < 65; i++)
+        assert_int_equal(buf_append(&text, "[", 1), 0);
+    for (unsigned i = 0; i < 65; i++)
+        assert_int_equal(buf_append(&text, "]", 1), 0);
+    assert_false(capnweb_resolve_text(call, &text));
+    assert_int_equal(text.len, 130);
+    buf_free(&text);
+    buf_init(&text, 7);
+    assert_int_equal(buf_append_str(&text, STR("[[],[]]")), 0);
+    assert_false(capnweb_resolve_text(call, &text));
+    assert_true(str_eq(buf_str(&text), STR("[[],[]]")));
+    buf_free(&text);
+    capnweb_resolve(call, CAPNWEB_TEXT(STR("else")));
+    side_close(&side);
+}
+
 static void a_map_is_refused_and_its_captures_are_released(void **state)
 {
     (void)state;
@@ -349,6 +418,8 @@ int main(void)
         cmocka_unit_test(an_object_comes_home_and_a_promise_goes_out),
         cmocka_unit_test(the_peer_may_call_its_own_object_through_us),
         cmocka_unit_test(an_abandoned_call_still_ends),
+        cmocka_unit_test(a_text_is_the_expression_that_its_value_would_be),
+        cmocka_unit_test(a_text_that_is_too_deep_or_has_no_room_is_left_alone),
         cmocka_unit_test(a_map_is_refused_and_its_captures_are_released),
     };
 
