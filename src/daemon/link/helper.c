@@ -6,11 +6,15 @@
 #include <pwd.h>
 #include <signal.h>
 #include <sys/socket.h>
+#include <time.h>
 
 #define DIALLER               "berm-link"
 #define DIALLER_FALLBACK_ID   62738 /* when the system has no user of that name */
 #define CONNECTOR             "berm-connector"
 #define CONNECTOR_FALLBACK_ID 62739
+
+#define PORT_WAIT_MS          2000
+#define PORT_PAUSE_MS         10
 
 /* `argv` has room for "--wire" and its number at `at`. */
 static int start(const char **argv, size_t at, const int *sockets, size_t count, const struct launch *as,
@@ -65,6 +69,29 @@ int link_helper_dial(const struct config *config, struct link_helper *ret, struc
     return start(argv, config->edge_link_authority ? 10 : 8, NULL, 0, &as, ret, err);
 }
 
+/*
+ * The TCP and, if asked for, the UDP socket of the links. A predecessor that was killed leaves a berm-link that the
+ * kernel ends a moment later; it has them until then, and nothing tells when the port is free.
+ */
+static int listen_for_links(const char *address, bool quic, int *ret_tcp, int *ret_udp, struct berm_error *err)
+{
+    const struct timespec pause = { .tv_nsec = PORT_PAUSE_MS * 1000000L };
+
+    for (int tries = PORT_WAIT_MS / PORT_PAUSE_MS;; tries--) {
+        _cleanup_close_ int tcp = tcp_listen(address, err);
+        _cleanup_close_ int udp = -EBADF;
+
+        if (tcp >= 0 && (!quic || (udp = udp_listen(address, socket_port(tcp), err)) >= 0)) {
+            *ret_tcp = TAKE_FD(tcp);
+            *ret_udp = TAKE_FD(udp);
+            return 0;
+        }
+        if (err->errnum != EADDRINUSE || tries == 0)
+            return -1;
+        nanosleep(&pause, NULL);
+    }
+}
+
 /* The certificate that browsers get first is the one that daemons ask for, too. Without UDP there is no QUIC. */
 int link_helper_listen(const struct config *config, const struct launch *as, struct link_helper *ret,
                        struct berm_error *err)
@@ -76,11 +103,10 @@ int link_helper_listen(const struct config *config, const struct launch *as, str
                              "--key",
                              config->tls_key.count ? config->tls_key.items[0] : config->tls_certificate.items[0] };
     bool quic = strcmp(config->edge_link_transport, "h2") != 0;
-    _cleanup_close_ int tcp = tcp_listen(config->edge_link_listen, err);
-    _cleanup_close_ int udp = -EBADF;
+    _cleanup_close_ int tcp = -EBADF, udp = -EBADF;
     char numbers[2][16];
 
-    if (tcp < 0 || (quic && (udp = udp_listen(config->edge_link_listen, socket_port(tcp), err)) < 0))
+    if (listen_for_links(config->edge_link_listen, quic, &tcp, &udp, err) < 0)
         return -1;
     snprintf(numbers[0], sizeof(numbers[0]), "%d", tcp);
     snprintf(numbers[1], sizeof(numbers[1]), "%d", udp);

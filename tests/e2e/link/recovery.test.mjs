@@ -1,6 +1,8 @@
 /* Kills under load: of the edge, the daemon, berm-link on either side. The same names answer within 5 s, and no sandbox notices. */
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import fs from 'node:fs';
+import net from 'node:net';
 import { after, before, describe } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 
@@ -38,12 +40,15 @@ describe('a link that breaks', { skip }, () => {
       }
     };
     const clients = Array.from({ length: 8 }, client);
-    await until('there is load', () => whole > 20);
-    const before = whole;
-    await action();
-    await until('requests are answered again', async () => whole > before + 20 && answers(preview), 10000);
-    stop = true;
-    await Promise.all(clients);
+    try {
+      await until('there is load', () => whole > 20);
+      const before = whole;
+      await action();
+      await until('requests are answered again', async () => whole > before + 20 && answers(preview), 10000);
+    } finally {
+      stop = true;
+      await Promise.all(clients);
+    }
     assert.ok(gap < BACK_MS, `nothing was answered for ${gap} ms`);
     assert.equal((await api.get('/v1/sandbox/app')).json.generation, generation, 'the sandbox is another one');
   }
@@ -68,6 +73,20 @@ describe('a link that breaks', { skip }, () => {
     assert.deepEqual(await edge.end('SIGKILL'), [null, 'SIGKILL']);
     await edge.start();
   }));
+
+  test('an edge waits for a port that its predecessor has not let go of yet', async () => {
+    const holder = net.createServer().listen(0, '127.0.0.1');
+    await once(holder, 'listening');
+    const next = new Edge({ keys: { home: newKey() } });
+    next.ports.link = holder.address().port;
+    const started = next.start();
+    await until('it is asked for', () => next.child.pid > 0);
+    await delay(300);
+    assert.equal(next.log('link.listening').length, 0);
+    holder.close();
+    await started;
+    await next.stop();
+  });
 
   test('the daemon is killed', () => underLoad(async () => {
     await daemon.end('SIGKILL');
@@ -102,8 +121,11 @@ describe('a link that breaks', { skip }, () => {
 
   test('a second daemon with the key takes over, and gives way again', async () => {
     const second = await new Daemon({ options: edge.daemonOptions('home'), poolSize: 0 }).start();
-    await until('it has taken over', () => edge.log('link.taken_over').length > 0);
-    await second.stop();
+    try {
+      await until('it has taken over', () => edge.log('link.taken_over').length > 0);
+    } finally {
+      await second.stop();
+    }
     await until('the first one serves', () => answers(preview), BACK_MS);
   });
 
