@@ -172,10 +172,9 @@ describe('berm at work', { skip: whyNoDaemon() }, () => {
   test('a shell on a terminal: keys, size, and the session that outlives it', async () => {
     const command = `stty rows 33 cols 99; '${bermPath}' shell -s term ${id}`;
     const script = spawn('script', ['-qefc', command, '/dev/null'], { env: { ...process.env, ...env }, stdio: 'pipe' });
-    script.stderr.resume();
     let shown = '';
-    script.stdout.on('data', (piece) => (shown += piece));
-    await until('a prompt', () => /[$#] /.test(shown));
+    for (const stream of [script.stdout, script.stderr]) stream.on('data', (piece) => (shown += piece));
+    await until('a prompt', () => /[$#] /.test(shown)).catch((error) => { throw new Error(`${error.message} in ${JSON.stringify(shown)}`); });
     script.stdin.write('stty size; left=behind\r');
     await until('its size', () => shown.includes('33 99'));
     script.stdin.write('sleep 1000\r');
