@@ -236,6 +236,12 @@ static bool begin_reading(struct watch_tree *tree, struct watch_node *node)
     }
     if (!tree->recursive || !is_directory(fd))
         return false;
+    /* btrfs and tmpfs show what was there when the directory was opened or rewound: what came before the mark would
+     * be lost. */
+    if (lseek(fd, 0, SEEK_SET) < 0) {
+        watch_tree_fail(tree, "lseek", errno);
+        return false;
+    }
     tree->scan_fd = TAKE_FD(fd);
     tree->scanning = node;
     if (tells(node))
