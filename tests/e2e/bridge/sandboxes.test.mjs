@@ -1,8 +1,9 @@
 /* Making, describing, listing, changing and deleting sandboxes. */
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { after, before, describe } from 'node:test';
 
-import { Api } from '../lib/api.mjs';
+import { Api, collect, outcome } from '../lib/api.mjs';
 import { Daemon, image, whyNoDaemon } from '../lib/daemon.mjs';
 import { test } from '../lib/test.mjs';
 
@@ -159,11 +160,15 @@ describe('sandboxes', { skip: whyNoDaemon() }, () => {
   });
 
   test('deleting ends what is in flight with a typed error', async () => {
-    const running = api.exec('doomed', ['sh', '-c', 'echo started; sleep 60']);
-    await api.exec('doomed', ['true']);
+    const request = api.open('POST', '/v1/sandbox/doomed/exec');
+    request.end(JSON.stringify({ argv: ['sh', '-c', 'echo started; sleep 60'] }));
+    const [answer] = await once(request, 'response');
+    await once(answer, 'readable'); /* it runs: what has not begun is refused as a whole */
+    const running = collect(answer);
     await api.delete('/v1/sandbox/doomed');
-    const response = await running;
-    assert.equal(response.status, 200);
+    const response = outcome((await running).text);
+    assert.equal(answer.statusCode, 200);
+    assert.equal(response.out, 'started\n');
     assert.equal(response.terminals, 1);
     assert.equal(response.failure.code, 'exec_transport_error');
     assert.equal(response.failure.reason, 'destroyed');
