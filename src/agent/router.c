@@ -73,7 +73,7 @@ static const struct route routes[] = {
     { "GET", "/berm/v1/archive", ROUTE_INTERNAL, handle_archive_read },
     { "PUT", "/berm/v1/archive", ROUTE_STREAM | ROUTE_INTERNAL, handle_archive_write },
 
-    /* Known to the upstream server, but not to this version. */
+    /* Connections that stay: the routes as messages, a terminal, objects. */
     { "GET", "/ws", ROUTE_UPGRADE, handle_ws },
     { "GET", "/api/ws", ROUTE_UPGRADE, handle_ws },
     { "GET", "/ws/pty", ROUTE_UPGRADE, handle_pty },

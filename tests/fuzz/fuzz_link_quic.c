@@ -149,7 +149,8 @@ static size_t answered(void)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static size_t sent, got; /* of all inputs: on a busy machine what one sent may be delivered in the time of the next */
+    static size_t sent,
+        got; /* of all inputs: on a busy machine what one sent may be delivered in the time of the next */
     const struct quic_cid *cid;
 
     if (!up)
