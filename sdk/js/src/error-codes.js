@@ -73,6 +73,9 @@ const byCode = {
   stale_generation: errors.StaleGenerationError,
 };
 
+/* The bridge has one code for all that a mount can fail with; which one it is, by the SDK's name, is its reason. */
+const ofMount = (context) => (byCode[context.reason]?.prototype instanceof errors.BucketMountError ? { code: context.reason } : {});
+
 /* What the daemon has a word of its own for and the SDK another. */
 const translated = {
   capacity_exceeded: (context, retryAfter) => ({
@@ -80,6 +83,8 @@ const translated = {
     context: { ...context, reason: 'max_container_instances_exceeded', retryable: true,
       ...(retryAfter ? { retryAfterMs: retryAfter * 1000 } : {}) },
   }),
+  mount_error: ofMount,
+  unmount_error: ofMount,
   sandbox_died: (context) => ({
     code: 'OPERATION_INTERRUPTED',
     context: { ...context, endReason: context.reason, reason: 'runtime_replaced', admitted: 'unknown', retryable: true },

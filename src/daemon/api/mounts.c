@@ -1,8 +1,9 @@
 /*
- * mounts.c - POST /v1/sandbox/{id}/mount and /unmount: the bridge's checks in its order and words, then its
- * failure: there are no buckets yet. Nothing is made or started for that.
+ * mounts.c - POST /v1/sandbox/{id}/mount and /unmount: the bridge's checks in its order and words. What passes them
+ * is done by bucket.h; before that nothing is made or started.
  */
-#include "daemon/api/api.h"
+#include "daemon/api/bucket.h"
+#include "daemon/api/paths.h"
 
 static void refuse(struct request *request, const char *field, const char *message)
 {
@@ -72,6 +73,45 @@ static const struct json *take_body(struct request *request)
     return NULL;
 }
 
+static struct str text_of(const struct json *value)
+{
+    return value && value->type == JSON_STRING ? value->string : (struct str){ 0 };
+}
+
+static bool is_true(const struct json *value)
+{
+    return value && value->type == JSON_BOOL && value->boolean;
+}
+
+/* The body has passed the bridge's checks. */
+static void mount(struct request *request, const struct json *body)
+{
+    const struct json *options = json_get(body, "options"), *credentials = json_get(options, "credentials");
+    const struct bucket_mount spec = {
+        .path = path_normalise(&request->arena, text_of(json_get(body, "mountPath")), "/"),
+        .bucket = text_of(json_get(body, "bucket")),
+        .endpoint = text_of(json_get(options, "endpoint")),
+        .prefix = text_of(json_get(options, "prefix")),
+        .s3fs_options = json_get(options, "s3fsOptions"),
+        .key_id = text_of(json_get(credentials, "accessKeyId")),
+        .secret = text_of(json_get(credentials, "secretAccessKey")),
+        .read_only = is_true(json_get(options, "readOnly")),
+    };
+
+    if (!spec.path)
+        refuse(request, "mountPath", "mountPath is not a usable path");
+    else if (!strcmp(spec.path, "/"))
+        refuse(request, "mountPath", "mountPath must not resolve to / (filesystem root)");
+    else if (json_get(body, "binding"))
+        bucket_refuse(request, BERM_E_MOUNT_ERROR, "INVALID_MOUNT_CONFIG",
+                      "there are no bindings outside of Workers: give bucket and options.endpoint");
+    else if (is_true(json_get(options, "credentialProxy")))
+        bucket_refuse(request, BERM_E_MOUNT_ERROR, "INVALID_MOUNT_CONFIG",
+                      "credentialProxy is not available: the credentials would be in the sandbox");
+    else
+        bucket_mount(request, &spec);
+}
+
 static void on_mount_body(struct request *request)
 {
     const struct json *body = take_body(request), *bucket = json_get(body, "bucket"),
@@ -102,40 +142,23 @@ static void on_mount_body(struct request *request)
     };
 
     if (body && !complain(request, complaints, ARRAY_SIZE(complaints)))
-        request_fail_with(request, BERM_E_MOUNT_ERROR,
-                          "mount failed: buckets are not available in this version of Berm");
-}
-
-/* "/", "//.", "/a/..": whatever comes down to the root. */
-static bool is_root(struct str path)
-{
-    size_t depth = 0, at = 0;
-
-    while (at < path.n) {
-        const char *slash = memchr(path.p + at, '/', path.n - at);
-        struct str part = { path.p + at, slash ? (size_t)(slash - path.p) - at : path.n - at };
-
-        at += part.n + 1;
-        if (str_is(part, ".."))
-            depth -= depth > 0;
-        else
-            depth += part.n > 0 && !str_is(part, ".");
-    }
-    return depth == 0;
+        mount(request, body);
 }
 
 static void on_unmount_body(struct request *request)
 {
     const struct json *body = take_body(request), *path = json_get(body, "mountPath");
+    const char *normal = is_text(path) ? path_normalise(&request->arena, path->string, "/") : NULL;
     bool text = is_text(path);
     const struct complaint complaints[] = {
         { !text, "mountPath", "mountPath must be a non-empty string" },
         { text && path->string.p[0] != '/', "mountPath", "mountPath must be an absolute path (start with /)" },
-        { text && is_root(path->string), "mountPath", "mountPath must not resolve to / (filesystem root)" },
+        { text && !normal, "mountPath", "mountPath is not a usable path" },
+        { normal && !strcmp(normal, "/"), "mountPath", "mountPath must not resolve to / (filesystem root)" },
     };
 
     if (body && !complain(request, complaints, ARRAY_SIZE(complaints)))
-        request_fail_with(request, BERM_E_UNMOUNT_ERROR, "unmount failed: nothing is mounted there");
+        bucket_unmount(request, normal);
 }
 
 void api_mount(struct request *request)

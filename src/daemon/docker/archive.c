@@ -6,7 +6,7 @@
  * to it, it does behind the same walls as any other program there. The daemon looks at no byte of it.
  */
 #include "base/base64.h"
-#include "daemon/docker/agent_exec.h"
+#include "daemon/agent_exec.h"
 #include "daemon/docker/engine.h"
 
 #define STAT_MAX   4096

@@ -4,6 +4,7 @@ import http from 'node:http';
 import { once } from 'node:events';
 import { after, before, describe } from 'node:test';
 
+import { errorOf } from '../../../sdk/js/src/error-codes.js';
 import * as berm from '../../../sdk/js/src/index.js';
 import { Daemon, until, whyNoDaemon } from '../lib/daemon.mjs';
 import { test } from '../lib/test.mjs';
@@ -80,6 +81,15 @@ test('what needs a Worker says so, and what to do instead', async () => {
   assert.throws(() => berm.proxyToSandbox(), berm.NotSupportedError);
   await assert.rejects(sandbox.mountBucket('b', '/mnt', { localBucket: true }), berm.NotSupportedError);
   await assert.rejects(sandbox.containerFetch('http://x/', 8080), berm.NotSupportedError);
+});
+
+test('what a mount fails with is of the class that its reason names', async () => {
+  for (const [code, reason, type] of [['mount_error', 'MISSING_CREDENTIALS', berm.MissingCredentialsError], ['mount_error', 'S3FS_MOUNT_ERROR', berm.S3FSMountError],
+    ['mount_error', undefined, berm.BucketMountError], ['mount_error', 'COMMAND_NOT_FOUND', berm.BucketMountError], ['unmount_error', 'INVALID_MOUNT_CONFIG', berm.InvalidMountConfigError],
+    ['unmount_error', 'BUCKET_UNMOUNT_ERROR', berm.BucketUnmountError]]) {
+    const error = errorOf(502, JSON.stringify({ error: 'mount failed: x', code, context: { reason } }), 'mountBucket');
+    assert.deepEqual([error.constructor, error.httpStatus, error.message], [type, 502, 'mount failed: x'], `${code} ${reason}`);
+  }
 });
 
 describe('the JavaScript SDK with a daemon', { skip: whyNoDaemon() }, () => {

@@ -189,6 +189,10 @@ class Blocking(unittest.TestCase):
                     call()
             with self.assertRaises(berm.NotSupportedError):
                 sandbox.create_backup()
+            with self.assertRaises(berm.InvalidMountConfigError):
+                sandbox.mount_bucket("b", "/mnt/b", endpoint="ftp://x")
+            with self.assertRaisesRegex(berm.InvalidMountConfigError, "No active mount"):
+                sandbox.unmount_bucket("/mnt/b")
             self.assertEqual(sandbox.set_egress({"mode": "deny", "hosts": ["a.example"]})["policy"]["hosts"], ["a.example"])
 
     def test_a_terminal_is_left_and_found_again(self):

@@ -1,10 +1,14 @@
-"""A small S3 server for s3fs, in the sandbox itself: objects with their metadata in memory, lists, path style; s3.py PORT KEY."""
+"""A small S3 server for s3fs, in the sandbox itself: objects with their metadata in memory, lists, path style; s3.py PORT KEY [FILE].
+With a secret in FILE, the signatures (AWS, version 4) are checked."""
+import hashlib
+import hmac
 import http.server
 import sys
 import time
 import urllib.parse
 import xml.sax.saxutils
 
+secret = open(sys.argv[3], "rb").read() if len(sys.argv) > 3 else None
 objects = {}  # "bucket/key" -> (bytes, metadata)
 
 
@@ -20,9 +24,26 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if self.command != "HEAD":
             self.wfile.write(body)
 
+    def signature(self, scope, names):
+        """What the request should have been signed with."""
+        url = urllib.parse.urlsplit(self.path)
+        pairs = urllib.parse.parse_qsl(url.query, keep_blank_values=True)
+        query = "&".join(sorted("=".join(urllib.parse.quote(part, safe="-_.~") for part in pair) for pair in pairs))
+        fields = "".join(f"{name}:{' '.join(self.headers.get(name, '').split())}\n" for name in names.split(";"))
+        request = "\n".join([self.command, url.path, query, fields, names, self.headers.get("x-amz-content-sha256", "")])
+        text = "\n".join(["AWS4-HMAC-SHA256", self.headers.get("x-amz-date", ""), scope, hashlib.sha256(request.encode()).hexdigest()])
+        key = b"AWS4" + secret
+        for part in [*scope.split("/"), text]:
+            key = hmac.new(key, part.encode(), hashlib.sha256).digest()
+        return key.hex()
+
     def authorized(self):
-        if f"AWS4-HMAC-SHA256 Credential={sys.argv[2]}/" in self.headers.get("Authorization", ""):
-            return True
+        kind, _, rest = self.headers.get("Authorization", "").partition(" ")
+        parts = dict(part.strip().partition("=")[::2] for part in rest.split(","))
+        key, _, scope = parts.get("Credential", "").partition("/")
+        if kind == "AWS4-HMAC-SHA256" and key == sys.argv[2]:
+            if secret is None or parts.get("Signature") == self.signature(scope, parts.get("SignedHeaders", "")):
+                return True
         self.reply(403)
         return False
 

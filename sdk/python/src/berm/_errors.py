@@ -370,6 +370,8 @@ def _told(code: str, message: str, context: Dict[str, Any], retry_after: Optiona
         context = {**context, "reason": "max_container_instances_exceeded", "retryable": True}
         if retry_after and retry_after.isdigit():
             context["retryAfterMs"] = int(retry_after) * 1000
+    elif code in ("mount_error", "unmount_error") and issubclass(_BY_CODE.get(str(context.get("reason")), SandboxError), BucketMountError):
+        code = str(context["reason"])
     elif code == "sandbox_died":
         code = "OPERATION_INTERRUPTED"
         context = {**context, "endReason": context.get("reason"), "reason": "runtime_replaced", "admitted": "unknown", "retryable": True}

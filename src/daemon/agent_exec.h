@@ -23,6 +23,8 @@ struct agent_exec_spec {
     const char *env;  /* JSON object of strings, or NULL */
     const char *cwd;  /* or NULL */
     bool with_stdin;
+    bool keep;            /* it goes on when it is cancelled */
+    uint32_t timeout_ms;  /* 0: none. It is killed then: exit code 124 */
     const char *terminal; /* a name for it, of at most 64 bytes; NULL: none. All output is then AGENT_EXEC_STDOUT */
     uint16_t cols, rows;
 };

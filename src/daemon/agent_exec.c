@@ -1,4 +1,4 @@
-#include "daemon/docker/agent_exec.h"
+#include "daemon/agent_exec.h"
 
 #include "base/base64.h"
 #include "base/json.h"
@@ -6,6 +6,7 @@
 #define DOCUMENT_MAX (4 * 1024 * 1024)
 #define EVENT_MAX    (1024 * 1024)
 #define REFUSAL_MAX  (16 * 1024)
+#define LATE_MS      15000 /* what the agent may be late with the end of a command that timed out */
 
 struct agent_exec {
     struct http_call *call;
@@ -203,6 +204,10 @@ static int write_document(const struct agent_exec_spec *spec, struct buf *out)
         }
         if (spec->cwd)
             json_pair_cstring(&w, "cwd", spec->cwd);
+        if (spec->timeout_ms)
+            json_pair_int(&w, "timeoutMs", spec->timeout_ms);
+        if (spec->keep)
+            json_pair_bool(&w, "keepOnDisconnect", true);
         if (spec->terminal)
             write_terminal(&w, spec);
         json_object_end(&w);
@@ -236,6 +241,8 @@ struct agent_exec *agent_exec_start(struct agent_link *link, const struct agent_
                                      spec->with_stdin ? HTTP_CHUNKED : document.len, &call_callbacks, exec, err);
     }
     if (exec && exec->call) {
+        if (spec->timeout_ms)
+            http_call_set_idle_timeout(exec->call, spec->timeout_ms + LATE_MS);
         http_call_write(exec->call, buf_head(&document), document.len);
         if (!spec->with_stdin)
             http_call_end_body(exec->call);
