@@ -80,7 +80,18 @@ static void close_if_drained(struct link *link);
 
 static void close_later(struct loop_deferred *deferred)
 {
-    close_if_drained(container_of(deferred, struct link, closing));
+    struct link *link = container_of(deferred, struct link, closing);
+
+    if (link->giving.flooded)
+        core_close(link, LINK_PROTOCOL, "streams are begun and taken back without end");
+    else
+        close_if_drained(link);
+}
+
+void core_flooded(struct link *link)
+{
+    link->giving.flooded = true;
+    loop_defer(link->core->loop, &link->closing);
 }
 
 void link_init(struct link *link, struct core *core, const struct transport_ops *ops)
@@ -90,6 +101,7 @@ void link_init(struct link *link, struct core *core, const struct transport_ops 
                            .next = core->links,
                            .freeing.callback = free_link,
                            .closing.callback = close_later };
+    giving_init(&link->giving);
     core->links = link;
     core->link_count++;
     core->handshakes++;
@@ -109,6 +121,7 @@ static void forget(struct link *link)
         note_in_table(core->table, link->number, 0);
     link->down = true;
     loop_defer_cancel(core->loop, &link->closing);
+    giving_stop(link);
     while (link->streams)
         stream_free(link->streams);
     loop_defer(core->loop, &link->freeing);

@@ -66,6 +66,10 @@ void link_from(struct link *link, const struct link_address *peer);
 void core_tell_stream(struct link *link, int fd); /* takes it */
 void core_stream_ended(struct link *link);
 
+/* --- for giving.c --- */
+
+void core_flooded(struct link *link); /* with streams that are taken back: it is closed in this turn */
+
 /* --- for core.c: wire.c --- */
 
 /* Sends or queues; takes `fd`, which may be -1. */

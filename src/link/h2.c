@@ -23,6 +23,9 @@
 #define PARTS         8
 #define CLOSED_THERE  NGHTTP2_CANCEL /* in a GOAWAY: not drained, closed */
 #define DRAIN_PING    "drained?"
+#define CREDIT        20000 /* frames that ask for nothing and carry nothing: for so many, and as many more as time */
+#define CREDIT_SECOND 2000                           /* and what is sent bring back */
+#define UNREAD_MOST   ((size_t)4 * LINK_STREAMS_MAX) /* frames that wait to be sent, besides those of bodies */
 
 enum h2_state { CONNECTING, SHAKING, RUNNING };
 
@@ -41,6 +44,8 @@ struct h2_link {
     struct loop_deferred turning;
     uint64_t heard_ms;
     bool asked; /* by a PING since */
+    int64_t credit;
+    uint64_t credit_ms;
 };
 
 static struct h2_link *self(struct link *link)
@@ -268,12 +273,40 @@ static void come_up(struct h2_link *h2)
     link_up(&h2->link, LINK_H2, peer);
 }
 
+/* What streams cost that are begun and taken back is the core's business. */
+static bool asks_for_nothing(const nghttp2_frame *frame, const struct stream *stream)
+{
+    switch (frame->hd.type) {
+    case NGHTTP2_HEADERS:
+        return false;
+    case NGHTTP2_DATA:
+        return frame->hd.length == 0 && !(frame->hd.flags & NGHTTP2_FLAG_END_STREAM);
+    case NGHTTP2_RST_STREAM:
+        return !stream;
+    default:
+        return true;
+    }
+}
+
+static void spend(struct h2_link *h2)
+{
+    uint64_t now = loop_now_ms(h2->link.core->loop);
+
+    h2->credit += (int64_t)((now - h2->credit_ms) * CREDIT_SECOND / 1000);
+    h2->credit = MIN((int64_t)CREDIT, h2->credit) - 1;
+    h2->credit_ms = now;
+    if (h2->credit < 0)
+        break_up(h2, LINK_PROTOCOL, "frames that ask for nothing come without end");
+}
+
 static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *data)
 {
     struct h2_link *h2 = data;
     struct stream *stream = nghttp2_session_get_stream_user_data(session, frame->hd.stream_id);
     bool ends = frame->hd.flags & NGHTTP2_FLAG_END_STREAM;
 
+    if (asks_for_nothing(frame, stream))
+        spend(h2);
     switch (frame->hd.type) {
     case NGHTTP2_SETTINGS:
         if (!(frame->hd.flags & NGHTTP2_FLAG_ACK))
@@ -331,6 +364,14 @@ static int on_stream_close(nghttp2_session *session, int32_t id, uint32_t code, 
 }
 
 /* --- frames that go --- */
+
+static int on_sent(nghttp2_session *session, const nghttp2_frame *frame, void *data)
+{
+    (void)session;
+    if (frame->hd.type == NGHTTP2_DATA)
+        ((struct h2_link *)data)->credit += 2; /* it is answered by at most one frame for the window of each kind */
+    return 0;
+}
 
 /* Frames are put together to whole records. false: nghttp2 or TLS cannot go on. */
 static bool fill(struct h2_link *h2)
@@ -403,6 +444,8 @@ static void read_frames(struct h2_link *h2)
         budget -= MIN(budget, (size_t)n);
         if (nghttp2_session_mem_recv(h2->session, record, (size_t)n) < 0)
             break_up(h2, LINK_PROTOCOL, "not the frames that belong there");
+        else if (nghttp2_session_get_outbound_queue_size(h2->session) > UNREAD_MOST)
+            break_up(h2, LINK_PROTOCOL, "what it makes us say is not read");
     }
     if (tls_pending(&h2->tls))
         turn_later(h2);
@@ -471,6 +514,7 @@ static nghttp2_session_callbacks *new_callbacks(void)
     nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, on_data);
     nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, on_frame);
     nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, on_stream_close);
+    nghttp2_session_callbacks_set_on_frame_send_callback(callbacks, on_sent);
     return callbacks;
 }
 
@@ -487,7 +531,8 @@ static int new_session(struct h2_link *h2)
         nghttp2_option_set_no_closed_streams(option, 1);
         nghttp2_option_set_max_outbound_ack(option, 200);
         nghttp2_option_set_max_continuations(option, 8);
-        nghttp2_option_set_peer_max_concurrent_streams(option, 100); /* until its SETTINGS have come */
+        nghttp2_option_set_stream_reset_rate_limit(option, UINT64_MAX, 0); /* visitors who go away: giving.h */
+        nghttp2_option_set_peer_max_concurrent_streams(option, 100);       /* until its SETTINGS have come */
         rc = h2->dialled ? nghttp2_session_server_new2(&h2->session, callbacks, h2, option)
                          : nghttp2_session_client_new2(&h2->session, callbacks, h2, option);
         nghttp2_option_del(option);
@@ -588,6 +633,8 @@ static struct link *begin(struct core *core, int fd, struct credentials *credent
         return NULL;
     }
     h2->dialled = host != NULL;
+    h2->credit = CREDIT;
+    h2->credit_ms = loop_now_ms(core->loop);
     h2->state = h2->dialled ? CONNECTING : SHAKING;
     h2->turning.callback = turn_deferred;
     loop_timer_init(&h2->timer, on_timer);

@@ -85,6 +85,7 @@ void stream_free(struct stream *stream)
     if (stream->next)
         stream->next->prev = stream->prev;
     link->stream_count--;
+    giving_end(stream);
     loop_io_remove(link->core->loop, &stream->io);
     loop_defer_cancel(link->core->loop, &stream->settling);
     close_fd(&stream->fd);
@@ -114,7 +115,7 @@ static void drop_in(struct stream *stream)
     consumed(stream, held);
 }
 
-static void give_up(struct stream *stream)
+void stream_give_up(struct stream *stream)
 {
     drop_in(stream);
     if (stream->attached)
@@ -193,13 +194,15 @@ static void settle(struct stream *stream)
     stop_if_due(stream);
     watch(stream);
     if (stream->broken)
-        give_up(stream);
+        stream_give_up(stream);
 }
 
 static void settle_later(struct loop_deferred *deferred)
 {
     struct stream *stream = container_of(deferred, struct stream, settling);
 
+    if (list_linked(&stream->waiting))
+        return; /* nobody to settle anything with */
     if (stream->in.bytes > 0 && !(stream->io.events & EPOLLOUT) && send_in(stream) < 0)
         drop_in(stream);
     settle(stream);
@@ -210,7 +213,7 @@ static void on_socket(struct loop_io *io, uint32_t events)
     struct stream *stream = container_of(io, struct stream, io);
 
     if ((events & EPOLLIN) && !stream->out_ended && stream->out.bytes < out_max(stream) && read_out(stream) < 0) {
-        give_up(stream);
+        stream_give_up(stream);
         return;
     }
     if ((events & EPOLLOUT) && send_in(stream) < 0)
@@ -228,20 +231,17 @@ static void on_socket(struct loop_io *io, uint32_t events)
 
 struct stream *stream_opened(struct link *link, int64_t id)
 {
-    struct stream *stream;
-    int ends[2];
+    struct stream *stream = link->down || link->giving.flooded ? NULL : stream_new(link, -EBADF);
 
-    if (link->down || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) < 0)
+    if (!stream)
         return NULL;
-    stream = stream_new(link, ends[0]);
-    if (!stream) {
-        close(ends[1]);
-        return NULL;
-    }
     stream->id = id;
-    stream_start(stream);
-    core_tell_stream(link, ends[1]);
-    return stream;
+    if (giving_begin(stream) == 0)
+        return stream;
+    stream->attached = false;
+    stream->in_dead = true;
+    stream_start(stream); /* goes in this turn, but not inside of the transport's call */
+    return NULL;
 }
 
 void stream_set_id(struct stream *stream, int64_t id)
@@ -272,7 +272,7 @@ int stream_received(struct stream *stream, const void *p, size_t n, bool fin)
 
     if (n > LINK_STREAM_WINDOW - MIN(LINK_STREAM_WINDOW, stream->in.bytes) || stream->in_ended)
         return -1;
-    if (!stream->in_dead && n >= AT_ONCE)
+    if (!stream->in_dead && n >= AT_ONCE && !list_linked(&stream->waiting))
         sent = send_at_once(stream, p, n);
     if (stream->in_dead)
         sent = n;
@@ -299,6 +299,7 @@ size_t stream_out(const struct stream *stream, struct iovec *parts, size_t max, 
 void stream_sent(struct stream *stream, size_t n, bool fin)
 {
     blocks_take(&stream->out, n);
+    giving_answered(stream);
     stream->fin_sent |= fin;
     if (fin)
         stream_start(stream);
@@ -328,6 +329,7 @@ void stream_take_out(struct stream *stream, struct blocks *ret)
 void stream_unwanted(struct stream *stream)
 {
     stream->out_ended = stream->fin_sent = true;
+    giving_taken_back(stream);
     shutdown(stream->fd, SHUT_RD);
     stream_start(stream);
 }
@@ -345,6 +347,7 @@ static void detach(struct stream *stream)
 
 void stream_closed(struct stream *stream)
 {
+    giving_taken_back(stream);
     detach(stream);
     if (!stream->in_ended)
         drop_in(stream);

@@ -19,7 +19,9 @@ struct stream {
     void *transport; /* the transport's own part of it */
     int64_t id;      /* -1: none yet */
     struct loop_io io;
-    int fd; /* towards bermd */
+    int fd;              /* towards bermd; -1 while it waits */
+    struct list waiting; /* giving.h */
+    bool unanswered;     /* bermd has it, and its opener nothing of an answer yet */
     struct blocks out, in;
     bool attached;
     bool out_ended, fin_sent;
@@ -30,9 +32,11 @@ struct stream {
     struct loop_deferred settling;
 };
 
-/* Takes the descriptor. NULL: no memory, or more than LINK_STREAMS_MAX. */
+/* Takes the descriptor, if there is one yet. NULL: no memory, or more than LINK_STREAMS_MAX. */
 struct stream *stream_new(struct link *link, int fd);
 /* Begins to read from bermd, once the transport knows it. */
 void stream_start(struct stream *stream);
+/* Both directions at once, for whoever is at either end. */
+void stream_give_up(struct stream *stream);
 /* With its socket; the transport does not know it, or is told before. */
 void stream_free(struct stream *stream);

@@ -30,6 +30,7 @@
 #include "base/base.h"
 #include "base/link_wire.h"
 #include "base/loop.h"
+#include "link/giving.h"
 
 #include <netinet/in.h>
 #include <sys/socket.h>
@@ -96,6 +97,7 @@ struct link {
     uint32_t stream_count;
     bool down, draining, drained;
     struct link_address from; /* accepted */
+    struct giving giving;     /* dialling */
     struct loop_deferred freeing, closing;
 };
 
@@ -113,7 +115,8 @@ void link_drained(struct link *link);
 
 /* --- transport -> core: streams --- */
 
-/* Dialler only: a stream that the far side has begun. NULL: refuse it (too many, no memory), the link goes on. */
+/* Dialler only: a stream that the far side has begun. bermd gets it at once, or when its turn comes (giving.h).
+ * NULL: refuse it (too many, no memory), the link goes on. */
 struct stream *stream_opened(struct link *link, int64_t id);
 void stream_set_id(struct stream *stream, int64_t id);
 int64_t stream_id(const struct stream *stream);

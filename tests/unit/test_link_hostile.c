@@ -176,6 +176,138 @@ static void bytes_for_a_stream_that_is_none_end_the_link(void **state)
     flood_with("\0\0\5\0\0\0\0\0\1hello", 14); /* DATA */
 }
 
+/* --- an edge of bytes --- */
+
+struct raw_edge {
+    struct client c;
+    int listening;
+};
+
+static bool has_accepted(void *data)
+{
+    struct raw_edge *edge = data;
+
+    edge->c.fd = accept4(edge->listening, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    return edge->c.fd >= 0;
+}
+
+/* The dialler's link is up; the edge is whatever sends to `edge->c`. */
+static void raw_edge_init(struct raw_edge *edge, struct ends *e)
+{
+    static const char begin[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0";
+    const gnutls_datum_t name = { (unsigned char *)(uintptr_t)LINK_ALPN_H2, sizeof(LINK_ALPN_H2) - 1 };
+
+    ends_init(e);
+    edge->listening = listening_socket(&e->port);
+    assert_int_equal(set_nonblocking(edge->listening), 0);
+    ends_dial(e, "localhost", DIAL_H2);
+    assert_true(run_until(e->loop, has_accepted, edge, 5000));
+    gnutls_certificate_allocate_credentials(&edge->c.credentials);
+    assert_int_equal(
+        gnutls_certificate_set_x509_key_file(edge->c.credentials, e->certificate, e->key, GNUTLS_X509_FMT_PEM),
+        GNUTLS_E_SUCCESS);
+    gnutls_init(&edge->c.session, GNUTLS_SERVER | GNUTLS_NONBLOCK | GNUTLS_NO_SIGNAL);
+    gnutls_set_default_priority(edge->c.session);
+    gnutls_credentials_set(edge->c.session, GNUTLS_CRD_CERTIFICATE, edge->c.credentials);
+    gnutls_alpn_set_protocols(edge->c.session, &name, 1, 0);
+    gnutls_transport_set_int(edge->c.session, edge->c.fd);
+    assert_true(run_until(e->loop, has_shaken, &edge->c, 5000));
+    assert_int_equal(edge->c.rc, GNUTLS_E_SUCCESS);
+    assert_int_equal(gnutls_record_send(edge->c.session, begin, sizeof(begin) - 1), sizeof(begin) - 1);
+    expect(e, &e->at_home, LINK_UP);
+}
+
+static void raw_edge_fini(struct raw_edge *edge, struct ends *e)
+{
+    client_fini(&edge->c);
+    close(edge->listening);
+    ends_fini(e);
+}
+
+#define BEGIN_AND_RESET 37
+#define AT_ONCE         300
+
+/* A stream, and in the same record that it is not wanted any more. */
+static void put_begin_and_reset(char *to, uint32_t id)
+{
+    static const char frames[] = "\0\0\17\1\4....\2\7CONNECT\1\4berm"
+                                 "\0\0\4\3\0....\0\0\0\10";
+    const uint32_t number = htonl(id);
+
+    memcpy(to, frames, BEGIN_AND_RESET);
+    memcpy(to + 5, &number, 4);
+    memcpy(to + 24 + 5, &number, 4);
+}
+
+struct resets {
+    struct raw_edge edge;
+    struct ends *e;
+    uint32_t next, most; /* ids */
+    char pending[AT_ONCE * BEGIN_AND_RESET];
+    bool sending;
+    struct heard down;
+};
+
+static void read_away(struct raw_edge *edge)
+{
+    char bytes[4096];
+
+    while (gnutls_record_recv(edge->c.session, bytes, sizeof(bytes)) > 0)
+        continue;
+}
+
+static bool all_are_sent(void *data)
+{
+    struct resets *r = data;
+
+    read_away(&r->edge);
+    for (int i = 0; i < 20 && r->next < r->most; i++) {
+        ssize_t n;
+
+        if (!r->sending)
+            for (uint32_t j = 0; j < AT_ONCE; j++)
+                put_begin_and_reset(r->pending + (size_t)j * BEGIN_AND_RESET, r->next + 2 * j);
+        n = r->sending ? gnutls_record_send(r->edge.c.session, NULL, 0)
+                       : gnutls_record_send(r->edge.c.session, r->pending, sizeof(r->pending));
+        r->sending = n == GNUTLS_E_AGAIN;
+        if (n < 0)
+            break;
+        r->next += 2 * AT_ONCE;
+    }
+    return r->next >= r->most;
+}
+
+static bool is_closed_for_it(void *data)
+{
+    struct resets *r = data;
+
+    all_are_sent(r);
+    return bermd_take(&r->e->at_home, LINK_DOWN, &r->down);
+}
+
+/* 12,000 visitors may go away at once: the library's own limit (1,000) would end the link of all others. */
+static void streams_that_are_taken_back_end_a_link_only_without_end(void **state)
+{
+    static struct resets r;
+    static struct ends e;
+    uint64_t began = clock_monotonic_ns();
+    size_t given;
+
+    (void)state;
+    r = (struct resets){ .e = &e, .next = 1, .most = 2 * 12000 };
+    raw_edge_init(&r.edge, &e);
+    assert_true(run_until(e.loop, all_are_sent, &r, 10000));
+    bermd_read(&e.at_home);
+    given = e.at_home.count;
+    assert_in_range(given, 1, LINK_STREAMS_MAX + (clock_monotonic_ns() - began) / 1000000 + 100);
+    assert_false(bermd_take(&e.at_home, LINK_DOWN, &r.down));
+    r.most = 2 * 10000000;
+    assert_true(run_until(e.loop, is_closed_for_it, &r, 30000));
+    assert_int_equal(r.down.message.reason, LINK_PROTOCOL);
+    assert_in_range(r.next / 2, LINK_STREAMS_MAX, 10000000);
+    raw_edge_fini(&r.edge, &e);
+}
+
 /* --- half-open connections --- */
 
 #define MANY 1000
@@ -287,6 +419,7 @@ int main(void)
         cmocka_unit_test(tls_for_another_protocol_is_refused),
         cmocka_unit_test(floods_end_the_link),
         cmocka_unit_test(bytes_for_a_stream_that_is_none_end_the_link),
+        cmocka_unit_test(streams_that_are_taken_back_end_a_link_only_without_end),
         cmocka_unit_test(half_open_connections_are_bounded),
         cmocka_unit_test(silence_ends_links_and_handshakes),
         cmocka_unit_test(a_bermd_that_says_what_it_may_not_is_left),

@@ -327,6 +327,91 @@ static void test_a_repeated_packet_moves_no_link(void **state)
     close(fd);
 }
 
+/* --- streams that are taken back --- */
+
+/* Lost before: from now on one a millisecond is forgiven. */
+static struct giving *lose_all_but(int n)
+{
+    struct giving *giving = &dialler.link->giving;
+
+    giving->forgiven_ms = loop_now_ms(loop);
+    giving->lost_milli = (uint64_t)(LINK_STREAMS_MAX - n) * 1000;
+    return giving;
+}
+
+static void test_a_stream_is_lost_only_without_an_answer(void **state)
+{
+    struct giving *giving;
+    int far, near;
+
+    (void)state;
+    connect_ends(&listener_address);
+    giving = lose_all_but(LINK_STREAMS_MAX);
+    near = open_pair(&far);
+    assert_int_equal(giving->unanswered, 1);
+    assert_int_equal(write(far, "a", 1), 1);
+    WAIT_FOR(giving->unanswered == 0);
+    close(near);
+    WAIT_FOR(dialler.link->stream_count == 0 || (close_fd(&far), false));
+    assert_int_equal(giving->resets_milli, 0);
+    near = open_pair(&far);
+    close(near);
+    WAIT_FOR(giving->unanswered == 0);
+    assert_int_equal(giving->resets_milli, 1000);
+    assert_int_equal(giving->lost_milli, 1000);
+    close(far);
+}
+
+static void test_after_many_were_lost_streams_wait_for_their_turn(void **state)
+{
+    static char sent[20000], got[sizeof(sent)];
+    unsigned before;
+    size_t n = 0;
+    int near, gone;
+    ssize_t part;
+
+    (void)state;
+    connect_ends(&listener_address);
+    before = dialler.stream_count;
+    lose_all_but(-300);
+    gone = open_stream();
+    assert_int_equal(write(gone, "!", 1), 1);
+    near = open_stream();
+    random_bytes(sent, sizeof(sent));
+    assert_int_equal(write(near, sent, sizeof(sent)), sizeof(sent));
+    shutdown(near, SHUT_WR);
+    WAIT_FOR(dialler.link->stream_count == 2);
+    close(gone);
+    let_time_pass(50);
+    assert_int_equal(dialler.stream_count, before);
+    WAIT_FOR(dialler.stream_count > before);
+    while (n < sizeof(sent)) {
+        WAIT_FOR((part = read(dialler.streams[before], got + n, sizeof(got) - n)) > 0);
+        n += (size_t)part;
+    }
+    assert_memory_equal(sent, got, sizeof(sent));
+    WAIT_FOR(read(dialler.streams[before], got, 1) == 0);
+    assert_int_equal(write(dialler.streams[before], "b", 1), 1);
+    WAIT_FOR(read(near, got, 1) == 1);
+    assert_int_equal(dialler.stream_count, before + 1); /* the one that was gone never came */
+    close(near);
+}
+
+static void test_taking_back_without_end_ends_the_link(void **state)
+{
+    struct giving *giving;
+
+    (void)state;
+    connect_ends(&listener_address);
+    giving = lose_all_but(-1000000);
+    giving->resets_milli = (uint64_t)1000 << 26;
+    close(open_stream());
+    WAIT_FOR(dialler.downs == 1 && listener.downs == 1);
+    assert_int_equal(dialler.reasons | listener.reasons, 1u << LINK_PROTOCOL);
+    assert_string_equal(dialler.text, "streams are begun and taken back without end");
+    connect_ends(&listener_address);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -347,6 +432,9 @@ int main(void)
         RELAYED(test_a_busy_listener_has_addresses_proven_first),
         RELAYED(test_a_full_listener_refuses_whose_address_is_proven),
         RELAYED(test_a_repeated_packet_moves_no_link),
+        PLAIN(test_a_stream_is_lost_only_without_an_answer),
+        PLAIN(test_after_many_were_lost_streams_wait_for_their_turn),
+        PLAIN(test_taking_back_without_end_ends_the_link),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
