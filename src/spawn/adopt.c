@@ -336,10 +336,12 @@ static void sweep_files(struct worker *w)
         return;
     while ((entry = readdir(dir))) {
         uint64_t key;
+        uint32_t index;
         bool slot_socket = strncmp(entry->d_name, ".s", 2) == 0;
         bool half_meta = key_of_file(entry->d_name, ".meta.new", &key);
         bool socket = key_of_file(entry->d_name, ".sock", &key) && !table_find(w, key);
-        if (slot_socket || half_meta || socket)
+        bool record = fuse_record_index(entry->d_name, &index) && !range_used(&w->ranges, index);
+        if (slot_socket || half_meta || socket || record)
             unlinkat(w->stage.run_fd, entry->d_name, 0);
     }
     closedir(dir);

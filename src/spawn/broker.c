@@ -23,7 +23,13 @@
 #define STOP_MS          200
 #define RESTART_PAUSE_MS 100
 #define PAGE             4096
-#define OWN_SOCKET       3
+#define MOUNTS_AT_ONCE   128  /* of a sandbox, before each must wait for */
+#define MOUNT_EVERY_MS   1000 /* its turn */
+#define FIRST_HIGH_FD    16   /* above the numbers that a sandbox's child, or we, give new meanings */
+
+enum { OWN_SOCKET = 3, OWN_RUN, OWN_CONTROL, OWN_LAST = OWN_CONTROL };
+
+static const struct fuse_host own_host = { .run_fd = OWN_RUN, .control_fd = OWN_CONTROL };
 
 struct broker_process;
 
@@ -35,7 +41,9 @@ struct listener {
     struct loop_timer timer; /* of the helper, or of the pause */
     uint64_t id;             /* of the call that is being answered */
     pid_t helper;            /* 0: none */
+    bool mounts;             /* that is what the helper does */
     bool late;
+    uint64_t paid_until_ms; /* a mount costs MOUNT_EVERY_MS; how far ahead it has been paid for */
 };
 
 struct broker_process {
@@ -128,19 +136,37 @@ static void answer(struct listener *l, int errnum, uint64_t pause_ms)
         (void)loop_io_modify(l->broker->loop, &l->io, EPOLLIN);
 }
 
+static uint64_t pause_after_mount(struct listener *l)
+{
+    uint64_t now = loop_now_ms(l->broker->loop);
+
+    l->paid_until_ms = MAX(l->paid_until_ms, now) + MOUNT_EVERY_MS;
+    return l->paid_until_ms > now + MOUNTS_AT_ONCE * MOUNT_EVERY_MS ? MOUNT_EVERY_MS : LONG_PAUSE_MS;
+}
+
+/* What was refused for its number made nothing; another failure may have come after a connection was made. */
+static void answer_for_helper(struct listener *l, int status)
+{
+    int errnum = WIFEXITED(status) ? WEXITSTATUS(status) : l->late ? ETIMEDOUT : EIO;
+    bool made = l->mounts && errnum != ENOSPC;
+
+    answer(l, errnum, made ? pause_after_mount(l) : LONG_PAUSE_MS);
+}
+
 static void start_helper(struct listener *l, struct fuse_call *call)
 {
     pid_t pid = fork();
 
     if (pid == 0) {
         prctl(PR_SET_PDEATHSIG, SIGKILL);
-        _exit(fuse_call_perform(call));
+        _exit(fuse_call_perform(&own_host, call));
     }
     if (pid < 0) {
         answer(l, errno, LONG_PAUSE_MS);
         return;
     }
     l->helper = pid;
+    l->mounts = !call->unmount;
     l->late = false;
     (void)loop_io_modify(l->broker->loop, &l->io, 0);
     if (loop_timer_start(l->broker->loop, &l->timer, HELPER_MS) < 0)
@@ -243,7 +269,7 @@ static void on_signal(struct loop *loop, const struct signalfd_siginfo *info, vo
             continue;
         l->helper = 0;
         loop_timer_stop(b->loop, &l->timer);
-        answer(l, WIFEXITED(status) ? WEXITSTATUS(status) : l->late ? ETIMEDOUT : EIO, LONG_PAUSE_MS);
+        answer_for_helper(l, status);
     }
 }
 
@@ -303,7 +329,7 @@ static int close_remains(void)
     DIR *fds = opendir("/proc/self/fd");
     struct dirent *entry;
     uint64_t fd;
-    int last = OWN_SOCKET;
+    int last = OWN_LAST;
 
     if (!fds)
         return -1;
@@ -311,7 +337,7 @@ static int close_remains(void)
         if (str_to_u64(str_from(entry->d_name), &fd) == 0)
             last = MAX(last, (int)fd);
     closedir(fds);
-    for (int i = OWN_SOCKET + 1; i <= last; i++)
+    for (int i = OWN_LAST + 1; i <= last; i++)
         if (!is_listener(i))
             close(i);
     return last;
@@ -319,7 +345,7 @@ static int close_remains(void)
 
 static void take_listeners_over(struct broker_process *b, int last)
 {
-    for (int i = OWN_SOCKET + 1; i <= last; i++)
+    for (int i = OWN_LAST + 1; i <= last; i++)
         if (is_listener(i))
             add_listener(b, i);
 }
@@ -368,13 +394,27 @@ static pid_t fork_with_descriptors(void)
     return (pid_t)syscall(SYS_clone, CLONE_FILES | SIGCHLD, 0, 0, 0, 0);
 }
 
-static _Noreturn void run(int socket_fd)
+/* Out of the way first: each may be where another one goes. */
+static int take_descriptors(const int from[OWN_LAST + 1])
 {
+    int high[OWN_LAST + 1];
+
+    for (int i = OWN_SOCKET; i <= OWN_LAST; i++)
+        if ((high[i] = fcntl(from[i], F_DUPFD_CLOEXEC, FIRST_HIGH_FD)) < 0)
+            return -1;
+    for (int i = OWN_SOCKET; i <= OWN_LAST; i++)
+        if (dup2(high[i], i) < 0)
+            return -1;
+    return (int)syscall(SYS_close_range, OWN_LAST + 1, ~0U, 0);
+}
+
+static _Noreturn void run(const struct fuse_host *host, int socket_fd)
+{
+    const int from[] = { [OWN_SOCKET] = socket_fd, [OWN_RUN] = host->run_fd, [OWN_CONTROL] = host->control_fd };
     int status;
 
     prctl(PR_SET_NAME, "berm-broker");
-    if (leave_stage() < 0 || dup2(socket_fd, OWN_SOCKET) < 0 ||
-        syscall(SYS_close_range, OWN_SOCKET + 1, ~0U, 0) < 0 || set_nonblocking(OWN_SOCKET) < 0)
+    if (leave_stage() < 0 || take_descriptors(from) < 0 || set_nonblocking(OWN_SOCKET) < 0)
         _exit(1);
     for (;;) {
         pid_t pid = fork_with_descriptors();
@@ -389,7 +429,7 @@ static _Noreturn void run(int socket_fd)
     }
 }
 
-int broker_start(struct broker *ret, struct berm_error *err)
+int broker_start(const struct fuse_host *host, struct broker *ret, struct berm_error *err)
 {
     _cleanup_close_ int mine = -EBADF;
     _cleanup_close_ int theirs = -EBADF;
@@ -402,11 +442,10 @@ int broker_start(struct broker *ret, struct berm_error *err)
     theirs = sockets[1];
     pid = fork();
     if (pid == 0)
-        run(theirs);
+        run(host, theirs);
     if (pid < 0)
         return berm_fail(err, BERM_E_SYSTEM, errno, "start the broker");
-    /* Above the numbers that a sandbox's child gives new meanings. */
-    ret->socket_fd = fcntl(mine, F_DUPFD_CLOEXEC, 16);
+    ret->socket_fd = fcntl(mine, F_DUPFD_CLOEXEC, FIRST_HIGH_FD);
     ret->pid = pid;
     return ret->socket_fd < 0 ? berm_fail(err, BERM_E_SYSTEM, errno, "keep the broker's socket") : 0;
 }

@@ -1,49 +1,12 @@
-/* fuse.c - connections (fusectl), and what may be asked for. */
+/* fuse.c - what may be asked for. */
 #include "fuse.h"
 
 #include "mounts.h"
-
-#include <dirent.h>
-#include <fcntl.h>
-#include <sys/stat.h>
 
 int fuse_control_open(void)
 {
     return mount_new("fusectl", NULL, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
 }
-
-static void abort_one(int control_fd, const char *name, uint32_t uid_base, uint32_t count)
-{
-    char path[NAME_MAX + 16];
-    _cleanup_close_ int fd = -EBADF;
-    struct stat st;
-
-    snprintf(path, sizeof(path), "%s/abort", name);
-    if (fstatat(control_fd, path, &st, AT_SYMLINK_NOFOLLOW) < 0 || st.st_uid < uid_base ||
-        st.st_uid - uid_base >= count)
-        return;
-    fd = openat(control_fd, path, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
-    if (fd >= 0)
-        (void)RETRY_EINTR(write(fd, "1", 1)); /* it may have ended meanwhile */
-}
-
-void fuse_abort_all(int control_fd, uint32_t uid_base, uint32_t count)
-{
-    int fd = control_fd < 0 ? -1 : openat(control_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-    struct dirent *entry;
-
-    if (!dir) {
-        close_fd(&fd);
-        return;
-    }
-    while ((entry = readdir(dir)))
-        if (entry->d_name[0] != '.')
-            abort_one(control_fd, entry->d_name, uid_base, count);
-    closedir(dir);
-}
-
-/* --- what may be asked for --- */
 
 #define FLAGS_ALLOWED                                                                                              \
     (MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_SYNCHRONOUS | MS_DIRSYNC | MS_NOATIME | MS_NODIRATIME |     \

@@ -1,16 +1,17 @@
 /* fuse_mount.c - mounting and unmounting FUSE in a sandbox; the two halves are explained in decision 0014. */
 #include "fuse.h"
 #include "mounts.h"
+#include "range.h"
 
 #include "base/sys.h"
 
 #include <fcntl.h>
-#include <limits.h>
 #include <linux/magic.h>
 #include <linux/openat2.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/vfs.h>
 #include <sys/wait.h>
@@ -26,8 +27,9 @@ static int open_namespace(const struct fuse_call *call, const char *name)
 }
 
 /* The second number of the first line of uid_map is who its root is; `Uid:` of status has the effective id second.
+ * By the first of its ids a sandbox is known.
  */
-static int check_is_root(const struct fuse_call *call)
+static int check_is_root(const struct fuse_call *call, uint32_t *ret_index)
 {
     char map[256], status[4096];
     unsigned inside, outside, count, real, effective;
@@ -40,27 +42,10 @@ static int check_is_root(const struct fuse_call *call)
     if (!line || sscanf(line, "\nUid: %u %u", &real, &effective) != 2 ||
         sscanf(map, "%u %u %u", &inside, &outside, &count) != 3)
         return EPERM;
-    return inside == 0 && outside != 0 && effective == outside ? 0 : EPERM;
-}
-
-/* Lines of mountinfo have " - TYPE " after the optional fields. */
-static int count_mounts(int mountinfo)
-{
-    _cleanup_free_ char *line = NULL;
-    size_t room = 0;
-    int count = 0;
-    FILE *file = fdopen(mountinfo, "r");
-
-    if (!file) {
-        close(mountinfo);
-        return INT_MAX;
-    }
-    while (getline(&line, &room, file) > 0) {
-        const char *type = strstr(line, " - ");
-        count += type && (strncmp(type + 3, "fuse ", 5) == 0 || strncmp(type + 3, "fuse.", 5) == 0);
-    }
-    fclose(file);
-    return count;
+    if (inside != 0 || outside < RANGE_BASE || (outside - RANGE_BASE) % RANGE_IDS != 0 || effective != outside)
+        return EPERM;
+    *ret_index = (outside - RANGE_BASE) / RANGE_IDS;
+    return 0;
 }
 
 /* The descriptor that the option "fd" names, which must be there once. */
@@ -209,12 +194,37 @@ static bool may_be_covered(int target)
     return fs.f_type == OVERLAYFS_SUPER_MAGIC || fs.f_type == TMPFS_MAGIC || fs.f_type == FUSE_SUPER_MAGIC;
 }
 
-static int do_mount(const struct fuse_call *call, int mountns)
+/* The number of its connection, or 0 with errno. Nothing of the file is asked for, so the server is not. */
+static uint32_t connection_number(int mount)
 {
-    _cleanup_close_ int mount = make_mount_apart(call);
-    _cleanup_close_ int target = -EBADF;
+    struct statx st;
 
-    if (mount < 0 || setns(mountns, CLONE_NEWNS) < 0)
+    if (statx(mount, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, 0, &st) < 0)
+        return 0;
+    errno = EIO;
+    return st.stx_dev_major == 0 ? st.stx_dev_minor : 0;
+}
+
+static int do_mount(const struct fuse_host *host, const struct fuse_call *call, uint32_t index, int mountns)
+{
+    _cleanup_close_ int mount = -EBADF;
+    _cleanup_close_ int target = -EBADF;
+    struct fuse_record record;
+    uint32_t number;
+    int errnum = fuse_record_read(host, index, &record);
+
+    if (errnum)
+        return errnum;
+    mount = make_mount_apart(call);
+    if (mount < 0)
+        return errno;
+    number = connection_number(mount);
+    if (number == 0)
+        return errno;
+    errnum = fuse_record_add(host, &record, number);
+    if (errnum)
+        return errnum;
+    if (setns(mountns, CLONE_NEWNS) < 0)
         return errno;
     target = open_target(call->target);
     if (target < 0)
@@ -245,19 +255,15 @@ static int do_unmount(const struct fuse_call *call, int mountns)
     return 0;
 }
 
-int fuse_call_perform(const struct fuse_call *call)
+int fuse_call_perform(const struct fuse_host *host, const struct fuse_call *call)
 {
     _cleanup_close_ int mountns = open_namespace(call, "mnt");
-    int mountinfo, errnum = check_is_root(call);
+    uint32_t index;
+    int errnum = check_is_root(call, &index);
 
     if (errnum)
         return errnum;
     if (mountns < 0)
         return errno;
-    if (call->unmount)
-        return do_unmount(call, mountns);
-    mountinfo = openat(call->proc_fd, "mountinfo", O_RDONLY | O_CLOEXEC);
-    if (mountinfo < 0 || count_mounts(mountinfo) >= FUSE_MOUNTS_MAX)
-        return EPERM;
-    return do_mount(call, mountns);
+    return call->unmount ? do_unmount(call, mountns) : do_mount(host, call, index, mountns);
 }

@@ -17,13 +17,16 @@ static bool block_claimed(const struct range_pool *pool, uint32_t index)
     return block < RANGE_BLOCKS && (pool->claimed >> block & 1);
 }
 
+bool range_used(const struct range_pool *pool, uint32_t index)
+{
+    return block_claimed(pool, index) && pool->used[index / WORD_BITS] >> (index % WORD_BITS) & 1;
+}
+
 bool range_take(struct range_pool *pool, uint32_t index)
 {
-    uint64_t bit = UINT64_C(1) << (index % WORD_BITS);
-
-    if (!block_claimed(pool, index) || (pool->used[index / WORD_BITS] & bit))
+    if (!block_claimed(pool, index) || range_used(pool, index))
         return false;
-    pool->used[index / WORD_BITS] |= bit;
+    pool->used[index / WORD_BITS] |= UINT64_C(1) << (index % WORD_BITS);
     return true;
 }
 

@@ -40,6 +40,7 @@ uint32_t range_alloc(struct range_pool *pool);
 /* Marks a range that a sandbox from before uses; false if it is not ours or taken already. */
 bool range_take(struct range_pool *pool, uint32_t index);
 void range_free(struct range_pool *pool, uint32_t index);
+bool range_used(const struct range_pool *pool, uint32_t index);
 
 static inline uint32_t range_uid_base(uint32_t index)
 {

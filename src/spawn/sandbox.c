@@ -8,7 +8,6 @@
 #include "base/sys.h"
 #include "child.h"
 #include "disk.h"
-#include "fuse.h"
 #include "step.h"
 
 #include <fcntl.h>
@@ -17,6 +16,7 @@
 #include <sys/wait.h>
 
 #define CREATE_DEADLINE_MS 10000
+#define ABORT_AGAIN_MS     50
 #define CLEAN_LOUD_TRIES   1000 /* tries until it is worth an operator's attention */
 
 /* --- the agent's socket --- */
@@ -49,6 +49,22 @@ static void start_cleaning(struct sandbox *s)
     worker_schedule(w, 1);
 }
 
+/*
+ * Whoever waits for a FUSE server by now is beyond the kill's reach, and with it the whole sandbox. Until pid 1 has
+ * taken its end note the others go on, so that a mount may be made even now: hence again and again until it is
+ * reaped.
+ */
+static void abort_connections(struct sandbox *s)
+{
+    fuse_record_abort(&s->worker->fuse, s->index);
+    loop_timer_start(s->worker->loop, &s->abort_again, ABORT_AGAIN_MS);
+}
+
+void sandbox_abort_again(struct loop_timer *timer)
+{
+    abort_connections(container_of(timer, struct sandbox, abort_again));
+}
+
 static void kill_process(struct sandbox *s)
 {
     /* With pid 1 the kernel kills its whole pid namespace. Our child's pid cannot be anyone else's until we reap.
@@ -58,8 +74,7 @@ static void kill_process(struct sandbox *s)
     else
         kill(s->pid, SIGKILL);
     s->kill_requested = true;
-    /* After the kill: whoever waits for a FUSE server by then is beyond its reach, and what comes later is not. */
-    fuse_abort_all(s->worker->fuse_control, range_uid_base(s->index), RANGE_IDS);
+    abort_connections(s);
     if (s->backend == SPAWN_BACKEND_OCI) { /* the pid may be the runtime's still, with the sandbox half made */
         char name[SLOT_NAME_SIZE];
         slot_name(s->index, name);

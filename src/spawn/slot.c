@@ -3,6 +3,7 @@
 #include "base/fault.h"
 #include "base/sys.h"
 #include "disk.h"
+#include "fuse.h"
 #include "namespaces.h"
 #include "rootfs.h"
 #include "step.h"
@@ -325,6 +326,8 @@ int slot_remove(struct slot_maker *maker, uint32_t index)
     if (disk_subvolume_destroy(maker->stage->disk_fd, name) < 0 && errno != ENOENT)
         return -1;
     if (unlinkat(maker->stage->run_fd, sock, 0) < 0 && errno != ENOENT)
+        return -1;
+    if (fuse_record_remove(maker->stage->run_fd, index) < 0)
         return -1;
     range_free(maker->ranges, index);
     return 0;

@@ -4,8 +4,9 @@
  * and with the limits and the name that the last sandbox had. A sandbox that wants others changes or rebuilds what
  * differs.
  *
- * The number of the id range names everything: cgroups "s12", subvolume "s12", socket ".s12.sock". So what a crash
- * leaves behind can be found and removed by name, and cannot be confused with anything that is alive.
+ * The number of the id range names everything: cgroups "s12", subvolume "s12", socket ".s12.sock", the record of
+ * its FUSE connections "s12.fuse". So what a crash leaves behind can be found and removed by name, and cannot be
+ * confused with anything that is alive.
  */
 #pragma once
 

@@ -45,6 +45,7 @@ struct sandbox *table_add(struct worker *w, uint64_t key)
     s->egress = (struct egress_sockets){ -EBADF, -EBADF };
     s->status_io.fd = -EBADF;
     loop_timer_init(&s->deadline, NULL); /* so that it can be stopped; whoever starts it sets what it does */
+    loop_timer_init(&s->abort_again, sandbox_abort_again);
     s->next_by_key = *bucket;
     *bucket = s;
     w->count++;
@@ -70,6 +71,7 @@ void table_clear_pid(struct sandbox *s)
         link = &(*link)->next_by_pid;
     *link = s->next_by_pid;
     s->pid = 0;
+    loop_timer_stop(s->worker->loop, &s->abort_again);
 }
 
 void table_remove(struct sandbox *s)

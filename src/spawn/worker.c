@@ -131,7 +131,7 @@ static void replace_broker(struct worker *w)
     log_error("broker_ended");
     close_fd(&w->broker.socket_fd);
     w->broker.pid = 0;
-    if (broker_start(&w->broker, &err) < 0)
+    if (broker_start(&w->fuse, &w->broker, &err) < 0)
         log_error("broker_not_started", "reason", err.message);
 }
 
@@ -454,7 +454,9 @@ static int start(struct worker *w, const struct worker_setup *setup, struct berm
         return -1;
     w->images.images_fd = w->stage.images_fd;
     w->images.on_unmount = on_image_unmount;
-    w->fuse_control = fuse_control_open();
+    w->fuse = (struct fuse_host){ .run_fd = w->stage.run_fd, .control_fd = fuse_control_open() };
+    if (w->fuse.control_fd < 0)
+        log_warn("no_fuse", "reason", strerror(errno));
     set_features(w, setup->disk.simple_quota);
     set_policy(w);
     set_slot_maker(w);
@@ -464,7 +466,7 @@ static int start(struct worker *w, const struct worker_setup *setup, struct berm
     if (read_boot_id(w, err) < 0 || adopt_all(w, err) < 0 || confine(filtered, err) < 0)
         return -1;
     w->broker = (struct broker){ .socket_fd = -EBADF };
-    if (filtered && serve && broker_start(&w->broker, err) < 0)
+    if (filtered && serve && w->fuse.control_fd >= 0 && broker_start(&w->fuse, &w->broker, err) < 0)
         return -1;
     w->peer.on_request = on_request;
     w->peer.on_end = on_daemon_gone;

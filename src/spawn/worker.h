@@ -60,7 +60,8 @@ struct sandbox {
     uint64_t create_serial;   /* not 0 while CREATE waits for its answer */
     struct loop_io status_io;
     struct loop_timer deadline;
-    struct loop_io pidfd_io; /* adopted ones */
+    struct loop_timer abort_again; /* from when it is killed until it is reaped */
+    struct loop_io pidfd_io;       /* adopted ones */
     int pidfd;
 };
 
@@ -78,7 +79,7 @@ struct worker {
     struct filter_program filter;
     struct broker broker;
     struct ends ends; /* of what earlier workers started */
-    int fuse_control; /* fusectl, or -EBADF */
+    struct fuse_host fuse;
     uint32_t features;
     unsigned landlock_abi;
     bool oom_protected;
@@ -130,6 +131,7 @@ void sandbox_create(struct worker *w, const struct spawn_request *request);
 void sandbox_destroy(struct worker *w, struct sandbox *s, uint64_t serial);
 void sandbox_kill(struct worker *w, struct sandbox *s, uint64_t serial);
 void sandbox_describe(const struct sandbox *s, struct spawn_sandbox *ret);
+void sandbox_abort_again(struct loop_timer *timer); /* what its timer of that name does */
 /* A child process has ended. */
 void sandbox_reaped(struct sandbox *s, int wait_status);
 void sandbox_set_end(struct sandbox *s, int wait_status); /* why and with what, from its status */

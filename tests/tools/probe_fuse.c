@@ -1,7 +1,8 @@
 /*
  * probe_fuse.c - a FUSE server in a few lines, which speaks the kernel's protocol itself: the directory that it
  * mounts holds one file, "hello". Modes: "serve" does that; "hang" answers the first request (INIT) and no other;
- * "deadlock" takes a request that another of its threads waits for, and sleeps, which nothing can kill.
+ * "deadlock" takes a request that another of its threads waits for, and sleeps, which nothing can kill. Two more
+ * are about many of them: probe_fuse_hoard() and probe_fuse_storm().
  */
 #include "probe_fuse.h"
 
@@ -135,6 +136,40 @@ static int mount_device(const char *source, const char *target, const char *type
         return fd;
     close(fd);
     return -1;
+}
+
+/* Mounts, holds what it has mounted and takes it out of sight, as often as it may. */
+void probe_fuse_hoard(int out, const char *target)
+{
+    int held = 0;
+
+    if (fork() != 0)
+        return;
+    while (mount_device("probe", target, "fuse.probe", 0, "") >= 0 && open(target, O_PATH) >= 0 &&
+           umount2(target, MNT_DETACH) == 0)
+        held++;
+    dprintf(out, "held %d, then error %d\n", held, errno);
+    close(out);
+    for (;;)
+        pause();
+}
+
+/* Mounts one that nothing can kill, takes it out of sight, and the next, without end. */
+void probe_fuse_storm(int out, const char *target)
+{
+    if (fork() != 0)
+        return;
+    say(out, 0);
+    close(out);
+    for (;;) {
+        int fd = mount_device("probe", target, "fuse.probe", 0, "");
+        if (fd >= 0 && fork() == 0) {
+            mount_target = target;
+            serve(fd, "deadlock");
+        }
+        close(fd);
+        umount2(target, MNT_DETACH);
+    }
 }
 
 void probe_fuse_serve(int out, const char *mode, const char *target)

@@ -298,7 +298,12 @@ static void do_exit(char **arg)
 
 static void do_fuse(char **arg)
 {
-    probe_fuse_serve(out, arg[0], arg[1]);
+    if (strcmp(arg[0], "hoard") == 0)
+        probe_fuse_hoard(out, arg[1]);
+    else if (strcmp(arg[0], "storm") == 0)
+        probe_fuse_storm(out, arg[1]);
+    else
+        probe_fuse_serve(out, arg[0], arg[1]);
 }
 
 static void do_mount5(char **arg)

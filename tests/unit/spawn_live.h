@@ -229,7 +229,7 @@ static inline int count_worker_mounts(void)
 static inline bool nothing_left(void)
 {
     return count_cgroups(false) == 0 && count_run_files(".sock") == 0 && count_run_files(".meta") == 0 &&
-           count_run_files(".new") == 0 && count_subvolumes() == 0;
+           count_run_files(".new") == 0 && count_run_files(".fuse") == 0 && count_subvolumes() == 0;
 }
 
 /* Nothing of the spawner is left. */

@@ -1,17 +1,25 @@
 /* FUSE in real sandboxes: what works, what is refused, and that no server of theirs holds anything up. */
 #include "spawn_live.h"
 
+#include "spawn/fuse.h"
+#include "spawn/range.h"
+
 #include <sys/mount.h>
 
 #define ASK(...) harness_ask(&live, __VA_ARGS__)
 
 static uint64_t next_key = 0xf5e0000000000000;
 static uint64_t box;
+static uint32_t box_uid;
+static int control = -EBADF;
 
 static int start_group(void **state)
 {
     (void)state;
     live_init("SPAWN_PROGRAM");
+    control = fuse_control_open();
+    if (control < 0)
+        return -1;
     harness_start(&live);
     return 0;
 }
@@ -22,14 +30,17 @@ static int end_group(void **state)
     harness_stop(&live);
     WAIT_FOR(host_is_clean());
     harness_fini(&live);
+    close_fd(&control);
     return 0;
 }
 
 static int create_box(void **state)
 {
+    struct spawn_reply reply = harness_create(&live, box = next_key++);
+
     (void)state;
-    box = next_key++;
-    assert_done(harness_create(&live, box));
+    assert_done(reply);
+    box_uid = reply.sandbox.uid_base;
     assert_contains(ASK(box, "mkdir /workspace/m"), "ok");
     return 0;
 }
@@ -128,14 +139,76 @@ static void there_is_a_limit_to_their_number(void **state)
     assert_contains(ASK(box, "mount5 x /workspace/m fuse 0 FUSE"), "ok");
 }
 
+static bool is_of_box(const char *name)
+{
+    char path[NAME_MAX + 16];
+    struct stat st;
+
+    snprintf(path, sizeof(path), "%s/abort", name);
+    return fstatat(control, path, &st, 0) == 0 && st.st_uid >= box_uid && st.st_uid - box_uid < RANGE_IDS;
+}
+
+/* Of the sandbox, as the kernel knows them. */
+static int count_connections(void)
+{
+    int fd = openat(control, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), count = 0;
+    DIR *dir = fdopendir(fd);
+    struct dirent *entry;
+
+    assert_non_null(dir);
+    while ((entry = readdir(dir)))
+        count += entry->d_name[0] != '.' && is_of_box(entry->d_name);
+    closedir(dir);
+    return count;
+}
+
 static void destroy_in_a_second(void)
 {
     uint64_t from = clock_monotonic_ns();
 
     harness_simple(&live, SPAWN_OP_DESTROY, box);
-    WAIT_FOR(nothing_left());
+    WAIT_FOR(nothing_left() && count_connections() == 0);
     if (clock_monotonic_ns() - from > 1000000000u)
         fail_msg("it took %llu ms", (unsigned long long)(clock_monotonic_ns() - from) / 1000000);
+}
+
+static void what_is_held_out_of_sight_counts_as_well(void **state)
+{
+    (void)state;
+    assert_contains(ASK(box, "fuse hoard /workspace/m"), "held 64, then error 28");
+    assert_null(strstr(ASK(box, "read /proc/self/mountinfo"), "/workspace"));
+    assert_int_equal(count_connections(), 64);
+    assert_contains(ASK(box, "mount5 x /workspace/m fuse 0 FUSE"), "error 28 ");
+    destroy_in_a_second();
+}
+
+/* Also those that are made between its kill and its end. */
+static void a_sandbox_that_never_stops_mounting_ends_all_the_same(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 10; i++) {
+        assert_contains(ASK(box, "fuse storm /workspace/m"), "ok");
+        WAIT_FOR(count_connections() >= 3 + i);
+        destroy_in_a_second();
+        create_box(NULL);
+    }
+}
+
+static void whoever_mounts_too_often_must_wait_for_it(void **state)
+{
+    uint64_t from;
+
+    (void)state;
+    for (int i = 0; i < 128; i++) {
+        assert_contains(ASK(box, "mount5 x /workspace/m fuse 0 FUSE"), "ok");
+        assert_contains(ASK(box, "umount /workspace/m 2"), "ok");
+    }
+    from = clock_monotonic_ns();
+    for (int i = 0; i < 5; i++) {
+        assert_contains(ASK(box, "mount5 x /workspace/m fuse 0 FUSE"), "ok");
+        assert_contains(ASK(box, "umount /workspace/m 2"), "ok");
+    }
+    assert_true(clock_monotonic_ns() - from > 2000000000u);
 }
 
 static void a_server_that_hangs_does_not_hold_up_the_end(void **state)
@@ -245,6 +318,9 @@ int main(void)
         LIVE(nothing_else_is_mounted),
         LIVE(nothing_that_the_sandbox_was_given_can_be_unmounted),
         LIVE(there_is_a_limit_to_their_number),
+        LIVE(what_is_held_out_of_sight_counts_as_well),
+        LIVE(a_sandbox_that_never_stops_mounting_ends_all_the_same),
+        LIVE(whoever_mounts_too_often_must_wait_for_it),
         LIVE(a_server_that_hangs_does_not_hold_up_the_end),
         LIVE(neither_does_one_that_waits_for_itself_also_when_it_is_out_of_sight),
         LIVE(a_second_sandbox_is_not_held_up),
