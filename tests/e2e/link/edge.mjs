@@ -4,6 +4,7 @@ import { spawn } from 'node:child_process';
 import crypto from 'node:crypto';
 import { once } from 'node:events';
 import fs from 'node:fs';
+import http from 'node:http';
 import https from 'node:https';
 import os from 'node:os';
 import path from 'node:path';
@@ -95,6 +96,13 @@ export class Edge {
     request.end(body);
     const [response] = await Promise.race([once(request, 'response'), failed]);
     return collect(response);
+  }
+
+  /* Its own routes, from its own machine. */
+  async ask(path, headers = {}) {
+    const request = http.request({ host: '127.0.0.1', port: this.ports.plain, path, headers, agent: false });
+    request.end();
+    return collect((await once(request, 'response'))[0]);
   }
 
   /* [exit code, signal] */

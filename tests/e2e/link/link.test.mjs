@@ -3,7 +3,6 @@ import assert from 'node:assert/strict';
 import crypto from 'node:crypto';
 import { once } from 'node:events';
 import fs from 'node:fs';
-import http from 'node:http';
 import net from 'node:net';
 import { after, before, describe } from 'node:test';
 import tls from 'node:tls';
@@ -22,12 +21,7 @@ describe('a daemon behind an edge', { skip }, () => {
 
   const isUp = async () => (await api.get('/v1/link')).json.state === 'up';
 
-  /* The edge's own routes, from its own machine. */
-  async function ask(path, headers = {}) {
-    const request = http.request({ host: '127.0.0.1', port: edge.ports.plain, path, headers, agent: false });
-    request.end();
-    return collect((await once(request, 'response'))[0]);
-  }
+  const ask = (path, headers) => edge.ask(path, headers);
 
   /* All that comes back for bytes on a bare TLS connection to the edge. */
   async function raw(bytes) {
@@ -79,16 +73,18 @@ describe('a daemon behind an edge', { skip }, () => {
     assert.equal(json.headers.filter(([name]) => name.startsWith('x-forwarded-for')).length, 1);
   });
 
-  test('an event stream comes event by event', async () => {
-    const request = edge.open(`${preview}events`);
-    request.end();
-    const [response] = await once(request, 'response');
-    const events = [];
-    for await (const piece of response) {
-      events.push(piece.toString());
-      if (events.length === 1) await edge.visit(`${preview}go`); /* the second one is sent after the first has come */
+  test('an event stream comes event by event, through a preview and through a tunnel', async () => {
+    for (const base of [preview, `${tunnel.url}/`]) {
+      const request = edge.open(`${base}events`);
+      request.end();
+      const [response] = await once(request, 'response');
+      const events = [];
+      for await (const piece of response) {
+        events.push(piece.toString());
+        if (events.length === 1) await edge.visit(`${base}go`); /* the second one is sent after the first has come */
+      }
+      assert.deepEqual(events, ['data: 1\n\n', 'data: 2\n\n'], base);
     }
-    assert.deepEqual(events, ['data: 1\n\n', 'data: 2\n\n']);
   });
 
   test('a WebSocket is passed on', async () => {

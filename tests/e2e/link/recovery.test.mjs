@@ -11,6 +11,7 @@ import { Daemon, until, whyNoDaemon } from '../lib/daemon.mjs';
 import { test } from '../lib/test.mjs';
 import { serve } from './app.mjs';
 import { DOMAIN, Edge, childrenOf, nameOf, newKey } from './edge.mjs';
+import { follow } from './events.mjs';
 
 const skip = whyNoDaemon();
 const BACK_MS = 5000;
@@ -135,11 +136,14 @@ describe('a link that breaks', { skip }, () => {
       const other = new Api(stranger);
       await until('the key is known', async () => (await other.get('/v1/link')).json.state === 'up');
       assert.equal((await edge.visit(`https://x-away.${DOMAIN}/`)).status, 404);
+      const { told, stop } = await follow(other);
       edge.setKeys({ ...edge.keys, away: newKey() });
       edge.child.kill('SIGHUP');
       await until('the link is closed', () => edge.log('link.key_gone').length > 0);
       await until('it is told why', async () => (await other.get('/v1/link')).json.state === 'refused');
       assert.match((await other.get('/v1/link')).json.error, /no such key/);
+      await until('it is told', () => told().some(({ event, detail }) => event === 'link_refused' && /no such key/.test(detail)));
+      stop();
       other.close();
       assert.ok(await answers(preview), 'the other daemon is not affected');
     } finally {
