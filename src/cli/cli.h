@@ -55,7 +55,7 @@ extern const struct verb verb_run, verb_create, verb_exec, verb_cp, verb_ls, ver
     verb_file_rm, verb_file_mkdir, verb_stats, verb_events, verb_label, verb_env, verb_session_create,
     verb_session_ls, verb_session_rm, verb_watch, verb_port_wait, verb_git_clone, verb_persist, verb_hydrate,
     verb_pool_stats, verb_pool_prime, verb_pool_shutdown, verb_mcp, verb_shell, verb_doctor, verb_version,
-    verb_help;
+    verb_help, verb_bucket_mount, verb_bucket_unmount;
 
 /* Options into `values` (the verb's struct) and the operands, whose number must be in min..max. -1: usage was told.
  */

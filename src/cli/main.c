@@ -10,7 +10,7 @@ const struct verb *const verbs[] = {
     &verb_ps, &verb_process_start, &verb_process_ls, &verb_process_logs, &verb_process_kill,
     &verb_code_run, &verb_context_create, &verb_context_ls, &verb_context_rm, &verb_context_interrupt,
     &verb_file_ls, &verb_file_stat, &verb_file_mv, &verb_file_rm, &verb_file_mkdir, &verb_watch,
-    &verb_session_create, &verb_session_ls, &verb_session_rm, &verb_git_clone, &verb_persist, &verb_hydrate,
+    &verb_session_create, &verb_session_ls, &verb_session_rm, &verb_git_clone, &verb_persist, &verb_hydrate, &verb_bucket_mount, &verb_bucket_unmount,
     /* ways in and out */
     &verb_port_expose, &verb_port_ls, &verb_port_rm, &verb_port_wait, &verb_tunnel_open, &verb_tunnel_ls, &verb_tunnel_rm,
     &verb_egress_show, &verb_egress_set, &verb_egress_reset, &verb_secret_set, &verb_secret_ls, &verb_secret_rm,

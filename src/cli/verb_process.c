@@ -8,6 +8,7 @@ struct process_args {
     struct cli_list env;
     int64_t timeout_ms;
     bool json, follow, all, quiet;
+    const char *signal;
 };
 
 /* clang-format off */
@@ -34,6 +35,7 @@ static const struct cli_option logs_options[] = {
 };
 
 static const struct cli_option kill_options[] = {
+    { 's', "signal", "SIGNAL", "send this one instead (HUP, USR1...), and no other after it", CLI_TEXT, offsetof(struct process_args, signal) },
     { 0, "all", NULL, "all processes of the sandbox", CLI_FLAG, offsetof(struct process_args, all) },
     { 0, "json", NULL, "print JSON", CLI_FLAG, offsetof(struct process_args, json) },
     CLI_OPTIONS_END
@@ -188,8 +190,13 @@ static int run_kill(struct cli *cli, int argc, char **argv)
         return status;
     if (args.all != (operands.count == 1))
         return cli_usage(cli, "either a process or --all");
-    rc = args.all ? berm_process_kill_all(cli->client, operands.items[0], &count, &problem)
-                  : berm_process_kill(cli->client, operands.items[0], operands.items[1], &problem);
+    if (args.all && args.signal)
+        return cli_usage(cli, "a signal is for one process");
+    if (args.signal)
+        rc = berm_process_signal(cli->client, operands.items[0], operands.items[1], args.signal, &problem);
+    else
+        rc = args.all ? berm_process_kill_all(cli->client, operands.items[0], &count, &problem)
+                      : berm_process_kill(cli->client, operands.items[0], operands.items[1], &problem);
     if (rc < 0)
         return cli_problem(cli, &problem);
     if (!args.json)

@@ -15,8 +15,8 @@
  * few are kept for the next calls. A stream, and a result, is one thread's at a time. There is no global state but
  * curl's.
  *
- * - Blocking: every call blocks until it is done, fails, or the client's cancel descriptor becomes readable.
- * Streams also work without blocking.
+ * - Blocking: every call blocks until it is done, fails, or the client's cancel descriptor becomes readable, or
+ * that of the call (berm_client_with). Streams and terminals also work without blocking.
  *
  * - Signals: the library installs no handler and raises no SIGPIPE for its own connections.
  *
@@ -74,6 +74,23 @@ void berm_client_free(struct berm_client *client);
  * call.
  */
 void berm_client_set_cancel_fd(struct berm_client *client, int fd);
+
+struct berm_with {
+    int cancel_fd;               /* as of berm_client_set_cancel_fd(); -1: none */
+    const char *idempotency_key; /* 1 to 128 visible characters; NULL: none */
+    int64_t if_generation;       /* only if this generation of the sandbox serves it; else 410. 0: any */
+};
+
+/*
+ * The same client for one call, or for some, under conditions of their own: the connections are shared, and the
+ * cancel descriptor of the client it was made of counts as well. With an idempotency key each call is to be the
+ * same: the daemon runs it once, and whoever repeats it, after a connection that broke, gets the first one's
+ * answer. What takes such a key: making a sandbox, its variables and labels, commands, code, starting a process and
+ * its input, contexts, git, and what writes files; others that change something are refused. *ret_client is for
+ * berm_client_free(), after its streams and before the client.
+ */
+int berm_client_with(struct berm_client *client, const struct berm_with *with, struct berm_client **ret_client,
+                     struct berm_problem *problem);
 
 /* ---- sandboxes ---- */
 

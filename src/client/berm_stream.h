@@ -135,6 +135,13 @@ struct berm_terminal_options {
 /* Blocks until the terminal is there, or it is known why not. `options` NULL: the defaults. */
 int berm_terminal_open(struct berm_client *client, const char *id, const struct berm_terminal_options *options,
                        struct berm_terminal **ret_terminal, struct berm_problem *problem);
+/*
+ * The same without blocking: it begins, and berm_terminal_next() goes on with it, whenever the descriptor is
+ * readable. Once anything has come ("ready", mostly), the terminal is open; until then writing is
+ * BERM_PROBLEM_LOCAL with EAGAIN.
+ */
+int berm_terminal_start(struct berm_client *client, const char *id, const struct berm_terminal_options *options,
+                        struct berm_terminal **ret_terminal, struct berm_problem *problem);
 void berm_terminal_close(struct berm_terminal *terminal); /* NULL is allowed */
 /* As berm_stream_fd(); readable as well when what was written can go on. */
 int berm_terminal_fd(const struct berm_terminal *terminal);

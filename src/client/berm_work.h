@@ -54,6 +54,9 @@ void berm_process_list_free(struct berm_process_list *list);
 /* SIGTERM to it and its children, SIGKILL after five seconds. One that has ended is BERM_PROBLEM_API, 404. */
 int berm_process_kill(struct berm_client *client, const char *id, const char *process,
                       struct berm_problem *problem);
+/* "SIGHUP", "HUP" or "1", to it and its children; what comes of that is the program's to say. */
+int berm_process_signal(struct berm_client *client, const char *id, const char *process, const char *signal,
+                        struct berm_problem *problem);
 int berm_process_kill_all(struct berm_client *client, const char *id, int64_t *ret_count,
                           struct berm_problem *problem);
 /* Writes to its standard input, all of it, and closes that if `close_it`. */
@@ -146,6 +149,24 @@ struct berm_git {
 /* Where it is, and which branch that is; each may be NULL and is for free(). */
 int berm_git_checkout(struct berm_client *client, const char *id, const struct berm_git *git, char **ret_directory,
                       char **ret_branch, struct berm_problem *problem);
+
+/* ---- buckets of S3 servers as directories ---- */
+
+struct berm_bucket {
+    const char *bucket;                            /* its name */
+    const char *path;                              /* absolute; missing directories are made */
+    const char *endpoint;                          /* the server's URL, as the sandbox reaches it */
+    const char *prefix;                            /* "/..."; NULL: all of the bucket */
+    const char *access_key_id, *secret_access_key; /* NULL: those in the sandbox's environment */
+    const char *const *s3fs_options;               /* each as after s3fs' -o, NULL-terminated; NULL: none */
+    bool read_only;
+};
+
+/* s3fs runs in the sandbox, and whoever is root there can get at the keys. It ends with the sandbox's generation.
+ */
+int berm_bucket_mount(struct berm_client *client, const char *id, const struct berm_bucket *bucket,
+                      struct berm_problem *problem);
+int berm_bucket_unmount(struct berm_client *client, const char *id, const char *path, struct berm_problem *problem);
 
 /* ---- the sandbox itself ---- */
 

@@ -79,6 +79,7 @@ int berm_client_new(const struct berm_client_options *options, struct berm_clien
     client = curl_ready ? calloc(1, sizeof(*client)) : NULL;
     if (!client)
         return problem_memory(problem);
+    client->root = client;
     atomic_init(&client->cancel_fd, -1);
     pthread_mutex_init(&client->lock, NULL);
     if (check_url(client, url, problem) < 0 || (key && key[0] && set_key(client, key, problem) < 0)) {
@@ -96,12 +97,73 @@ int berm_client_new(const struct berm_client_options *options, struct berm_clien
     return 0;
 }
 
+static int add_field(struct berm_client *client, const char *line, struct berm_problem *problem)
+{
+    struct curl_slist *longer = curl_slist_append(client->fields, line);
+
+    if (!longer)
+        return problem_memory(problem);
+    client->fields = longer;
+    return 0;
+}
+
+/* 1 to 128 visible characters: a line break would be a field of the caller's. */
+static bool is_key(const char *key)
+{
+    size_t n = strlen(key);
+
+    for (size_t i = 0; i < n; i++)
+        if ((unsigned char)key[i] <= 0x20 || (unsigned char)key[i] >= 0x7f)
+            return false;
+    return n >= 1 && n <= 128;
+}
+
+int berm_client_with(struct berm_client *client, const struct berm_with *with, struct berm_client **ret_client,
+                     struct berm_problem *problem)
+{
+    struct berm_client *derived;
+    char line[160];
+    int rc = 0;
+
+    if (with->idempotency_key && !is_key(with->idempotency_key))
+        return problem_set(problem, BERM_PROBLEM_ARGUMENT, 0, "an idempotency key has 1 to 128 visible characters");
+    if (with->if_generation < 0)
+        return problem_set(problem, BERM_PROBLEM_ARGUMENT, 0, "a generation is a positive number");
+    derived = calloc(1, sizeof(*derived));
+    if (!derived)
+        return problem_memory(problem);
+    derived->root = client->root;
+    derived->url = client->root->url;
+    derived->ca_file = client->root->ca_file;
+    derived->auth = client->root->auth;
+    derived->loopback = client->root->loopback;
+    atomic_init(&derived->cancel_fd, with->cancel_fd);
+    if (with->idempotency_key) {
+        snprintf(line, sizeof(line), "Idempotency-Key: %s", with->idempotency_key);
+        rc = add_field(derived, line, problem);
+    }
+    if (rc == 0 && with->if_generation > 0) {
+        snprintf(line, sizeof(line), "Berm-If-Generation: %lld", (long long)with->if_generation);
+        rc = add_field(derived, line, problem);
+    }
+    if (rc < 0)
+        berm_client_free(derived);
+    else
+        *ret_client = derived;
+    return rc;
+}
+
 void berm_client_free(struct berm_client *client)
 {
     struct lane *lane;
 
     if (!client)
         return;
+    curl_slist_free_all(client->fields);
+    if (client->root != client) {
+        free(client);
+        return;
+    }
     while ((lane = client->idle)) {
         client->idle = lane->next;
         lane_free(lane);

@@ -22,10 +22,13 @@
 #define ARENA_MAX  ((size_t)64 << 20)
 
 struct berm_client {
+    struct berm_client
+        *root;     /* whose the lanes are: itself, or of a berm_client_with() the client it was made of */
     char *url;     /* without a slash at its end */
     char *ca_file; /* or NULL */
     struct curl_slist *auth;
-    bool loopback; /* no proxy from the environment stands before the own machine */
+    struct curl_slist *fields; /* more of them in each request */
+    bool loopback;             /* no proxy from the environment stands before the own machine */
     atomic_int cancel_fd;
     pthread_mutex_t lock; /* of what follows */
     struct lane *idle;

@@ -85,6 +85,7 @@ struct lane *lane_take(struct berm_client *client, struct berm_problem *problem)
 {
     struct lane *lane;
 
+    client = client->root;
     pthread_mutex_lock(&client->lock);
     lane = client->idle;
     if (lane) {
@@ -101,6 +102,7 @@ struct lane *lane_take(struct berm_client *client, struct berm_problem *problem)
 
 void lane_give(struct berm_client *client, struct lane *lane)
 {
+    client = client->root;
     curl_easy_reset(lane->easy);
     pthread_mutex_lock(&client->lock);
     if (client->idle_count < LANES_IDLE_MAX) {

@@ -63,6 +63,21 @@ int berm_process_kill(struct berm_client *client, const char *id, const char *pr
     return call_text(client, "DELETE", named_target(id, "/processes/", process, "", problem), NULL, NULL, problem);
 }
 
+int berm_process_signal(struct berm_client *client, const char *id, const char *process, const char *signal,
+                        struct berm_problem *problem)
+{
+    _cleanup_document_ struct document d;
+    uint64_t number;
+
+    document_begin(&d);
+    if (str_to_u64(str_from(signal), &number) == 0 && number <= INT32_MAX)
+        json_pair_int(&d.w, "signal", (int64_t)number);
+    else
+        document_text(&d, "signal", signal);
+    return call_text(client, "POST", named_target(id, "/processes/", process, "/signal", problem), &d, NULL,
+                     problem);
+}
+
 int berm_process_kill_all(struct berm_client *client, const char *id, int64_t *ret_count,
                           struct berm_problem *problem)
 {

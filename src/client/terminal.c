@@ -3,7 +3,8 @@
  *
  * curl only connects (through proxies, with TLS) and carries bytes; handshake and frames are ours, with the parser
  * that the daemon uses. The socket is in the lane's epoll, so that a terminal has one descriptor to wait on, also
- * while there is something to send. Nothing blocks but opening, and berm_terminal_next() if it is asked to.
+ * while there is something to send. Opening is a state machine that berm_terminal_next() steps; nothing blocks but
+ * berm_terminal_open(), and berm_terminal_next() if it is asked to.
  */
 #include "client/call.h"
 
@@ -22,8 +23,18 @@
 #define TEXT_MAX    ((size_t)64 << 10)
 #define HEAD_MAX    ((size_t)64 << 10)
 
+enum state {
+    CONNECTING,
+    SHAKING, /* our head goes out, the answer's is awaited */
+    REFUSED, /* the rest of a refusal is awaited */
+    OPEN
+};
+
 struct berm_terminal {
     struct transfer transfer; /* the connection */
+    enum state state;
+    char accept[WS_ACCEPT_SIZE]; /* what the answer has to say */
+    size_t refusal;              /* bytes of the body that say why */
     char *target;
     curl_socket_t socket;
     bool wants_out; /* epoll watches for room */
@@ -87,6 +98,8 @@ static int queue_frame(struct berm_terminal *t, enum ws_opcode opcode, const voi
     size_t head_n;
     char *room;
 
+    if (t->state != OPEN)
+        return problem_set(problem, BERM_PROBLEM_LOCAL, EAGAIN, "the terminal is not open yet");
     random_bytes(key, sizeof(key));
     head_n = ws_frame_head(head, opcode, n, key);
     room = buf_reserve(&t->out, head_n + n);
@@ -106,26 +119,6 @@ static int wait_for(struct berm_terminal *t, int timeout_ms, struct berm_problem
     return transfer_wait(&t->transfer, timeout_ms, problem);
 }
 
-static int connect_it(struct berm_terminal *t, struct berm_client *client, struct berm_problem *problem)
-{
-    int rc;
-
-    t->transfer = (struct transfer)TRANSFER_INIT("GET", t->target);
-    t->transfer.connect_only = true;
-    rc = transfer_begin(client, &t->transfer, problem);
-    while (rc == 0) {
-        rc = transfer_step(&t->transfer, problem);
-        if (rc == 0)
-            rc = wait_for(t, -1, problem);
-    }
-    if (rc < 0)
-        return -1;
-    if (curl_easy_getinfo(t->transfer.lane->easy, CURLINFO_ACTIVESOCKET, &t->socket) != CURLE_OK ||
-        t->socket == CURL_SOCKET_BAD)
-        return problem_set(problem, BERM_PROBLEM_TRANSPORT, 0, "no connection for the terminal");
-    return watch_socket(t, EPOLL_CTL_ADD, problem);
-}
-
 /* "http://host:port/prefix" */
 static void split_url(const char *url, struct str *host, struct str *prefix)
 {
@@ -135,76 +128,96 @@ static void split_url(const char *url, struct str *host, struct str *prefix)
     *prefix = str_from(slash ? slash : "");
 }
 
-static int queue_head(struct berm_terminal *t, const char *session, const char *key, struct berm_problem *problem)
+/* What goes out once there is a connection. */
+static int write_head(struct berm_terminal *t, const struct berm_client *client, const char *session,
+                      struct berm_problem *problem)
 {
-    const struct berm_client *client = t->transfer.client;
+    char key[BASE64_ENCODED_SIZE(16) + 1];
     struct str host, prefix;
+    uint8_t random[16];
+    int rc;
 
+    random_bytes(random, sizeof(random));
+    key[base64_encode(random, sizeof(random), key)] = '\0';
+    ws_accept_key(str_from(key), t->accept);
     split_url(client->url, &host, &prefix);
-    if (buf_printf(&t->out,
-                   "GET %.*s%s HTTP/1.1\r\nHost: %.*s\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-                   "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: %s\r\nUser-Agent: berm/%s\r\n",
-                   (int)prefix.n, prefix.p, t->target, (int)host.n, host.p, key, BERM_VERSION) < 0 ||
-        (client->auth && buf_printf(&t->out, "%s\r\n", client->auth->data) < 0) ||
-        (session && buf_printf(&t->out, "Session-Id: %s\r\n", session) < 0) ||
-        buf_append_str(&t->out, STR("\r\n")) < 0)
-        return problem_memory(problem);
-    return flush(t, problem);
+    rc = buf_printf(&t->out,
+                    "GET %.*s%s HTTP/1.1\r\nHost: %.*s\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+                    "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: %s\r\nUser-Agent: berm/%s\r\n",
+                    (int)prefix.n, prefix.p, t->target, (int)host.n, host.p, key, BERM_VERSION);
+    if (rc == 0 && client->auth)
+        rc = buf_printf(&t->out, "%s\r\n", client->auth->data);
+    for (const struct curl_slist *field = client->fields; rc == 0 && field; field = field->next)
+        rc = buf_printf(&t->out, "%s\r\n", field->data);
+    if (rc == 0 && session)
+        rc = buf_printf(&t->out, "Session-Id: %s\r\n", session);
+    if (rc == 0)
+        rc = buf_append_str(&t->out, STR("\r\n"));
+    return rc < 0 ? problem_memory(problem) : 0;
 }
 
-/* Reads until `done` bytes are there, at most `limit`. */
-static int receive_until(struct berm_terminal *t, size_t done, struct berm_problem *problem)
+static int connected(struct berm_terminal *t, struct berm_problem *problem)
 {
-    int rc = 0;
+    if (curl_easy_getinfo(t->transfer.lane->easy, CURLINFO_ACTIVESOCKET, &t->socket) != CURLE_OK ||
+        t->socket == CURL_SOCKET_BAD)
+        return problem_set(problem, BERM_PROBLEM_TRANSPORT, 0, "no connection for the terminal");
+    if (watch_socket(t, EPOLL_CTL_ADD, problem) < 0)
+        return -1;
+    t->state = SHAKING;
+    return 1;
+}
 
-    while (rc >= 0 && t->in.len < done) {
-        rc = flush(t, problem);
-        if (rc == 0)
-            rc = receive(t, problem);
-        if (rc == 0)
-            rc = wait_for(t, -1, problem);
+/* Looks for the answer's head in what has come. 0: it is not whole yet. */
+static int shake_hands(struct berm_terminal *t, struct berm_problem *problem)
+{
+    static const struct h1_limits limits = { .max_head = HEAD_MAX, .max_headers = H1_MAX_HEADERS };
+    struct h1_head head;
+    ssize_t n = t->in.len ? h1_parse_response(buf_head(&t->in), t->in.len, &limits, STR("GET"), &head) : 0;
+
+    if (n == 0)
+        return 0;
+    if (n < 0)
+        return problem_set(problem, BERM_PROBLEM_TRANSPORT, 0, "the answer is not HTTP");
+    t->state = OPEN;
+    if (head.status >= 300) {
+        t->state = REFUSED;
+        t->transfer.status = head.status;
+        if (head.framing == H1_CONTENT_LENGTH)
+            t->refusal = (size_t)MIN(head.content_length, (uint64_t)TEXT_MAX);
+    } else if (head.status != 101 ||
+               !str_eq(h1_header(&head, "Sec-WebSocket-Accept"), (struct str){ t->accept, WS_ACCEPT_SIZE })) {
+        return problem_set(problem, BERM_PROBLEM_TRANSPORT, 0, "the answer is not that of a WebSocket");
     }
-    return rc < 0 ? -1 : 0;
+    buf_consume(&t->in, (size_t)n);
+    return 1;
 }
 
-static int refused(struct berm_terminal *t, const struct h1_head *head, struct berm_problem *problem)
+/* What of the refusal's body has come tells why. */
+static int refused(struct berm_terminal *t, struct berm_problem *problem)
 {
-    uint64_t n = head->framing == H1_CONTENT_LENGTH ? MIN(head->content_length, (uint64_t)TEXT_MAX) : 0;
-
-    t->transfer.status = head->status;
-    if (receive_until(t, (size_t)n, NULL) == 0)
-        buf_append(&t->transfer.answer, buf_head(&t->in), (size_t)n);
+    buf_append(&t->transfer.answer, buf_head(&t->in), MIN(t->in.len, t->refusal));
     t->transfer.problem = problem;
     return transfer_api_problem(&t->transfer);
 }
 
-static int shake_hands(struct berm_terminal *t, const char *session, struct berm_problem *problem)
+/* One step of opening: 1 when it got further, 0 when it has to wait. */
+static int go_on(struct berm_terminal *t, struct berm_problem *problem)
 {
-    static const struct h1_limits limits = { .max_head = HEAD_MAX, .max_headers = H1_MAX_HEADERS };
-    char key[BASE64_ENCODED_SIZE(16) + 1], accept[WS_ACCEPT_SIZE];
-    struct h1_head head;
-    uint8_t random[16];
-    ssize_t n = 0;
+    int rc;
 
-    random_bytes(random, sizeof(random));
-    key[base64_encode(random, sizeof(random), key)] = '\0';
-    ws_accept_key(str_from(key), accept);
-    if (queue_head(t, session, key, problem) < 0)
-        return -1;
-    while (n == 0) {
-        if (receive_until(t, t->in.len + 1, problem) < 0)
-            return -1;
-        n = h1_parse_response(buf_head(&t->in), t->in.len, &limits, STR("GET"), &head);
+    if (t->state == CONNECTING) {
+        rc = transfer_step(&t->transfer, problem);
+        return rc > 0 ? connected(t, problem) : rc;
     }
-    if (n < 0)
-        return problem_set(problem, BERM_PROBLEM_TRANSPORT, 0, "the answer is not HTTP");
-    buf_consume(&t->in, (size_t)n);
-    if (head.status >= 300)
-        return refused(t, &head, problem);
-    if (head.status != 101 ||
-        !str_eq(h1_header(&head, "Sec-WebSocket-Accept"), (struct str){ accept, WS_ACCEPT_SIZE }))
-        return problem_set(problem, BERM_PROBLEM_TRANSPORT, 0, "the answer is not that of a WebSocket");
-    return 0;
+    if (t->state == SHAKING) {
+        rc = flush(t, problem);
+        if (rc == 0)
+            rc = shake_hands(t, problem);
+        return rc == 0 ? receive(t, problem) : rc;
+    }
+    if (t->in.len >= t->refusal || (rc = receive(t, NULL)) < 0)
+        return refused(t, problem);
+    return rc;
 }
 
 static char *make_target(const char *id, const struct berm_terminal_options *options, struct berm_problem *problem)
@@ -216,8 +229,8 @@ static char *make_target(const char *id, const struct berm_terminal_options *opt
     return options->shell ? named_target(id, size, options->shell, "", problem) : sandbox_target(id, size, problem);
 }
 
-int berm_terminal_open(struct berm_client *client, const char *id, const struct berm_terminal_options *options,
-                       struct berm_terminal **ret_terminal, struct berm_problem *problem)
+int berm_terminal_start(struct berm_client *client, const char *id, const struct berm_terminal_options *options,
+                        struct berm_terminal **ret_terminal, struct berm_problem *problem)
 {
     static const struct berm_terminal_options defaults;
     struct berm_terminal *t = calloc(1, sizeof(*t));
@@ -231,14 +244,38 @@ int berm_terminal_open(struct berm_client *client, const char *id, const struct 
     buf_init(&t->text, TEXT_MAX);
     ws_parser_init(&t->parser, false, MESSAGE_MAX);
     t->target = make_target(id, options, problem);
+    t->transfer = (struct transfer)TRANSFER_INIT("GET", t->target);
+    t->transfer.connect_only = true;
     if (options->session && strpbrk(options->session, "\r\n"))
         problem_set(problem, BERM_PROBLEM_ARGUMENT, 0, "not a session's name");
-    else if (t->target && connect_it(t, client, problem) == 0 && shake_hands(t, options->session, problem) == 0) {
+    else if (t->target && write_head(t, client, options->session, problem) == 0 &&
+             transfer_begin(client, &t->transfer, problem) == 0 && go_on(t, problem) >= 0) {
         *ret_terminal = t;
         return 0;
     }
     berm_terminal_close(t);
     return -1;
+}
+
+int berm_terminal_open(struct berm_client *client, const char *id, const struct berm_terminal_options *options,
+                       struct berm_terminal **ret_terminal, struct berm_problem *problem)
+{
+    struct berm_terminal *t;
+    int rc = 0;
+
+    if (berm_terminal_start(client, id, options, &t, problem) < 0)
+        return -1;
+    while (rc >= 0 && t->state != OPEN) {
+        rc = go_on(t, problem);
+        if (rc == 0)
+            rc = wait_for(t, -1, problem);
+    }
+    if (rc < 0) {
+        berm_terminal_close(t);
+        return -1;
+    }
+    *ret_terminal = t;
+    return 0;
 }
 
 /* --- what comes --- */
@@ -327,6 +364,14 @@ static int parse(struct berm_terminal *t, struct berm_item *ret, struct berm_pro
     return rc;
 }
 
+/* Sends what waits, takes what has come: as receive(). */
+static int exchange(struct berm_terminal *t, struct berm_problem *problem)
+{
+    int rc = flush(t, problem);
+
+    return rc == 0 ? receive(t, problem) : rc;
+}
+
 int berm_terminal_next(struct berm_terminal *t, int timeout_ms, struct berm_item *ret, struct berm_problem *problem)
 {
     struct timespec began;
@@ -343,13 +388,11 @@ int berm_terminal_next(struct berm_terminal *t, int timeout_ms, struct berm_item
             ret->kind = BERM_ITEM_END;
             return 1;
         }
-        rc = parse(t, ret, problem);
-        if (rc == 0)
-            rc = flush(t, problem);
-        if (rc == 0)
-            rc = receive(t, problem);
-        else if (rc > 0)
+        rc = t->state == OPEN ? parse(t, ret, problem) : 0;
+        if (rc > 0)
             return 1;
+        if (rc == 0)
+            rc = t->state == OPEN ? exchange(t, problem) : go_on(t, problem);
         if (rc < 0)
             return -1;
         if (rc > 0)

@@ -135,6 +135,12 @@ static struct curl_slist *make_headers(const struct transfer *t)
         (t->content_type && add_header(&list, "Content-Type", t->content_type) < 0) ||
         (t->source && t->source_size < 0 && add_header(&list, "Transfer-Encoding", "chunked") < 0))
         goto fail;
+    for (const struct curl_slist *field = t->client->fields; field; field = field->next) {
+        longer = curl_slist_append(list, field->data);
+        if (!longer)
+            goto fail;
+        list = longer;
+    }
     for (const char *const *field = t->fields; field && *field; field++) {
         longer = curl_slist_append(list, *field);
         if (!longer)
@@ -344,12 +350,13 @@ int transfer_wait(struct transfer *t, int timeout_ms, struct berm_problem *probl
         { .fd = t->lane->epoll_fd, .events = POLLIN },
         { .fd = atomic_load(&t->client->cancel_fd), .events = POLLIN },
         { .fd = t->send_paused ? t->source_fd : -1, .events = POLLIN },
+        { .fd = atomic_load(&t->client->root->cancel_fd), .events = POLLIN },
     };
     int n = poll(fds, ARRAY_SIZE(fds), timeout_ms);
 
     if (n < 0 && errno != EINTR)
         return problem_set(problem, BERM_PROBLEM_SYSTEM, errno, "poll");
-    if (n > 0 && fds[1].revents)
+    if (n > 0 && (fds[1].revents || fds[3].revents))
         return problem_set(problem, BERM_PROBLEM_CANCELLED, 0, "cancelled");
     if (n > 0 && fds[2].revents) {
         t->send_paused = false;

@@ -7,7 +7,7 @@ _berm_verb() {
         [[ $word == -* || $word == = ]] || words+=("$word")
     done
     case ${words[0]-} in
-        code | context | egress | file | git | image | key | pool | port | process | secret | session | tunnel)
+        bucket | code | context | egress | file | git | image | key | pool | port | process | secret | session | tunnel)
             echo "${words[0]}${words[1]+ ${words[1]}}"
             ;;
         *) echo "${words[0]-}" ;;
@@ -41,7 +41,7 @@ _berm() {
             done < <("${COMP_WORDS[0]}" help --list)
             ;;
         exec | shell | inspect | logs | events | stats | label | env | rm | ps | watch | persist | hydrate | \
-            'code '* | 'context '* | 'egress '* | 'file '* | 'git '* | 'port '* | 'process '* | 'session '* | 'tunnel '*)
+            'bucket '* | 'code '* | 'context '* | 'egress '* | 'file '* | 'git '* | 'port '* | 'process '* | 'session '* | 'tunnel '*)
             mapfile -t candidates < <(_berm_ids)
             ;;
         cp)

@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs';
 import { after, before, describe } from 'node:test';
 
 import { Berm, getSandbox, InvalidMountConfigError } from '../../../sdk/js/src/index.js';
+import { berm } from '../cli/program.mjs';
 import { Api } from '../lib/api.mjs';
 import { Daemon, hasImage, until, whyNoDaemon } from '../lib/daemon.mjs';
 import { test } from '../lib/test.mjs';
@@ -130,6 +131,19 @@ describe('buckets', { skip: whyNoDaemon() || (hasImage('base') ? false : 'needs 
     await assert.rejects(sandbox.mountBucket('BINDING', '/mnt/other', {}), InvalidMountConfigError);
     await sandbox.unmountBucket('/mnt/sdk');
     assert.equal((await sandbox.exists('/mnt/sdk')).exists, false);
+  });
+
+  test('the command line takes keys from the environment, never from an argument', async () => {
+    const env = { BERM_URL: daemon.url, AWS_ACCESS_KEY_ID: credentials.accessKeyId, AWS_SECRET_ACCESS_KEY: credentials.secretAccessKey };
+    const call = (args, more = env) => berm(['bucket', ...args], { env: more });
+    const wanted = ['--bucket', 'data', '--endpoint', endpoint, '--prefix', '/part', '--read-only', '-o', 'umask=022', '-o', 'mp_umask=022', 'buckets', '/mnt/cli'];
+    assert.deepEqual([(await call(['mount', 'buckets', '/mnt/cli'])).status, (await call(['mount', ...wanted], { ...env, AWS_SECRET_ACCESS_KEY: '' })).status], [2, 1]);
+    const mounted = await call(['mount', ...wanted]);
+    assert.equal(mounted.status, 0, mounted.err);
+    assert.equal(await sh('cat /mnt/cli/x; touch /mnt/cli/y 2>/dev/null || echo refused'), 'inside\nrefused\n');
+    assert.match((await call(['mount', ...wanted])).err, /^berm: mount failed: Mount path "\/mnt\/cli" is already in use/);
+    assert.equal((await call(['unmount', 'buckets', '/mnt/cli'])).status, 0);
+    assert.match((await call(['unmount', 'buckets', '/mnt/cli'])).err, /^berm: unmount failed: No active mount found/);
   });
 
   test('a sandbox that ends takes its mount along, and one that hides its tools is told so', async () => {

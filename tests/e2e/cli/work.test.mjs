@@ -58,6 +58,13 @@ describe('berm at work', { skip: whyNoDaemon() }, () => {
     assert.equal((await json('process', 'logs', id, 'web')).stdout, 'hello me\n');
     const following = start(['process', 'logs', '-f', id, 'web'], { env });
     await once(following.child.stdout, 'data');
+    await ok('process', 'start', '--id', 'deaf', id, 'trap "echo told >told" HUP; echo set >set; while :; do read -t 60 <> <(:); done');
+    await until('the trap', async () => (await call('exec', id, '--', 'cat', 'set')).out === 'set\n');
+    assert.equal(await ok('process', 'kill', '-s', 'HUP', id, 'deaf'), '');
+    await until('what the signal does', async () => (await call('exec', id, '--', 'cat', 'told')).out === 'told\n');
+    assert.equal((await call('process', 'kill', '-s', 'NOSUCH', id, 'deaf')).status, 1);
+    assert.equal((await call('process', 'kill', '-s', 'HUP', '--all', id)).status, 2);
+    await ok('process', 'kill', id, 'deaf');
     assert.deepEqual(await json('process', 'kill', id, 'web'), { killed: 'web' });
     const followed = await following.done;
     assert.equal(followed.out, 'hello me\n');
