@@ -198,6 +198,7 @@ class Picture:
     Pillow tries five filters on each line, which takes as long as drawing and, for what figures consist of, makes
     the file larger than no filter does.
     """
+    LINES = 16
     png = None
 
     def __init__(self, figure):
@@ -206,13 +207,18 @@ class Picture:
     def write(self, pixels):
         import numpy
         height, width, _ = pixels.shape
-        lines = numpy.zeros((height, 1 + 4 * width), numpy.uint8)  # the first byte is the filter: none
-        lines[:, 1:] = numpy.asarray(pixels).reshape(height, -1)
+        rows = numpy.asarray(pixels).reshape(height, -1)
+        lines = numpy.zeros((self.LINES, 1 + 4 * width), numpy.uint8)  # the first byte is the filter: none
+        data, compressor = [], zlib.compressobj(1)
+        for at in range(0, height, self.LINES):  # a few at a time, in memory that is there: no second copy of the picture
+            count = min(self.LINES, height - at)
+            lines[:count, 1:] = rows[at:at + count]
+            data.append(compressor.compress(lines[:count]))
         per_meter = int(self.figure.dpi / 0.0254 + 0.5)
         self.png = b'\x89PNG\r\n\x1a\n' + b''.join((
             self.chunk(b'IHDR', struct.pack('>2I5B', width, height, 8, 6, 0, 0, 0)),
             self.chunk(b'pHYs', struct.pack('>2IB', per_meter, per_meter, 1)),
-            self.chunk(b'IDAT', zlib.compress(lines, 1)), self.chunk(b'IEND', b'')))
+            self.chunk(b'IDAT', b''.join(data) + compressor.flush()), self.chunk(b'IEND', b'')))
 
     def seek(self, *where):
         """There for matplotlib to take this for a file."""
@@ -227,9 +233,11 @@ class Figures:
     """matplotlib's figures as results. Nothing of it is imported unless user code does."""
 
     BACKEND = 'berm_figures'
+    POPULATE_WRITE = 23  # MADV_POPULATE_WRITE
 
     def __init__(self, results):
         self.results = results
+        self.hot = None  # of a snapshot: madvise(2), and [address, length, ...] of what a figure writes to, until 0
         os.environ.setdefault('MPLBACKEND', 'module://' + self.BACKEND)
         sys.meta_path.append(self)
 
@@ -243,11 +251,26 @@ class Figures:
 
     def exec_module(self, module):
         from matplotlib.backends import backend_agg
-        for name in ('FigureCanvas', 'FigureManager', 'new_figure_manager', 'new_figure_manager_given_figure',
-                     'draw_if_interactive'):
+        for name in ('FigureCanvas', 'FigureManager', 'new_figure_manager_given_figure', 'draw_if_interactive'):
             if hasattr(backend_agg, name):
                 setattr(module, name, getattr(backend_agg, name))
         module.show = lambda *args, **kwargs: self.flush()
+
+        def new_figure_manager(*args, **kwargs):
+            self.copy_hot_pages()
+            return backend_agg.new_figure_manager(*args, **kwargs)
+        module.new_figure_manager = new_figure_manager
+
+    def copy_hot_pages(self):
+        """Before a context's first figure, in one go instead of by thousands of page faults. Only for speed."""
+        hot, self.hot = self.hot, None
+        if hot is None:
+            return
+        madvise, ranges = hot
+        for i in range(0, len(ranges), 2):
+            if ranges[i] == 0:
+                break
+            madvise(ranges[i], ranges[i + 1], self.POPULATE_WRITE)
 
     @staticmethod
     def png(figure):
@@ -272,23 +295,72 @@ class Figures:
             pyplot.close(figure)
 
 
+# Values of these have no attributes beyond their type's, and nobody can give the types any.
+BUILT_IN = frozenset((type(None), bool, int, float, complex, str, bytes, list, tuple, dict, set, frozenset))
+
+
+def has_no_printer(formatter, value):
+    """Whether a formatter, not the one for plain text, has nothing to say of a value of a built-in type.
+
+    What its lookup() finds out by reading eight traits and raising two exceptions.
+    """
+    kind = type(value)
+    if kind not in BUILT_IN:
+        return False
+    traits = formatter._trait_values
+    try:
+        single, types, deferred = (traits[name] for name in ('singleton_printers', 'type_printers', 'deferred_printers'))
+    except KeyError:  # not read yet, so made when they are
+        return False
+    if id(value) in single:
+        return False
+    return not (types or deferred) or not any(
+        base in types or ('builtins', base.__name__) in deferred for base in kind.__mro__)
+
+
 def unwrap_formatters():
     """Calls IPython's formatters, a dozen for each value, without the binding of their arguments to signatures.
 
-    What is left out is only what the package `decorator` does around catch_format_error(), half of the time of `1+1`.
+    What is left out is what the package `decorator` does around catch_format_error(), half of the time of `1+1`, and
+    for values of built-in types the search for what only other values can have.
     """
     from IPython.core import formatters
     catch = getattr(formatters.catch_format_error, '__wrapped__', None)
+    by_methods = set()  # those that are their class's lookup() and its print_method
 
     def unwrapped(method):
         def call(self, *args, **kwargs):
+            if type(self) in by_methods and has_no_printer(self, args[0]):
+                return self._check_return(None, args[0])
             return catch(method, self, *args, **kwargs)
         return functools.wraps(method)(call)
 
     for kind in vars(formatters).values():
-        method = getattr(vars(kind).get('__call__') if isinstance(kind, type) else None, '__wrapped__', None)
+        if not isinstance(kind, type):
+            continue
+        method = getattr(vars(kind).get('__call__'), '__wrapped__', None)
         if catch is not None and method is not None:
             kind.__call__ = unwrapped(method)
+        if issubclass(kind, formatters.BaseFormatter) and kind is not formatters.PlainTextFormatter:
+            by_methods.add(kind)
+
+
+# What IPython's own syntax is made of: magics, commands, help; escapes at the start of a line.
+ESCAPES = re.compile(r'[%!?]|^\s*[,;/]')
+
+
+def spare_tokenizer(manager):
+    """A cell of one line without any of IPython's characters is not tokenized to look for its syntax.
+
+    Longer ones are: it also finds bad indentation.
+    """
+    usual, transform = tuple(manager.token_transformers), manager.do_token_transforms
+
+    def do_token_transforms(lines):
+        if len(lines) == 1 and not ESCAPES.search(lines[0]) and tuple(manager.token_transformers) == usual:
+            return lines
+        return transform(lines)
+    manager.do_token_transforms = do_token_transforms
 
 
 def make_shell(results):
@@ -382,7 +454,9 @@ def make_shell(results):
     # The traits that hold a directory's object do not take ours; nothing else looks at the type.
     Shell.profile_dir = None
     Shell.init_ipython_dir = lambda self, name: None
-    return Shell.instance(config=config, profile_dir=NoDirectory())
+    shell = Shell.instance(config=config, profile_dir=NoDirectory())
+    spare_tokenizer(shell.input_transformer_manager)
+    return shell
 
 
 def no_input(prompt='', *args, **kwargs):
@@ -426,6 +500,7 @@ class Kernel:
         self.figures = Figures(self.results)
         self.executing = False
         self.places = places_of_modules()
+        self.restored = False  # from a snapshot
         self.pid = os.getpid()
         self.keep_channel = False
         os.register_at_fork(after_in_child=self.after_fork)
@@ -452,7 +527,7 @@ class Kernel:
             _signal.signal(signo, _signal.SIG_IGN)
         _signal.signal(signal.SIGINT, self.on_interrupt)
         refresh_randomness()
-        self.places = None if places_of_modules() == self.places else 'changed'
+        self.restored = True
         self.serve()
 
     def run_coroutine(self, coroutine):
@@ -530,7 +605,7 @@ class Kernel:
             self.channel.send(b'e', {'ename': name, 'evalue': text[:65536], 'traceback': []})
 
     def become(self, settings):
-        if self.places == 'changed':
+        if self.restored and places_of_modules() != self.places:
             raise OSError('modules were installed since the snapshot was made')
         os.environ.clear()
         os.environ.update(settings['env'])

@@ -20,6 +20,7 @@ MAGIC = 0x32306D7265427953
 PAGE = 4096
 READ, WRITE, EXECUTE = 1, 2, 4
 SEGMENTS_MAX, SPECIALS_MAX, HOT_MAX = 4096, 6, 1024
+FIGURE_RANGES_MAX = 1024
 ZERO_RUN = 16 * PAGE  # shorter runs of zeros are written down: each run costs a mapping at each start
 HEADER = struct.Struct('<10Q2IQ12Q16s2Q')
 SEGMENT = struct.Struct('<4Q')
@@ -193,16 +194,33 @@ class Trial:
     def send(self, frame):
         self.socket.sendall(len(frame).to_bytes(4, 'little') + frame)
 
-    def run_first_cell(self):
+    def become(self):
         import json
         if self.receive() != b'P':
             sys.exit('the snapshot does not work')
         self.send(b'I' + json.dumps({'cwd': '/', 'env': dict(os.environ)}).encode())
         if self.receive() != b'R':
             sys.exit('the snapshot does not work')
-        self.send(b'X' + json.dumps({'code': 'print(1)\n1+1'}).encode())
+
+    def run(self, code):
+        import json
+        self.send(b'X' + json.dumps({'code': code}).encode())
         while self.receive() != b'd':
             pass
+
+    def written(self, segments):
+        """{page: end of its segment} of what it has written to."""
+        pages = {}
+        with open('/proc/%d/pagemap' % self.pid, 'rb', buffering=0) as pagemap:
+            for start, length, _, prot in segments:
+                if not prot & WRITE:
+                    continue
+                pagemap.seek(start // PAGE * 8)
+                data = pagemap.read(length // PAGE * 8)
+                for i, (entry,) in enumerate(struct.iter_unpack('<Q', data)):
+                    if entry >> 63 and not entry >> 61 & 1:  # present, and not the file's: it was written to
+                        pages[start + i * PAGE] = start + length
+        return pages
 
     def end(self):
         os.kill(self.pid, 9)
@@ -210,34 +228,47 @@ class Trial:
         self.socket.close()
 
 
-def hot_ranges(path, restore, source, segments):
-    """What a context writes to until its first result, in ranges of pages, the small gaps among them filled."""
-    trial = Trial(path, restore, source)
-    trial.run_first_cell()
-    pages = []
-    with open('/proc/%d/pagemap' % trial.pid, 'rb', buffering=0) as pagemap:
-        for start, length, _, prot in segments:
-            if not prot & WRITE:
-                continue
-            pagemap.seek(start // PAGE * 8)
-            data = pagemap.read(length // PAGE * 8)
-            for i, (entry,) in enumerate(struct.iter_unpack('<Q', data)):
-                if entry >> 63 and not entry >> 61 & 1:  # present, and not the file's: it was written to
-                    pages.append((start + i * PAGE, start + length))
-    trial.end()
+def ranges_of(pages, ranges_max):
+    """`pages` in ranges, the small gaps among them filled."""
     for gap in (0, 1, 2, 4, 8, 16, 64):
         found = []
-        for page, end in pages:
+        for page, end in sorted(pages.items()):
             if found and page - found[-1][0] - found[-1][1] <= gap * PAGE and found[-1][2] == end:
                 found[-1][1] = page + PAGE - found[-1][0]
             else:
                 found.append([page, PAGE, end])
-        if len(found) <= HOT_MAX:
+        if len(found) <= ranges_max:
             return [(start, length) for start, length, _ in found]
     return []
 
 
-def write_snapshot(pid, state, source, restore, path):
+def hot_ranges(path, restore, source, segments, figures):
+    """What a context writes to until its first result, and what it does beyond that for its first figure."""
+    trial = Trial(path, restore, source)
+    trial.become()
+    trial.run('print(1)\n1+1')
+    first = trial.written(segments)
+    figure = {}
+    if figures:
+        trial.run('import matplotlib.pyplot as plt\nplt.plot([1, 2]);')
+        figure = trial.written(segments)
+    trial.end()
+    return (ranges_of(first, HOT_MAX),
+            ranges_of({page: end for page, end in figure.items() if page not in first}, FIGURE_RANGES_MAX))
+
+
+def patch(out, segments, address, data):
+    """Changes what the snapshot has at an address."""
+    for start, length, offset, _ in segments:
+        if offset and start <= address and address + len(data) <= start + length:
+            out.seek(offset + address - start)
+            out.write(data)
+            return
+    sys.exit('a table is not in the snapshot')
+
+
+def write_snapshot(pid, state, figures, source, restore, path):
+    """`figures`: where the table is that Figures.hot has, or None."""
     rsp, fs, mxcsr, fpu, rip = wait_for_checkpoint(pid, state)
     with open(path + '.new', 'wb') as out:
         writer = Writer(out)
@@ -255,16 +286,30 @@ def write_snapshot(pid, state, source, restore, path):
                               mxcsr, fpu, len(specials), *ranges, b'python3', len(writer.segments), 0))
         for segment in writer.segments:
             out.write(SEGMENT.pack(*segment))
-    hot = hot_ranges(path + '.new', restore, source, writer.segments)
+        if figures:
+            patch(out, writer.segments, figures, bytes(FIGURE_RANGES_MAX * RANGE.size))
+    hot, figure_hot = hot_ranges(path + '.new', restore, source, writer.segments, figures)
     with open(path + '.new', 'r+b') as out:
+        if figures:
+            patch(out, writer.segments, figures, b''.join(RANGE.pack(*place) for place in figure_hot))
         out.seek(HEADER.size - 8)
         out.write(struct.pack('<Q', len(hot)))
         out.seek(HEADER.size + SEGMENTS_MAX * SEGMENT.size)
         for place in hot:
             out.write(RANGE.pack(*place))
     os.rename(path + '.new', path)
-    print('%d hot ranges of %d pages' % (len(hot), sum(length for _, length in hot) // PAGE))
+    for name, ranges in (('hot', hot), ("a figure's", figure_hot)):
+        print('%d %s ranges of %d pages' % (len(ranges), name, sum(length for _, length in ranges) // PAGE))
     print('%s: %d MiB in %d segments' % (path, writer.offset >> 20, len(writer.segments)))
+
+
+def table_of_figures(kernel):
+    """Room for what will be known when the snapshot is there; not zeros, or it would not be written down."""
+    table = (ctypes.c_uint64 * (2 * FIGURE_RANGES_MAX))(*[1] * (2 * FIGURE_RANGES_MAX))
+    madvise = ctypes.PyDLL(None).madvise
+    madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+    kernel.figures.hot = madvise, table
+    return ctypes.addressof(table)
 
 
 def make(source_path, restore, path, *modules):
@@ -287,6 +332,7 @@ def make(source_path, restore, path, *modules):
     checkpoint = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p)(address)
     state = (ctypes.c_uint64 * 4)()
     place = ctypes.addressof(state)
+    figures = table_of_figures(kernel) if 'matplotlib.pyplot' in modules else None
     sys.argv = ['-c']
     sys.path[0] = ''
     if len(os.listdir('/proc/self/task')) != 1:
@@ -302,7 +348,7 @@ def make(source_path, restore, path, *modules):
         checkpoint(place)
         kernel.resume()
     os.dup2(told, 1)
-    write_snapshot(pid, place, source, restore, path)
+    write_snapshot(pid, place, figures, source, restore, path)
     os.kill(pid, 9)
     os.waitpid(pid, 0)
     os._exit(0)

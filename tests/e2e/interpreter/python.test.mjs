@@ -67,6 +67,37 @@ display({"application/pdf": "JVBERg=="}, raw=True)`);
     assert.deepEqual(results[6], { text: "'plain'" });
   });
 
+  test('printers that are registered for built-in types are asked, also after values were shown without', async () => {
+    const own = await world.context();
+    const shown = async (code) => (await world.run(own, code)).results;
+    assert.deepEqual(await shown('5'), [{ text: '5' }]);
+    await shown('html = get_ipython().display_formatter.formatters["text/html"]; html.for_type(int, lambda v: "<b>%d</b>" % v);');
+    assert.deepEqual(await shown('5'), [{ html: '<b>5</b>' }, { text: '5' }]);
+    assert.deepEqual(await shown('True'), [{ html: '<b>1</b>' }, { text: 'True' }]);
+    assert.deepEqual(await shown('"s"'), [{ text: "'s'" }]);
+    await shown('html.pop(int); html.for_type_by_name("builtins", "str", lambda v: "<i>s</i>");');
+    assert.deepEqual([await shown('5'), await shown('"s"')], [[{ text: '5' }], [{ html: '<i>s</i>' }, { text: "'s'" }]]);
+    await shown('html.for_type(object, lambda v: "any"); html.for_type(str, None);');
+    assert.deepEqual(await shown('5.5'), [{ html: 'any' }, { text: '5.5' }]);
+    await shown('class Number(int):\n  def _repr_html_(self): return "own"');
+    assert.deepEqual((await shown('Number(3)'))[0], { html: 'any' });
+    await shown('html.pop(object);');
+    assert.deepEqual(await shown('Number(3)'), [{ html: 'own' }, { text: '3' }]);
+    await world.remove(own);
+  });
+
+  test('IPython\'s syntax is understood in cells of one line', async () => {
+    assert.deepEqual((await run('said = !echo one; echo two')).results, []);
+    assert.deepEqual((await run('list(said)')).results, [{ json: ['one', 'two'] }]);
+    assert.deepEqual((await run('here = %pwd')).error, undefined);
+    assert.deepEqual((await run('[here == __import__("os").getcwd()]')).results, [{ json: [true] }]);
+    assert.deepEqual((await run(',str.upper a')).results, [{ text: "'A'" }]);
+    assert.deepEqual((await run('  /str.upper "b"')).results, [{ text: "'B'" }]);
+    assert.match((await run('len?')).out, /Return the number of items/);
+    assert.deepEqual((await run('7 % 4 # ! ?')).results, [{ text: '3' }]);
+    assert.deepEqual((await run('>>> 1 + 2')).results, [{ text: '3' }]);
+  });
+
   test('figures become pictures with the data of the chart, and are closed', async () => {
     const plot = await run(`
 import matplotlib.pyplot as plt

@@ -59,6 +59,17 @@ import random, numpy, uuid, tempfile, secrets, multiprocessing, ssl
       assert.equal(new Set(told.map((values) => values[i])).size, 4, `value ${i}: ${told.map((values) => values[i])}`);
   });
 
+  it('the first picture of a context is that of an interpreter that was started cold', async () => {
+    const plot = 'import matplotlib.pyplot as plt\nplt.figure(figsize=(3.1, 2.3)); plt.plot([1, 2, 5], label="x"); plt.title("T"); plt.legend();';
+    const pictures = async (env_vars) => {
+      const context = await world.context({ env_vars });
+      return [await world.run(context, plot), await world.run(context, plot)].map(({ results }) => results[0].png);
+    };
+    const [cold, again] = await pictures({ PYTHONHASHSEED: '0' });
+    assert.equal(again, cold);
+    assert.deepEqual(await pictures({}), [cold, cold]);
+  });
+
   it('the process is one of the sandbox: ids, namespaces, descriptors, limits', async () => {
     const context = await world.context();
     const own = `import os; [os.getpid() > 1, os.getuid(), os.readlink("/proc/self/ns/pid") == os.readlink("/proc/1/ns/pid") if os.access("/proc/1/ns/pid", os.R_OK) else True,
