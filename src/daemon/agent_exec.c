@@ -2,6 +2,7 @@
 
 #include "base/base64.h"
 #include "base/json.h"
+#include "daemon/agent_patience.h"
 
 #define DOCUMENT_MAX (4 * 1024 * 1024)
 #define EVENT_MAX    (1024 * 1024)
@@ -10,6 +11,7 @@
 
 struct agent_exec {
     struct http_call *call;
+    struct agent_patience patience;
     struct agent_exec_callbacks callbacks;
     void *data;
     int status;
@@ -114,8 +116,11 @@ static int take_events(struct agent_exec *exec, size_t from)
 
 static void on_head(struct http_call *call, const struct h1_head *head, void *data)
 {
+    struct agent_exec *exec = data;
+
     (void)call;
-    ((struct agent_exec *)data)->status = head->status;
+    agent_patience_end(&exec->patience);
+    exec->status = head->status;
 }
 
 static void on_body(struct http_call *call, struct str piece, void *data)
@@ -162,6 +167,7 @@ static void on_end(struct http_call *call, const struct berm_error *err, void *d
 
     (void)call;
     exec->call = NULL;
+    agent_patience_end(&exec->patience);
     if (exec->failure.code != BERM_OK) /* known already */
         ;
     else if (err->code != BERM_OK && !exec->exited)
@@ -171,6 +177,17 @@ static void on_end(struct http_call *call, const struct berm_error *err, void *d
     else if (!exec->exited)
         berm_fail(&exec->failure, BERM_E_PROTOCOL, 0, "the command's output ended without its exit");
     exec->callbacks.on_end(exec->data, exec->exited ? exec->exit_code : -1, &exec->failure);
+    free_exec(exec);
+}
+
+static void on_lost(struct agent_patience *patience)
+{
+    struct agent_exec *exec = container_of(patience, struct agent_exec, patience);
+    struct berm_error err;
+
+    berm_fail(&err, BERM_E_TIMED_OUT, 0, "the sandbox's agent shows no sign of life");
+    http_call_cancel(exec->call);
+    exec->callbacks.on_end(exec->data, -1, &err);
     free_exec(exec);
 }
 
@@ -241,6 +258,7 @@ struct agent_exec *agent_exec_start(struct agent_link *link, const struct agent_
                                      spec->with_stdin ? HTTP_CHUNKED : document.len, &call_callbacks, exec, err);
     }
     if (exec && exec->call) {
+        agent_patience_begin(&exec->patience, link, on_lost);
         if (spec->timeout_ms)
             http_call_set_idle_timeout(exec->call, spec->timeout_ms + LATE_MS);
         http_call_write(exec->call, buf_head(&document), document.len);
@@ -282,6 +300,7 @@ void agent_exec_cancel(struct agent_exec *exec)
 {
     if (!exec)
         return;
+    agent_patience_end(&exec->patience);
     if (exec->call)
         http_call_cancel(exec->call);
     free_exec(exec);

@@ -12,6 +12,7 @@ struct agent_link {
     struct loop *loop;
     unsigned refs;
     int run_dirfd;
+    uint64_t patience_ms;
     uint64_t key;
     int64_t generation;
     struct http_client *client;
@@ -87,7 +88,8 @@ static void run_deferred(struct loop_deferred *deferred)
         free(link);
 }
 
-struct agent_link *agent_link_new(struct loop *loop, int run_dirfd, uint64_t key, int64_t generation)
+struct agent_link *agent_link_new(struct loop *loop, int run_dirfd, uint64_t patience_ms, uint64_t key,
+                                  int64_t generation)
 {
     struct agent_link *link = calloc(1, sizeof(*link));
     struct http_client_config config = { .connect = connect_agent,
@@ -102,6 +104,7 @@ struct agent_link *agent_link_new(struct loop *loop, int run_dirfd, uint64_t key
     link->loop = loop;
     link->refs = 1;
     link->run_dirfd = run_dirfd;
+    link->patience_ms = patience_ms;
     link->key = key;
     link->generation = generation;
     link->deferred.callback = run_deferred;
@@ -130,6 +133,16 @@ void agent_link_unref(struct agent_link *link)
         close_clients(link);
     else if (!link->deferred.queued)
         free(link);
+}
+
+struct loop *agent_link_loop(const struct agent_link *link)
+{
+    return link->loop;
+}
+
+uint64_t agent_link_patience_ms(const struct agent_link *link)
+{
+    return link->patience_ms;
 }
 
 struct http_client *agent_link_client(struct agent_link *link)

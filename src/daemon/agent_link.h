@@ -23,8 +23,9 @@ struct agent_mourner {
     void (*done)(struct agent_mourner *mourner);
 };
 
-/* `run_dirfd`: the directory of the sockets, borrowed. */
-struct agent_link *agent_link_new(struct loop *loop, int run_dirfd, uint64_t key, int64_t generation);
+/* `run_dirfd`: the directory of the sockets, borrowed. `patience_ms`: see agent_patience.h. */
+struct agent_link *agent_link_new(struct loop *loop, int run_dirfd, uint64_t patience_ms, uint64_t key,
+                                  int64_t generation);
 struct agent_link *agent_link_ref(struct agent_link *link);
 void agent_link_unref(struct agent_link *link); /* NULL is allowed */
 
@@ -32,6 +33,8 @@ void agent_link_unref(struct agent_link *link); /* NULL is allowed */
 struct http_client *agent_link_client(struct agent_link *link);
 /* The connections to a port of the instance, made at the first use. NULL once it is closed, or without memory. */
 struct port_link *agent_link_port(struct agent_link *link, uint16_t port);
+struct loop *agent_link_loop(const struct agent_link *link);
+uint64_t agent_link_patience_ms(const struct agent_link *link);
 /* Of berm-spawn, for the instance. */
 uint64_t agent_link_key(const struct agent_link *link);
 int64_t agent_link_generation(const struct agent_link *link);

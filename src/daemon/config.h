@@ -47,7 +47,7 @@ struct config {
     char *image, *runtime, *network;
     uint64_t memory, cpu, pids, disk, nofile;
     uint64_t max_memory, max_cpu, max_pids, max_disk, max_nofile;
-    uint64_t sleep_after_ms, max_sandboxes, start_timeout_ms;
+    uint64_t sleep_after_ms, max_sandboxes, start_timeout_ms, agent_timeout_ms;
 
     /* [egress] */
     char *egress_enabled, *egress_mode, *egress_resolvers, *egress_proxy, *egress_proxy_authorization,

@@ -68,6 +68,7 @@ const struct option_row option_table[] = {
     { "sandbox", "sleep_after", OPTION_DURATION, AT(sleep_after_ms), "10m", SECOND, 365 * DAY, .doc = "time without a request after which a sandbox sleeps" },
     { "sandbox", "max_sandboxes", OPTION_NUMBER, AT(max_sandboxes), "2048", 1, 16384, .doc = "sandboxes that may run at once, warm ones included" },
     { "sandbox", "start_timeout", OPTION_DURATION, AT(start_timeout_ms), "30s", SECOND, 3600 * SECOND, .doc = "longest time a start may take" },
+    { "sandbox", "agent_timeout", OPTION_DURATION, AT(agent_timeout_ms), "30s", SECOND, 3600 * SECOND, .doc = "time without any sign of life of a sandbox's agent after which requests that wait for it fail" },
 
     { "egress", "enabled", OPTION_CHOICE, AT(egress_enabled), "yes", .choices = "yes no", .doc = "no: no sandbox has a network, whatever it asks for" },
     { "egress", "mode", OPTION_CHOICE, AT(egress_mode), "allow", .choices = "allow deny", .doc = "policy of sandboxes that name none: the public internet, or nothing" },

@@ -333,7 +333,8 @@ static void on_created(const struct spawn_reply *reply, const struct berm_error 
         berm_fail(&failure, BERM_E_SYSTEM, ENOMEM, "egress");
     if (failure.code == BERM_OK) {
         sandbox_apply_policy(sandbox);
-        sandbox->link = agent_link_new(daemon->loop, daemon->run_dirfd, sandbox->row.key, sandbox->row.generation);
+        sandbox->link = agent_link_new(daemon->loop, daemon->run_dirfd, daemon->config.agent_timeout_ms,
+                                       sandbox->row.key, sandbox->row.generation);
         if (!sandbox->link)
             berm_fail(&failure, BERM_E_SYSTEM, ENOMEM, "link to the agent");
     }
@@ -681,7 +682,8 @@ void lifecycle_adopt(struct sandbox *sandbox, const struct spawn_sandbox *found)
         docker_sandbox_adopted(sandbox);
     if (sandbox->link) /* berm-spawn restarted, we did not */
         return;
-    sandbox->link = agent_link_new(daemon->loop, daemon->run_dirfd, sandbox->row.key, sandbox->row.generation);
+    sandbox->link = agent_link_new(daemon->loop, daemon->run_dirfd, daemon->config.agent_timeout_ms,
+                                   sandbox->row.key, sandbox->row.generation);
     if (!sandbox->link) {
         lifecycle_ended(sandbox, END_LOST, 0, "died");
         return;

@@ -140,7 +140,8 @@ static void configure_entry(struct pool_entry *entry)
     const struct image_entry *image;
     struct berm_error err;
 
-    entry->link = agent_link_new(daemon->loop, daemon->run_dirfd, entry->instance.key, 0);
+    entry->link =
+        agent_link_new(daemon->loop, daemon->run_dirfd, daemon->config.agent_timeout_ms, entry->instance.key, 0);
     if (!entry->link) {
         berm_fail(&err, BERM_E_SYSTEM, ENOMEM, "link to the agent");
         entry_failed(entry, &err);

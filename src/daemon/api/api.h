@@ -10,6 +10,7 @@
 
 #include "base/json.h"
 #include "daemon/agent_link.h"
+#include "daemon/agent_patience.h"
 #include "daemon/lifecycle.h"
 
 #define REQUEST_ARENA_MAX   (16 * 1024 * 1024)
@@ -41,6 +42,7 @@ struct proxy {
     const struct proxy_rules *rules;
     struct http_client *client; /* who is called instead of the agent, set before each proxy_start(); or NULL */
     struct http_call *call;
+    struct agent_patience patience;
     struct agent_mourner mourner;
     struct loop_timer retry;
     unsigned tries;

@@ -39,6 +39,7 @@ static void on_head(struct http_call *call, const struct h1_head *head, void *da
     struct request *request = data;
 
     (void)call;
+    agent_patience_end(&request->proxy.patience);
     if (request->proxy.tells_environment && head->status != 503)
         lifecycle_environment_told(request->sandbox, request->link);
     request->proxy.status = head->status;
@@ -102,6 +103,7 @@ static void on_end(struct http_call *call, const struct berm_error *err, void *d
 
     (void)call;
     proxy->call = NULL;
+    agent_patience_end(&proxy->patience);
     if (request->exchange && !proxy->upload_done)
         http_body_resume(request->exchange); /* what still comes is dropped */
     if (err->code != BERM_OK) {
@@ -114,6 +116,20 @@ static void on_end(struct http_call *call, const struct berm_error *err, void *d
     } else {
         request_end(request);
     }
+}
+
+static void on_lost(struct agent_patience *patience)
+{
+    struct request *request = container_of(patience, struct request, proxy.patience);
+    struct proxy *proxy = &request->proxy;
+
+    http_call_cancel(proxy->call);
+    proxy->call = NULL;
+    if (request->exchange && !proxy->upload_done)
+        http_body_resume(request->exchange);
+    berm_fail(&proxy->broken, BERM_E_TIMED_OUT, 0, "the sandbox's agent has shown no sign of life for %llu ms",
+              (unsigned long long)agent_link_patience_ms(request->link));
+    finish_broken(request);
 }
 
 static const struct http_call_callbacks call_callbacks = {
@@ -200,8 +216,11 @@ int proxy_start(struct request *request, const struct proxy_rules *rules, const 
     if (client && rc == 0)
         proxy->call =
             http_call_start(client, method, target, fields, count, length, &call_callbacks, request, &err);
-    if (proxy->call)
+    if (proxy->call) {
+        if (client == agent)
+            agent_patience_begin(&proxy->patience, request->link, on_lost);
         return 0;
+    }
     if (client && err.errnum == EAGAIN && proxy->tries++ < RETRIES)
         try_again_later(request);
     else if (client && client != agent && rules->on_broken)
@@ -267,6 +286,7 @@ void proxy_close(struct request *request)
 
     if (proxy->retry.callback)
         loop_timer_stop(request->daemon->loop, &proxy->retry);
+    agent_patience_end(&proxy->patience);
     if (proxy->call)
         http_call_cancel(proxy->call);
     proxy->call = NULL;

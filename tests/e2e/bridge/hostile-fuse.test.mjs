@@ -6,6 +6,7 @@ import { after, before, describe } from 'node:test';
 
 import { Api } from '../lib/api.mjs';
 import { Daemon, imagesDir, until, whyNoDaemon } from '../lib/daemon.mjs';
+import { Docker } from '../lib/docker.mjs';
 import { test } from '../lib/test.mjs';
 
 const none = fs.existsSync(path.join(imagesDir, 'names/base')) ? false : 'needs the image base';
@@ -61,12 +62,31 @@ while True:
         except OSError: pass
 `;
 
+/* Mounts over each of the paths in turn, so often; tells what became of it. */
+const mounter = `
+import collections, ctypes, os, sys
+libc = ctypes.CDLL(None, use_errno=True)
+count, paths = int(sys.argv[1]), sys.argv[2:]
+told = collections.Counter()
+fds = []
+for i in range(count):
+    fds.append(os.open("/dev/fuse", os.O_RDWR))
+    rc = libc.mount(b"x", paths[i % len(paths)].encode(), b"fuse.x", 0, b"fd=%d,rootmode=40000,user_id=0,group_id=0" % fds[-1])
+    told[os.strerror(ctypes.get_errno()) if rc else "done"] += 1
+    if rc: os.close(fds.pop())
+print(dict(told), flush=True)
+`;
+
+const agentTimeout = 3000;
+
 describe('a hostile FUSE server', { skip: whyNoDaemon() || none }, () => {
   let daemon;
   let api;
 
   before(async () => {
-    daemon = await new Daemon({ options: ['--sandbox-image', 'base'] }).start();
+    daemon = new Daemon({ options: ['--sandbox-image', 'base', '--sandbox-agent-timeout', `${agentTimeout / 1000}s`] });
+    daemon.options.push('--docker-socket', path.join(daemon.top, 'docker.sock'), '--docker-socket-mode', '0600');
+    await daemon.start();
     api = new Api(daemon);
     assert.equal((await api.put('/v1/sandbox/fine', {})).status, 201);
   });
@@ -78,8 +98,8 @@ describe('a hostile FUSE server', { skip: whyNoDaemon() || none }, () => {
   const resident = () => Number(/VmRSS:\s+(\d+)/.exec(fs.readFileSync(`/proc/${daemon.child.pid}/status`, 'utf8'))[1]) / 1024;
   const fine = async () => (await api.exec('fine', ['echo', 'fine'])).out === 'fine\n';
 
-  async function liar(id) {
-    assert.equal((await api.put(`/v1/sandbox/${id}`, { limits: { memoryBytes: 256 << 20 } })).status, 201);
+  async function liar(id, spec) {
+    await make(id, spec);
     assert.equal((await api.call('PUT', `/v1/sandbox/${id}/file/workspace/liar.py`, { body: server })).status, 200);
     const { code, out, err } = await api.exec(id, ['bash', '-c', 'mkdir -p /workspace/m; (setsid python3 /workspace/liar.py /workspace/m >/tmp/said 2>&1 &); for i in $(seq 500); do mountpoint -q /workspace/m && exit; sleep 0.02; done; cat /tmp/said; exit 1']);
     assert.equal(code, 0, out + err);
@@ -91,12 +111,36 @@ describe('a hostile FUSE server', { skip: whyNoDaemon() || none }, () => {
     const pending = requests.map(([method, target, body]) => api.call(method, `/v1/sandbox/${id}/${target}`, { body: body && JSON.stringify(body), headers: body && { 'content-type': 'application/json' } }).catch((error) => error));
     for (let i = 0; i < 10; i++) assert.ok(await fine());
     assert.ok(resident() - before < 100, `bermd grew by ${resident() - before} MiB`);
-    const from = Date.now();
-    assert.equal((await api.delete(`/v1/sandbox/${id}`)).status, 204);
-    await until('it is gone', async () => (await api.get(`/v1/sandbox/${id}`)).status === 404);
-    assert.ok(Date.now() - from < 1000, `${Date.now() - from} ms`);
+    await destroy(id);
     await Promise.all(pending);
     assert.ok(await fine());
+  }
+
+  const firstUids = new Map(); /* of each sandbox's ids on the host, told by itself before it turns bad */
+
+  async function make(id, spec = {}) {
+    assert.equal((await api.put(`/v1/sandbox/${id}`, { limits: { memoryBytes: 256 << 20 }, ...spec })).status, 201);
+    const { out } = await api.exec(id, ['cat', '/proc/self/uid_map']);
+    firstUids.set(id, Number(out.trim().split(/ +/)[1]));
+  }
+
+  const hasProcess = (first) => fs.readdirSync('/proc').some((pid) => {
+    try {
+      const uid = /^\d+$/.test(pid) ? fs.statSync(`/proc/${pid}`).uid : 0;
+      return uid >= first && uid < first + 65536;
+    } catch {
+      return false; /* it has just ended */
+    }
+  });
+
+  /* Answered, and all its processes gone, within the second. */
+  async function destroy(id) {
+    const first = firstUids.get(id);
+    assert.ok(first >= 2 ** 31 && hasProcess(first));
+    const from = Date.now();
+    assert.equal((await api.delete(`/v1/sandbox/${id}`)).status, 204);
+    await until('it is gone', async () => (await api.get(`/v1/sandbox/${id}`)).status === 404 && !hasProcess(first));
+    assert.ok(Date.now() - from < 1000, `${Date.now() - from} ms`);
   }
 
   test('it lies about sizes', async () => {
@@ -117,5 +161,78 @@ describe('a hostile FUSE server', { skip: whyNoDaemon() || none }, () => {
   test('it does not answer', async () => {
     await liar('silent');
     await suffer('silent', [['GET', 'file/workspace/m/hang'], ['POST', 'container/api/read', { path: '/workspace/m/hang' }], ['POST', 'container/api/exists', { path: '/workspace/m/hang' }]]);
+  });
+
+  test('the agent that it holds up is given up on after a while, with an error that says so, and nobody else waits', async () => {
+    await liar('held');
+    const from = Date.now();
+    const held = [api.get('/v1/sandbox/held/file/workspace/m/hang'), api.get('/v1/sandbox/held/file/workspace/liar.py'), api.exec('held', ['true']),
+      api.call('PUT', '/v1/sandbox/held/file/workspace/big', { body: Buffer.alloc(4 << 20) })];
+    assert.ok(await fine());
+    for (const target of ['/health', '/v1/sandboxes', '/v1/sandbox/held', '/v1/sandbox/held/stats'])
+      assert.equal((await api.get(target)).status, 200, target);
+    assert.ok(Date.now() - from < agentTimeout / 2, `${Date.now() - from} ms`);
+    for (const { status, json } of await Promise.all(held)) {
+      assert.equal(status, 504);
+      assert.equal(json.code ?? json.error.code, 'timed_out');
+    }
+    assert.ok(Date.now() - from < 3 * agentTimeout, `${Date.now() - from} ms`);
+    await destroy('held');
+  });
+
+  test('a sandbox that is held up falls asleep as any, and is fine when it wakes', async () => {
+    await liar('tired', { sleepAfter: 1 });
+    assert.equal((await api.get('/v1/sandbox/tired/file/workspace/m/hang')).status, 504);
+    await until('it sleeps', async () => (await api.get('/v1/sandbox/tired')).json.state === 'sleeping');
+    assert.equal((await api.exec('tired', ['echo', 'awake'])).out, 'awake\n');
+  });
+
+  test('an answer that takes longer than that is waited for as long as the agent lives', async () => {
+    const { status, json } = await api.post('/v1/sandbox/fine/container/api/execute', { command: `sleep ${agentTimeout * 2 / 1000}; echo late` });
+    assert.equal(status, 200);
+    assert.equal(json.stdout, 'late');
+  });
+
+  test('ten thousand mounts, also over what the agent uses: 64 of a sandbox, and its neighbours come and go as ever', async () => {
+    const boxes = Array.from({ length: 10 }, (_, i) => `many${'abcdefghij'[i]}`);
+    const paths = ['/workspace', '/tmp', '/etc', '/usr', '/root', '/home', '/var', '/run', '/opt', '/proc', '/dev/shm'];
+    await Promise.all(boxes.map(async (id) => {
+      await make(id);
+      assert.equal((await api.call('PUT', `/v1/sandbox/${id}/file/workspace/mounter.py`, { body: mounter })).status, 200);
+    }));
+    const told = Promise.all(boxes.map(async (id) => {
+      const { out, err } = await api.exec(id, ['python3', '/workspace/mounter.py', '1000', ...paths]);
+      return out || err;
+    }));
+    let done = false;
+    told.finally(() => (done = true));
+    let rounds = 0;
+    while (!done) {
+      assert.equal((await api.put('/v1/sandbox/visitor', {})).status, 201);
+      assert.equal((await api.exec('visitor', ['echo', 'here'])).out, 'here\n');
+      const from = Date.now();
+      assert.equal((await api.delete('/v1/sandbox/visitor')).status, 204);
+      assert.ok(Date.now() - from < 1000, `${Date.now() - from} ms`);
+      rounds++;
+    }
+    assert.ok(rounds > 0);
+    for (const text of await told)
+      assert.match(text, /^\{'done': 64, 'Operation not permitted': 18[12], 'No space left on device': 75[45]\}\n$/);
+    for (const id of boxes) await destroy(id);
+    assert.ok(await fine());
+  });
+
+  test('nothing is mounted over a volume or in it', async () => {
+    const docker = new Docker(path.join(daemon.top, 'docker.sock'));
+    assert.equal((await docker.post('/volumes/create', { Name: 'vol' })).status, 201);
+    const created = await docker.post('/containers/create?name=voluminous', { Image: 'cloudflare/sandbox:1', HostConfig: { Binds: ['vol:/vol'] } });
+    assert.equal(created.status, 201, created.text);
+    assert.equal((await docker.post('/containers/voluminous/start')).status, 204);
+    const id = (await api.get('/v1/sandboxes')).json.sandboxes.find((sandbox) => sandbox.labels['docker.name'] === 'voluminous').id;
+    assert.equal((await api.call('PUT', `/v1/sandbox/${id}/file/workspace/mounter.py`, { body: mounter })).status, 200);
+    const { out, err } = await api.exec(id, ['sh', '-c', 'mkdir /vol/in; echo kept >/vol/in/file; python3 /workspace/mounter.py 20 /vol /vol/in; cat /vol/in/file']);
+    assert.equal(out, "{'Operation not permitted': 20}\nkept\n", err);
+    assert.equal((await docker.delete('/containers/voluminous?force=1')).status, 204);
+    assert.equal((await docker.delete('/volumes/vol')).status, 204);
   });
 });
