@@ -5,6 +5,10 @@
  * wire is closed every cloudflared gets its SIGTERM, and three seconds later its end. Each is a process group of
  * its own, without descriptors but a pipe that both its outputs are, without environment but what is in process.c,
  * and dies with us however we die. What it prints is read and forgotten (base/cloudflared.h).
+ *
+ * bermd cannot start it twice, so the process that bermd starts only keeps a worker (base/keeper.h). Which runs
+ * there are is in memory that both share; the successor of a worker that has crashed tells bermd that they have
+ * ended.
  */
 #pragma once
 
@@ -12,13 +16,21 @@
 #include "base/list.h"
 #include "net/cloudflared_watch.h"
 
+/* Outlives a worker. */
+struct connector_table {
+    _Atomic uint32_t last;                     /* the highest number that was ever taken from the wire */
+    _Atomic uint32_t runs[CONNECTOR_RUNS_MAX]; /* whose end bermd has not been told; 0: free */
+};
+
 struct connector {
     struct loop *loop;
     struct loop_io wire;
     const char *program, *origin; /* NULL: the cloudflared on the PATH; the URL that it is to reach */
     struct list runs;             /* struct run */
     unsigned run_count;
-    bool ending; /* the wire is closed */
+    struct connector_table *table;
+    uint32_t buried; /* runs up to this one were our predecessors', and have ended */
+    bool ending;     /* the wire is closed */
 };
 
 struct run {
@@ -45,6 +57,10 @@ pid_t cloudflared_spawn(const struct connector *connector, bool named, const cha
 void run_begin(struct connector *connector, const struct connector_message *start);
 void run_stop(struct run *run, enum connector_reason reason);
 struct run *run_find(struct connector *connector, uint32_t number);
+/* Before its START is taken from the wire. */
+void run_note(struct connector *connector, uint32_t number);
+/* All of the table, which predecessors have left. */
+void runs_bury(struct connector *connector);
 
 /* --- wire.c --- */
 

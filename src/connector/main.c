@@ -1,5 +1,6 @@
 /* main.c - berm-connector: how it is started, by bermd. */
 #include "base/fault.h"
+#include "base/keeper.h"
 #include "base/log.h"
 #include "base/standard_fds.h"
 #include "base/sys.h"
@@ -7,6 +8,7 @@
 
 #include <getopt.h>
 #include <stdio.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <unistd.h>
 
@@ -44,6 +46,23 @@ static int read_options(int argc, char **argv, struct connector *connector, int 
     return -1;
 }
 
+struct job {
+    struct connector *connector;
+    int wire;
+};
+
+static int work(void *data)
+{
+    struct job *job = data;
+
+    prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+    job->connector->loop = loop_new();
+    if (job->connector->loop)
+        return connector_serve(job->connector, job->wire);
+    log_error("start_failed", "reason", strerror(errno));
+    return 1;
+}
+
 /* Signals for the daemon's process group are not for us: it closes the wire. */
 static void settle_signals(void)
 {
@@ -74,10 +93,11 @@ int main(int argc, char **argv)
     close_range((unsigned)wire + 1, ~0U, 0);
     settle_signals();
     prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
-    connector.loop = loop_new();
-    if (!connector.loop) {
+    connector.table =
+        mmap(NULL, sizeof(*connector.table), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (connector.table == MAP_FAILED) {
         log_error("start_failed", "reason", strerror(errno));
         return 1;
     }
-    return connector_serve(&connector, wire);
+    return keeper_run(work, &(struct job){ &connector, wire });
 }

@@ -25,6 +25,18 @@ static struct connector_message message_of(uint32_t number, enum connector_messa
     return (struct connector_message){ .version = CONNECTOR_WIRE_VERSION, .type = (uint16_t)type, .run = number };
 }
 
+/* What finds no room is refused: there are as many runs already. */
+static void note_in_table(struct connector_table *table, uint32_t before, uint32_t after)
+{
+    for (size_t i = 0; i < CONNECTOR_RUNS_MAX; i++) {
+        if (table->runs[i] != before)
+            continue;
+        table->runs[i] = after;
+        return;
+    }
+}
+
+/* Told before it is noted: twice is better than never. */
 static void tell_ended(struct connector *connector, uint32_t number, enum connector_reason reason, int code)
 {
     struct connector_message message = message_of(number, CONNECTOR_ENDED);
@@ -32,6 +44,29 @@ static void tell_ended(struct connector *connector, uint32_t number, enum connec
     message.reason = (uint16_t)reason;
     message.code = code;
     connector_tell(connector, &message);
+    note_in_table(connector->table, number, 0);
+}
+
+void run_note(struct connector *connector, uint32_t number)
+{
+    if (number <= connector->table->last)
+        return;
+    note_in_table(connector->table, 0, number);
+    connector->table->last = number;
+}
+
+/* A START that was noted may still be on the wire, or have left it. */
+void runs_bury(struct connector *connector)
+{
+    connector->buried = connector->table->last;
+    for (size_t i = 0; i < CONNECTOR_RUNS_MAX; i++) {
+        uint32_t number = connector->table->runs[i];
+
+        if (number == 0)
+            continue;
+        connector->buried = MAX(connector->buried, number);
+        tell_ended(connector, number, CONNECTOR_EXITED, -1);
+    }
 }
 
 /* --- what it prints, and when it is ready --- */

@@ -43,7 +43,7 @@ static void obey(struct connector *connector, const struct connector_message *me
 {
     struct run *run = run_find(connector, message->run);
 
-    if (message->type == CONNECTOR_START && !run)
+    if (message->type == CONNECTOR_START && !run && message->run > connector->buried)
         run_begin(connector, message);
     else if (message->type == CONNECTOR_STOP && run)
         run_stop(run, CONNECTOR_STOPPED);
@@ -56,8 +56,11 @@ static void on_wire(struct loop_io *io, uint32_t events)
 
     (void)events;
     for (int i = 0; i < MESSAGES_AT_ONCE && !connector->ending; i++) {
-        ssize_t n = recv(io->fd, &message, sizeof(message), MSG_DONTWAIT | MSG_TRUNC);
+        ssize_t n = recv(io->fd, &message, sizeof(message), MSG_DONTWAIT | MSG_TRUNC | MSG_PEEK);
 
+        if (n > 0 && connector_accepts(&message, (size_t)n) && message.type == CONNECTOR_START)
+            run_note(connector, message.run); /* first: a crash must not lose it */
+        n = recv(io->fd, &message, sizeof(message), MSG_DONTWAIT | MSG_TRUNC);
         if (n < 0 && (errno == EAGAIN || errno == EINTR))
             return;
         if (n > 0 && connector_accepts(&message, (size_t)n)) {
@@ -78,6 +81,7 @@ int connector_serve(struct connector *connector, int wire)
     list_init(&connector->runs);
     if (loop_io_add(connector->loop, &connector->wire, wire, EPOLLIN, on_wire) < 0)
         return 1;
+    runs_bury(connector);
     rc = loop_run(connector->loop);
     loop_flush_deferred(connector->loop);
     return rc < 0 ? 1 : 0;

@@ -2,10 +2,11 @@
  * main.c - berm-link, the program that speaks TLS, QUIC and HTTP/2 with the other end of a link: the keeper.
  *
  * bermd starts it before it gives up its privileges and cannot start another one later. So the keeper does nothing
- * but fork the worker, and another one should it crash, which tells bermd what is gone. It ends when the worker
- * ends in order, that is when bermd has closed the wire, or when there is nothing to serve with.
+ * but fork the worker, and another one should it crash (base/keeper.h), which tells bermd what is gone. It ends
+ * when the worker ends in order, that is when bermd has closed the wire, or when there is nothing to serve with.
  */
 #include "base/fault.h"
+#include "base/keeper.h"
 #include "base/log.h"
 #include "base/standard_fds.h"
 #include "base/sys.h"
@@ -14,20 +15,12 @@
 
 #include <signal.h>
 #include <sys/mman.h>
-#include <sys/wait.h>
-#include <time.h>
-
-#define PAUSE_FIRST_MS 100
-#define PAUSE_MOST_MS  2000
-#define STEADY_MS      10000
-
-static volatile sig_atomic_t worker_pid;
 
 /* Certificates are the worker's. */
 static void on_hangup(int signo)
 {
-    if (worker_pid > 0)
-        kill((pid_t)worker_pid, signo);
+    if (keeper_worker() > 0)
+        kill(keeper_worker(), signo);
 }
 
 /*
@@ -72,47 +65,16 @@ static void close_others(const struct link_options *o)
     close_range(next, ~0U, 0);
 }
 
-/* How the worker ended, as waitpid(2) tells; -1: it could not even be forked. */
-static int run_worker(const struct link_options *options, struct link_table *table)
+struct job {
+    const struct link_options *options;
+    struct link_table *table;
+};
+
+static int work(void *data)
 {
-    pid_t pid = fork_bound();
-    int status;
+    const struct job *job = data;
 
-    if (pid < 0)
-        return -1;
-    if (pid == 0)
-        exit(worker_run(options, table));
-    worker_pid = pid;
-    if (RETRY_EINTR(waitpid(pid, &status, 0)) < 0)
-        return -1;
-    worker_pid = 0;
-    return status;
-}
-
-static void pause_ms(uint32_t ms)
-{
-    const struct timespec pause = { .tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000 };
-
-    nanosleep(&pause, NULL);
-}
-
-/* A worker that says why it ends is not started again; bermd sees the wire close. */
-static int keep(const struct link_options *options, struct link_table *table)
-{
-    uint32_t pause = PAUSE_FIRST_MS;
-
-    for (;;) {
-        uint64_t began = clock_monotonic_ns();
-        int status = run_worker(options, table);
-
-        if (status >= 0 && WIFEXITED(status))
-            return WEXITSTATUS(status);
-        if ((clock_monotonic_ns() - began) / 1000000 >= STEADY_MS)
-            pause = PAUSE_FIRST_MS;
-        log_error("worker_died", "status", log_num(status), "again_in_ms", log_num(pause));
-        pause_ms(pause);
-        pause = MIN(pause * 2, (uint32_t)PAUSE_MOST_MS);
-    }
+    return worker_run(job->options, job->table);
 }
 
 int main(int argc, char **argv)
@@ -136,5 +98,5 @@ int main(int argc, char **argv)
         log_error("start_failed", "reason", strerror(errno));
         return 1;
     }
-    return keep(&options, table);
+    return keeper_run(work, &(struct job){ &options, table });
 }

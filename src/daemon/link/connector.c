@@ -174,7 +174,7 @@ static void main_has_ended(struct connector *connector, enum connector_reason re
 
 /* --- what berm-connector says --- */
 
-/* Nothing can start it again: what is asked of the daemon here needs no edge. */
+/* Its keeper too, so nothing can start it again: what is asked of the daemon here needs no edge. */
 static void lose_helper(struct connector *connector)
 {
     int fd = connector->wire.fd;
@@ -218,8 +218,9 @@ static bool take_message(struct connector *connector, const struct connector_mes
         main_is_ready(connector);
         return true;
     }
+    /* The successor of a crashed worker may tell an end that had been told. */
     if (!is_main)
-        return quick_ended(connector, message->run, reason, message->code);
+        return quick_ended(connector, message->run, reason, message->code) || message->run <= connector->last_run;
     main_has_ended(connector, reason, message->code);
     return true;
 }

@@ -9,10 +9,14 @@ import { Api, collect } from '../lib/api.mjs';
 import { Daemon, hasImage, until, whyNoDaemon } from '../lib/daemon.mjs';
 import { test } from '../lib/test.mjs';
 import { serve } from '../link/app.mjs';
+import { childrenOf, nameOf } from '../link/edge.mjs';
+import { follow } from '../link/events.mjs';
 import { Sdk } from '../sdk/lib/sandbox.mjs';
 import { FakeCloudflared, isAlive } from './cloudflared.mjs';
 
 const skip = whyNoDaemon() ?? (hasImage('base') ? undefined : 'no image base');
+/* bermd's child is its keeper. */
+const connectorWorker = (daemon) => childrenOf(childrenOf(daemon.pid).find((pid) => nameOf(pid).startsWith('berm-connector')))[0];
 const URL_FORM = /^https:\/\/[a-z0-9-]+\.trycloudflare\.com$/;
 
 describe('quick tunnels through cloudflared', { skip }, () => {
@@ -122,6 +126,20 @@ describe('quick tunnels through cloudflared', { skip }, () => {
     await until('list drops it', async () => (await list()).length === 0);
     const again = await getAfterPause();
     assert.ok(again.id !== made.id && again.url !== made.url);
+  });
+
+  test('a killed berm-connector takes all along; another one makes new ones', async () => {
+    const made = [await getAfterPause(), await getAfterPause(8081)];
+    const runs = fake.alive();
+    assert.ok(runs.length >= 2);
+    process.kill(connectorWorker(daemon), 'SIGKILL');
+    await until('its processes are gone', () => !runs.some(({ pid }) => isAlive(pid)));
+    await until('list drops them', async () => (await list()).length === 0);
+    assert.equal((await api.get('/v1/link')).json.state, 'up');
+    const again = await getAfterPause();
+    assert.ok(made.every(({ url, id }) => url !== again.url && id !== again.id));
+    assert.equal((await fake.visit(again.url)).status, 200);
+    assert.equal(fake.alive().length, 1);
   });
 
   test('a named tunnel needs a token', async () => {
@@ -328,6 +346,23 @@ describe('all names through one cloudflared with a token', { skip }, () => {
     assert.deepEqual(events.map(({ event, sandbox }) => [event, sandbox]), [['link_down', undefined], ['link_up', undefined]]);
     assert.match(events[0].detail, /^cloudflared exited/);
     stream.destroy();
+  });
+
+  test('berm-connector is started again when it is killed, as often as that is, and serves the same names', { timeout: 60000 }, async () => {
+    const { told, stop } = await follow(api);
+    for (let i = 0; i < 3; i++) {
+      const [run] = fake.alive(), worker = connectorWorker(daemon);
+      process.kill(worker, 'SIGKILL');
+      await until('it is down', async () => await state() === 'connecting');
+      assert.match((await api.get('/v1/link')).json.error, /cloudflared exited/);
+      await until('it is up again', async () => await state() === 'up', 20000);
+      const [again, ...others] = fake.alive();
+      assert.ok(again.pid !== run.pid && others.length === 0 && connectorWorker(daemon) !== worker);
+      assert.equal((await fake.visit('https://web.sandbox.example.com', { run: again })).status, 200);
+    }
+    await until('all is told', () => told().length >= 6);
+    assert.deepEqual(told().map(({ event }) => event), Array(3).fill(['link_down', 'link_up']).flat());
+    stop();
   });
 
   test('while it is down names that are there stay, and new ones are refused', async () => {
