@@ -34,34 +34,43 @@ static void send_head(struct event_stream *stream)
     if (stream->began)
         return;
     stream->began = true;
+    stream->spoke_ms = loop_now_ms(stream->rq->agent->loop);
     http_respond_begin(stream->rq->ex, 200, fields, ARRAY_SIZE(fields), HTTP_CHUNKED);
 }
 
 static void put(struct event_stream *stream, struct str bytes)
 {
     send_head(stream);
-    stream->spoke = true;
+    stream->spoke_ms = loop_now_ms(stream->rq->agent->loop);
     if (!http_respond_write(stream->rq->ex, bytes.p, bytes.n))
         stream->blocked = true;
+}
+
+uint64_t keep_alive_left(const struct agent *agent, uint64_t spoke_ms)
+{
+    uint64_t silent_ms = loop_now_ms(agent->loop) - spoke_ms;
+
+    return silent_ms < agent->keep_alive_ms ? agent->keep_alive_ms - silent_ms : 0;
 }
 
 static void on_keep_alive(struct loop_timer *timer)
 {
     struct event_stream *stream = container_of(timer, struct event_stream, keep_alive);
+    struct agent *agent = stream->rq->agent;
+    uint64_t left_ms = stream->began ? keep_alive_left(agent, stream->spoke_ms) : agent->keep_alive_ms;
 
     if (!stream->began)
         send_head(stream);
-    else if (!stream->spoke && !stream->blocked)
+    else if (left_ms == 0 && !stream->blocked)
         put(stream, STR(KEEP_ALIVE_COMMENT));
-    stream->spoke = false;
     /* Without memory for the timer there is no more of this; the stream itself goes on. */
-    (void)loop_timer_start(stream->rq->agent->loop, timer, stream->rq->agent->keep_alive_ms);
+    (void)loop_timer_start(agent->loop, timer, left_ms > 0 ? left_ms : agent->keep_alive_ms);
 }
 
 void event_stream_begin_within(struct event_stream *stream, struct request *rq, uint64_t ms)
 {
     stream->rq = request_hold(rq);
-    stream->blocked = stream->spoke = stream->began = false;
+    stream->blocked = stream->began = false;
     loop_timer_init(&stream->keep_alive, on_keep_alive);
     rq->data = stream;
     rq->on_drain = on_request_drain;

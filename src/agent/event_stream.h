@@ -15,6 +15,12 @@
 
 #define KEEP_ALIVE_COMMENT ": keep-alive\n\n"
 
+struct agent;
+
+/* How many milliseconds a stream may still be silent that said its last word then; 0: it is time for the comment.
+ */
+uint64_t keep_alive_left(const struct agent *agent, uint64_t spoke_ms);
+
 /* Where events are written, one at a time for all streams of the agent. Large ones give their memory back. */
 struct event_writer {
     struct buf buf;
@@ -25,8 +31,8 @@ struct event_writer {
 struct event_stream {
     struct request *rq; /* NULL when not open */
     bool blocked;
-    bool began; /* the head of the answer has been sent */
-    bool spoke; /* since the last look of the keep-alive */
+    bool began;        /* the head of the answer has been sent */
+    uint64_t spoke_ms; /* when the last of it was sent */
     struct loop_timer keep_alive;
     void (*on_drain)(struct event_stream *stream); /* may be NULL */
     void (*on_gone)(struct event_stream *stream);  /* may be NULL; not after event_stream_end() */

@@ -23,6 +23,7 @@ static void send_head(struct exec_stream *e)
                                                 { "Cache-Control", "no-cache" } };
 
     e->begun = true;
+    e->spoke_ms = loop_now_ms(e->rq->agent->loop);
     loop_timer_stop(e->rq->agent->loop, &e->begin_timer);
     if (!e->rq->ex)
         return;
@@ -33,14 +34,17 @@ static void send_head(struct exec_stream *e)
 static void on_keep_alive(struct loop_timer *timer)
 {
     struct exec_stream *e = container_of(timer, struct exec_stream, keep_alive);
+    struct agent *agent = e->rq->agent;
+    uint64_t left_ms = keep_alive_left(agent, e->spoke_ms);
     struct str comment = STR(KEEP_ALIVE_COMMENT);
 
     if (!e->rq->ex)
         return;
-    if (!e->spoke && !e->blocked && !http_respond_write(e->rq->ex, comment.p, comment.n))
+    if (left_ms == 0 && !e->blocked && !http_respond_write(e->rq->ex, comment.p, comment.n))
         e->blocked = true;
-    e->spoke = false;
-    (void)loop_timer_start(e->rq->agent->loop, timer, e->rq->agent->keep_alive_ms);
+    if (left_ms == 0)
+        e->spoke_ms = loop_now_ms(agent->loop);
+    (void)loop_timer_start(agent->loop, timer, left_ms > 0 ? left_ms : agent->keep_alive_ms);
 }
 
 static void on_begin_timer(struct loop_timer *timer)
@@ -57,7 +61,7 @@ static void send_event(struct exec_stream *e, const char *name, const void *p, s
         return;
     if (!e->begun)
         send_head(e);
-    e->spoke = true;
+    e->spoke_ms = loop_now_ms(e->rq->agent->loop);
     buf_init(&event, SIZE_MAX / 4);
     rc = base64 ? sse_append_base64(&event, name, p, n) : sse_append(&event, name, (struct str){ p, n });
     if (rc < 0)

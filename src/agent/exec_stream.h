@@ -28,7 +28,7 @@ struct exec_stream {
     bool begun; /* the head of the answer is on its way */
     struct loop_timer begin_timer;
     struct loop_timer keep_alive;
-    bool spoke;            /* since the last look of the keep-alive */
+    uint64_t spoke_ms;     /* when the last of it was sent */
     bool blocked;          /* the client does not take more at the moment */
     bool stderr_open_line; /* the last byte of stderr was no newline */
 
