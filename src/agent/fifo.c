@@ -111,6 +111,8 @@ void fifo_dir_remove(struct agent *agent)
     DIR *dir = agent->fifos.path[0] ? opendir(agent->fifos.path) : NULL;
     struct dirent *entry;
 
+    if (agent->fifos.spare)
+        fifo_pair_free(TAKE_PTR(agent->fifos.spare));
     if (!dir)
         return;
     while ((entry = readdir(dir)))
@@ -173,7 +175,7 @@ static int make_node(struct fifo_pair *pair, int index)
     return -1;
 }
 
-struct fifo_pair *fifo_pair_make(struct agent *agent)
+static struct fifo_pair *make_pair(struct agent *agent)
 {
     struct fifo_pair *pair = calloc(1, sizeof(*pair));
 
@@ -189,6 +191,23 @@ struct fifo_pair *fifo_pair_make(struct agent *agent)
         return NULL;
     }
     return pair;
+}
+
+struct fifo_pair *fifo_pair_make(struct agent *agent)
+{
+    struct fifo_pair *pair = TAKE_PTR(agent->fifos.spare);
+
+    if (pair && fifo_pair_usable(pair))
+        return pair;
+    if (pair)
+        fifo_pair_free(pair);
+    return make_pair(agent);
+}
+
+void fifo_pair_make_spare(struct agent *agent)
+{
+    if (!agent->fifos.spare)
+        agent->fifos.spare = make_pair(agent); /* NULL: whoever needs one tries again, and is told why */
 }
 
 struct fifo_pair *fifo_pair_new(struct agent *agent)

@@ -174,6 +174,7 @@ static void arrive(struct process_start *start, struct process *process, pid_t p
 static void on_done(struct shell_job *job, int status)
 {
     struct process_start *start = container_of(job, struct process_start, job);
+    struct agent *agent = start->rq->agent;
     bool told = start->process != NULL;
     struct process *process;
 
@@ -198,6 +199,7 @@ static void on_done(struct shell_job *job, int status)
     else
         finish_started(start, process);
     process_unref(process);
+    fifo_pair_make_spare(agent); /* after the answer */
 }
 
 static void on_shell_exit(struct shell_job *job, int exit_code)

@@ -2,6 +2,7 @@
 
 #include "agent.h"
 #include "base/sys.h"
+#include "shell_input.h"
 #include "shell_script.h"
 
 #include <fcntl.h>
@@ -11,8 +12,8 @@
 
 #define STOP_GRACE_MS  1000
 #define WATCH_AFTER_MS 4
+#define ASK_AFTER_MS   250           /* whether bash is past a command without a report */
 #define INLINE_MAX     ((size_t)240) /* longer scripts go through a file; from here on that is faster */
-#define BACKLOG_KEEP   ((size_t)4096)
 #define BACKLOG_MAX    ((size_t)256 * 1024 * 1024)
 #define CONTROL_LINE   128
 #define MARKER_LETTERS 2
@@ -25,6 +26,7 @@ struct shell_slot {
     bool is_start;
     pid_t background_pid;
     bool restores; /* a second report will come */
+    bool asked;    /* once bash has read what comes behind it, there should have been a report */
     int status;
     char file[FIFO_PATH_MAX]; /* that holds the script, or "" */
 };
@@ -35,9 +37,7 @@ struct shell {
     shell_exit_callback on_exit;
     void *data;
 
-    int script_fd;
-    struct loop_io script_io; /* while there is a backlog */
-    struct buf backlog;
+    struct shell_input input;
 
     int control_fd;
     struct loop_io control_io;
@@ -49,7 +49,8 @@ struct shell {
     struct fifo_pair *idle; /* ready for the next command */
     char *start_directory;  /* where it goes first; NULL once it is there */
 
-    struct loop_timer watch_timer; /* when to begin reading what the head of the queue writes */
+    struct loop_timer watch_timer; /* when to begin reading what the head of the queue writes, */
+    struct loop_timer ask_timer;   /* and when to ask where bash is */
     struct loop_timer stop_timer;
     struct loop_deferred free_later;
 };
@@ -72,8 +73,11 @@ static struct shell_slot *slot_new(struct shell *shell)
  */
 static void begin_head(struct shell *shell)
 {
-    if (shell->head && shell->head->pair)
+    if (!shell->head)
+        return;
+    if (shell->head->pair)
         loop_timer_start(shell->agent->loop, &shell->watch_timer, WATCH_AFTER_MS);
+    loop_timer_start(shell->agent->loop, &shell->ask_timer, ASK_AFTER_MS);
 }
 
 static void on_watch_timer(struct loop_timer *timer)
@@ -95,6 +99,7 @@ static void slot_append(struct shell *shell, struct shell_slot *slot)
 static void slot_take_head(struct shell *shell)
 {
     loop_timer_stop(shell->agent->loop, &shell->watch_timer);
+    loop_timer_stop(shell->agent->loop, &shell->ask_timer);
     shell->head = shell->head->next;
     if (!shell->head)
         shell->tail = &shell->head;
@@ -133,35 +138,9 @@ static struct fifo_pair *take_pair(struct shell *shell)
 
 /* --- writing the script --- */
 
-static void on_script_writable(struct loop_io *io, uint32_t events);
-
-static int flush_backlog(struct shell *shell)
+static void on_input_broken(struct shell_input *input)
 {
-    while (shell->backlog.len > 0) {
-        ssize_t n = RETRY_EINTR(write(shell->script_fd, buf_head(&shell->backlog), shell->backlog.len));
-        if (n < 0 && errno == EAGAIN)
-            return loop_io_active(&shell->script_io) ? 0
-                                                     : loop_io_add(shell->agent->loop, &shell->script_io,
-                                                                   shell->script_fd, EPOLLOUT, on_script_writable);
-        if (n < 0 && errno == EPIPE) /* it has ended; the reaper says so in a moment */
-            n = (ssize_t)shell->backlog.len;
-        if (n < 0)
-            return -1;
-        buf_consume(&shell->backlog, (size_t)n);
-    }
-    loop_io_remove(shell->agent->loop, &shell->script_io);
-    if (shell->backlog.cap > BACKLOG_KEEP)
-        buf_release_if_empty(&shell->backlog);
-    return 0;
-}
-
-static void on_script_writable(struct loop_io *io, uint32_t events)
-{
-    struct shell *shell = container_of(io, struct shell, script_io);
-
-    (void)events;
-    if (flush_backlog(shell) < 0)
-        shell_kill(shell); /* a script with a hole in it must not run on */
+    shell_kill(container_of(input, struct shell, input)); /* a script with a hole in it must not run on */
 }
 
 /* Puts a script into a file of the slot's own. Where there is no room for it the slot stays without. */
@@ -183,15 +162,16 @@ static void store_script(struct shell *shell, struct shell_slot *slot, struct st
 /* bash reads a file in blocks, and the script pipe byte by byte. */
 static int shorten_script(struct shell *shell, struct shell_slot *slot, size_t before)
 {
-    struct str script = { buf_head(&shell->backlog) + before, shell->backlog.len - before };
+    struct buf *backlog = &shell->input.backlog;
+    struct str script = { buf_head(backlog) + before, backlog->len - before };
 
     if (script.n <= INLINE_MAX)
         return 0;
     store_script(shell, slot, script);
     if (!slot->file[0])
         return 0;
-    shell->backlog.len = before;
-    return buf_printf(&shell->backlog, "\\builtin eval \"$(<%s)\"\n", slot->file);
+    backlog->len = before;
+    return buf_printf(backlog, "\\builtin eval \"$(<%s)\"\n", slot->file);
 }
 
 static int write_script(struct shell *shell, struct shell_slot *slot, const struct shell_command *command)
@@ -208,14 +188,14 @@ static int write_script(struct shell *shell, struct shell_slot *slot, const stru
         .in_path = command->in_path,
         .mark = command->mark,
     };
-    size_t before = shell->backlog.len;
+    size_t before = shell->input.backlog.len;
 
     slot->restores = shell_script_restores(&script);
-    if (shell_script_write(&shell->backlog, &script) < 0 || shorten_script(shell, slot, before) < 0) {
-        shell->backlog.len = before; /* half a script would swallow the next one */
+    if (shell_script_write(&shell->input.backlog, &script) < 0 || shorten_script(shell, slot, before) < 0) {
+        shell->input.backlog.len = before; /* half a script would swallow the next one */
         return -1;
     }
-    return flush_backlog(shell);
+    return shell_input_flush(&shell->input);
 }
 
 int shell_run(struct shell *shell, struct shell_job *job, const struct shell_command *command,
@@ -362,7 +342,31 @@ static void on_control(struct loop_io *io, uint32_t events)
      * program` has replaced bash. A bash that goes on ends when it comes to this line; either way the reaper tells.
      */
     loop_io_remove(shell->agent->loop, io);
-    if (buf_append_str(&shell->backlog, STR("\\builtin exit\n")) < 0 || flush_backlog(shell) < 0)
+    if (buf_append_str(&shell->input.backlog, STR("\\builtin exit\n")) < 0 || shell_input_flush(&shell->input) < 0)
+        shell_kill(shell);
+}
+
+static void on_ask_timer(struct loop_timer *timer)
+{
+    struct shell *shell = container_of(timer, struct shell, ask_timer);
+
+    if (shell->head && shell_input_ask(&shell->input))
+        shell->head->asked = true;
+    else if (shell->head) /* a command before it was asked about, or bash has not read all of this one yet */
+        loop_timer_start(shell->agent->loop, timer, ASK_AFTER_MS);
+}
+
+/*
+ * Whatever it was given bash is done with. If there still is no report the user has seen to it that there will be
+ * none, and nobody could tell what his commands do.
+ */
+static void on_all_read(struct shell_input *input)
+{
+    struct shell *shell = container_of(input, struct shell, input);
+
+    while (read_control(shell))
+        ;
+    if (shell->head && shell->head->asked)
         shell_kill(shell);
 }
 
@@ -372,26 +376,19 @@ static void free_shell(struct loop_deferred *deferred)
 {
     struct shell *shell = container_of(deferred, struct shell, free_later);
 
-    buf_free(&shell->backlog);
+    shell_input_free(&shell->input);
     free(shell);
-}
-
-static void close_script(struct shell *shell)
-{
-    if (shell->script_fd < 0)
-        return;
-    loop_io_remove(shell->agent->loop, &shell->script_io);
-    close_fd(&shell->script_fd);
 }
 
 static void release_all(struct shell *shell)
 {
-    close_script(shell);
+    shell_input_close(&shell->input);
     free_ptr(&shell->start_directory);
     loop_io_remove(shell->agent->loop, &shell->control_io);
     close_fd(&shell->control_fd);
     loop_timer_stop(shell->agent->loop, &shell->stop_timer);
     loop_timer_stop(shell->agent->loop, &shell->watch_timer);
+    loop_timer_stop(shell->agent->loop, &shell->ask_timer);
     if (shell->idle)
         fifo_pair_free(TAKE_PTR(shell->idle));
 }
@@ -448,7 +445,7 @@ static void on_stop_timer(struct loop_timer *timer)
 
 void shell_stop(struct shell *shell)
 {
-    close_script(shell);
+    shell_input_close(&shell->input);
     signal_shell(shell, SIGTERM);
     loop_timer_start(shell->agent->loop, &shell->stop_timer, STOP_GRACE_MS);
 }
@@ -521,23 +518,21 @@ static int write_start(struct shell *shell, const char *directory, struct berm_e
     slot_append(shell, slot);
     shell->start_directory = strdup(directory);
     if (!shell->start_directory ||
-        shell_script_write_start(&shell->backlog, CHILD_EXTRA_FD, directory, shell->marker) < 0)
+        shell_script_write_start(&shell->input.backlog, CHILD_EXTRA_FD, directory, shell->marker) < 0)
         return berm_fail(err, BERM_E_SYSTEM, ENOMEM, "cannot start the shell");
-    return flush_backlog(shell) < 0 ? berm_fail(err, BERM_E_SYSTEM, errno, "cannot write to the shell") : 0;
+    return shell_input_flush(&shell->input) < 0 ? berm_fail(err, BERM_E_SYSTEM, errno, "cannot write to the shell")
+                                                : 0;
 }
 
 static int start(struct shell *shell, const struct env *env, const char *directory, struct berm_error *err)
 {
     _cleanup_close_ int script_fd = -EBADF;
-    int fds[2];
 
     if (fifo_dir_ensure(shell->agent) < 0)
         return berm_fail(err, BERM_E_SYSTEM, errno, "cannot make a directory for the shell");
-    if (pipe2(fds, O_CLOEXEC) < 0)
+    script_fd = shell_input_open(&shell->input);
+    if (script_fd < 0)
         return berm_fail(err, BERM_E_SYSTEM, errno, "cannot make the shell's script pipe");
-    script_fd = fds[0];
-    shell->script_fd = fds[1];
-    fcntl(shell->script_fd, F_SETFL, O_NONBLOCK);
     if (write_start(shell, directory, err) < 0)
         return -1;
     return start_child(shell, env, script_fd, err);
@@ -563,12 +558,15 @@ struct shell *shell_start(struct agent *agent, const struct env *env, const char
     shell->agent = agent;
     shell->on_exit = on_exit;
     shell->data = data;
-    shell->script_fd = shell->control_fd = -EBADF;
+    shell->control_fd = -EBADF;
     shell->tail = &shell->head;
     shell->free_later.callback = free_shell;
     loop_timer_init(&shell->watch_timer, on_watch_timer);
     loop_timer_init(&shell->stop_timer, on_stop_timer);
-    buf_init(&shell->backlog, BACKLOG_MAX);
+    loop_timer_init(&shell->ask_timer, on_ask_timer);
+    shell_input_init(&shell->input, agent->loop, BACKLOG_MAX);
+    shell->input.on_broken = on_input_broken;
+    shell->input.on_all_read = on_all_read;
     make_marker(shell->marker);
     if (start(shell, env, directory, err) < 0) {
         free_unstarted(shell);

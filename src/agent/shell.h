@@ -8,7 +8,7 @@
  * order in which they were given. Each has a slot with a FIFO pair for its output. A report ends the job at the
  * head of the queue: by then everything its foreground wrote is in the FIFOs. A job can be abandoned: the command
  * runs on, its output is dropped, its slot stays until its report comes. The end of the shell is noticed by the
- * reaper; it ends all jobs.
+ * reaper; it ends all jobs. A shell that goes on without reporting is noticed too (shell_input.h) and killed.
  */
 #pragma once
 

@@ -184,13 +184,16 @@ static int put_background_failure(struct buf *out, const struct shell_script *sc
     return rc;
 }
 
-/* A group: for a single builtin bash would not ignore SIGINT and SIGQUIT, as it does for all other `&`. */
+/*
+ * A group: for a single builtin bash would not ignore SIGINT and SIGQUIT, as it does for all other `&`. Two lines:
+ * bash runs the first before it reads the second.
+ */
 static int put_background(struct buf *out, const struct shell_script *script)
 {
     if (buf_append_str(out, STR("({ ")) < 0)
         return -1;
     if (script->mark > 0 &&
-        buf_printf(out, "\\builtin ulimit -Sx %llu||\\builtin :;", (unsigned long long)script->mark) < 0)
+        buf_printf(out, "\\builtin ulimit -Sx %llu||((1));", (unsigned long long)script->mark) < 0)
         return -1;
     if ((script->cwd && put_cd(out, script->cwd) < 0) || put_exports(out, script->env) < 0 ||
         put_background_run(out, script) < 0)
@@ -200,7 +203,7 @@ static int put_background(struct buf *out, const struct shell_script *script)
     if (buf_printf(out, ";}%s &\\builtin echo \"%s&$!\")", script->in_path ? " <&0" : "", script->marker) < 0 ||
         (script->in_path && buf_printf(out, " <%s", script->in_path) < 0))
         return -1;
-    return buf_printf(out, ";\\builtin echo \"%s$?\"\n", script->marker);
+    return buf_printf(out, "\n\\builtin echo \"%s$?\"\n", script->marker);
 }
 
 int shell_script_write(struct buf *out, const struct shell_script *script)

@@ -5,7 +5,8 @@
  * as `\builtin eval '<command>' >OUT 2>ERR` and writes "<marker><status>" to the control pipe, which is the shell's
  * own standard output. Because of eval an unterminated quote or a syntax error stays inside (status 2); because of
  * the redirections of eval `exec >file` is undone when it returns; because of `\builtin` neither a function nor an
- * alias of the user's comes between. Nothing is stored in the shell: neither variable nor function nor trap.
+ * alias of the user's comes between, unless it is called that. Nothing is stored in the shell: neither variable nor
+ * function nor trap.
  *
  * A directory or variables for one command are put back afterwards from text that an outer eval has expanded
  * before:

@@ -86,20 +86,20 @@ static void a_background_command_is_a_subshell_of_a_subshell(void **state)
     assert_false(shell_script_restores(&script));
     assert_int_equal(shell_script_write(&out, &script), 0);
     expect(&out, "({ \\builtin eval 'echo '\\''hi'\\''' >/t/1 2>/t/2;} &\\builtin echo \"mark&$!\")"
-                 ";\\builtin echo \"mark$?\"\n");
+                 "\n\\builtin echo \"mark$?\"\n");
     script.in_path = "/t/0";
     script.command = STR("cat");
     assert_int_equal(shell_script_write(&out, &script), 0);
     expect(&out, "({ \\builtin eval 'cat' >/t/1 2>/t/2;} <&0 &\\builtin echo \"mark&$!\") </t/0"
-                 ";\\builtin echo \"mark$?\"\n");
+                 "\n\\builtin echo \"mark$?\"\n");
     script.in_path = NULL;
     script.mark = UINT64_C(1099511627777);
     script.cwd = "/d";
     assert_int_equal(shell_script_write(&out, &script), 0);
-    expect(&out, "({ \\builtin ulimit -Sx 1099511627777||\\builtin :;if \\builtin cd -- '/d';then\n"
+    expect(&out, "({ \\builtin ulimit -Sx 1099511627777||((1));if \\builtin cd -- '/d';then\n"
                  "\\builtin eval 'cat' >/t/1 2>/t/2\nelse \\builtin printf '%s\\n' 'Failed to change directory to "
                  "'\\''/d'\\'''"
-                 " 2>/t/2 >&2;\\builtin exit 1;fi;} &\\builtin echo \"mark&$!\");\\builtin echo \"mark$?\"\n");
+                 " 2>/t/2 >&2;\\builtin exit 1;fi;} &\\builtin echo \"mark&$!\")\n\\builtin echo \"mark$?\"\n");
 }
 
 static void a_buffer_that_is_too_small_is_an_error(void **state)

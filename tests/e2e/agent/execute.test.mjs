@@ -309,6 +309,49 @@ test('a command behind an abandoned one has its own clock and runs all the same'
   assert.equal((await agent.run('cat /tmp/second-abandoned', { session })).stdout, 'x');
 });
 
+test('a shell that can report nothing any more is ended and told at once, not when time is up', async () => {
+  const ways = {
+    'a function called builtin': 'echo lost; builtin() { :; }',
+    'echo that is no builtin any more': 'enable -n echo',
+    'builtin that is none': 'enable -n builtin',
+    'commands that are read but not run': 'set -n',
+    'a trap that has every command skipped': 'shopt -s extdebug; trap "test 1 = 2" DEBUG',
+  };
+  for (const [name, command] of Object.entries(ways)) {
+    const session = fresh();
+    await agent.run('x=5', { session });
+    const reply = await agent.run(command, { session, timeoutMs: 60000 });
+    assert.deepEqual([reply.status, reply.code, reply.context.exitCode], [410, 'SESSION_TERMINATED', 137], name);
+    assert.equal((await agent.run('echo "[$x]"', { session })).stdout, '[]', name);
+  }
+});
+
+test('a shell that can report nothing any more: what is started in it, streamed from it, or waits behind it', async () => {
+  const session = fresh();
+  const silenced = async () => { // by a trap between two commands, so that no command is told of it
+    await agent.run("trap 'builtin() { :; }' USR1; (sleep 0.1; kill -USR1 $$; echo >/tmp/silenced) >/dev/null 2>&1 &", { session });
+    await agent.run('until [ -e /tmp/silenced ]; do sleep 0.02; done; rm /tmp/silenced', { session: SESSIONLESS });
+  };
+  for (const path of ['/api/process/start', '/api/execute/stream']) {
+    await silenced();
+    const first = agent.post(path, { command: 'echo never', sessionId: session });
+    const behind = agent.run('echo next', { session });
+    assert.deepEqual([(await first).status, (await first).json?.code], [410, 'SESSION_TERMINATED'], path);
+    assert.equal((await behind).stdout, 'next');
+  }
+  const abandoned = fresh();
+  assert.match((await agent.run('sleep 0.5; builtin() { :; }', { session: abandoned, timeoutMs: 100 })).message, /timeout/);
+  assert.equal((await agent.run('echo behind', { session: abandoned, timeoutMs: 60000 })).code, 'SESSION_TERMINATED');
+});
+
+test('a slow command is asked after, which nobody sees', async () => {
+  const session = fresh();
+  assert.equal((await agent.run('sleep 0.7; echo slow', { session })).stdout, 'slow');
+  await agent.run('sleep 0.4', { session, timeoutMs: 350 });
+  assert.equal((await agent.run('sleep 0.3; builtin() { echo mine >&2; command builtin "$@"; }', { session })).exitCode, 0);
+  assert.equal((await agent.run('sleep 0.6; echo "$?"', { session })).stdout, '0');
+});
+
 test('timeoutMs 0 fails at once', async () => {
   const reply = await agent.run('sleep 0.3', { session: fresh(), timeoutMs: 0 });
   assert.equal(reply.status, 500);
