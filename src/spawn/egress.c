@@ -1,6 +1,7 @@
 #include "egress.h"
 
 #include "netlink.h"
+#include "step.h"
 
 #include <arpa/inet.h>
 #include <linux/netfilter.h>
@@ -291,6 +292,8 @@ static int load_rules(uint16_t tcp_port, uint16_t udp_port, bool replace)
 {
     struct netlink_batch b;
 
+    if (step_fault(STEP_EGRESS_RULES))
+        return -1;
     netlink_init(&b);
     begin_batch_mark(&b, NFNL_MSG_BATCH_BEGIN);
     if (replace)
@@ -346,6 +349,8 @@ static int add_route(int family, const char *address)
 {
     struct netlink_batch b;
 
+    if (step_fault(STEP_EGRESS_ROUTES))
+        return -1;
     netlink_init(&b);
     put_address(&b, family, address);
     put_default_route(&b, family, address);
@@ -404,7 +409,8 @@ static int bound_socket(int type, bool any_port, uint16_t *ret_port)
 
 static int make_sockets(struct egress_sockets *ret, bool any_port, uint16_t *ret_tcp_port, uint16_t *ret_udp_port)
 {
-    _cleanup_close_ int tcp = bound_socket(SOCK_STREAM, any_port, ret_tcp_port);
+    _cleanup_close_ int tcp =
+        step_fault(STEP_EGRESS_SOCKETS) ? -EBADF : bound_socket(SOCK_STREAM, any_port, ret_tcp_port);
     _cleanup_close_ int udp = tcp < 0 ? -EBADF : bound_socket(SOCK_DGRAM, any_port, ret_udp_port);
 
     if (udp < 0 || listen(tcp, LISTEN_BACKLOG) < 0)

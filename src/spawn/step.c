@@ -18,6 +18,7 @@ int step_fail(struct berm_error *err, enum step step)
 
 #ifdef SPAWN_FAULTS
 static unsigned fail_at = STEP_COUNT;
+static uint64_t fail_after;
 static unsigned lacking;
 
 static const char *const feature_names[] = {
@@ -43,16 +44,38 @@ bool step_fault_option(const char *name, const char *value)
 
     if (strcmp(name, "--without") == 0)
         return set_lacking(value);
+    if (strcmp(name, "--fail-after") == 0)
+        return str_to_u64(str_from(value), &fail_after) == 0;
     if (strcmp(name, "--fail-at") != 0 || str_to_u64(str_from(value), &n) < 0 || n >= STEP_COUNT)
         return false;
     fail_at = (unsigned)n;
     return true;
 }
 
+/* For those whom a bermd starts, which knows nothing of these options. */
+static void read_environment(void)
+{
+    static const char *const names[][2] = { { "--fail-at", "BERM_SPAWN_FAIL_AT" },
+                                            { "--fail-after", "BERM_SPAWN_FAIL_AFTER" } };
+    static bool read;
+
+    if (read)
+        return;
+    read = true;
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+        const char *value = getenv(names[i][1]);
+
+        if (value && !step_fault_option(names[i][0], value))
+            abort();
+    }
+}
+
 bool step_fault(enum step step)
 {
-    if (fail_at != step)
+    read_environment();
+    if (fail_at != step || fail_after-- > 0)
         return false;
+    fail_after = 0;
     errno = EIO;
     return true;
 }

@@ -10,6 +10,9 @@
     X(USERNS, "make user namespace")                                                                               \
     X(LISTEN, "make agent socket")                                                                                 \
     X(NETNS, "make network namespace")                                                                             \
+    X(EGRESS_SOCKETS, "make sockets of the way out")                                                               \
+    X(EGRESS_RULES, "load rules of the way out")                                                                   \
+    X(EGRESS_ROUTES, "set routes of the way out")                                                                  \
     X(CGROUP, "make cgroups")                                                                                      \
     X(SUBVOLUME, "make upper directory")                                                                           \
     X(QUOTA, "set disk quota")                                                                                     \
@@ -63,7 +66,7 @@ int step_fail(struct berm_error *err, enum step step);
 enum host_feature { HOST_DETACHED_TREES, HOST_FILE_IMAGES, HOST_CGROUP_V2, HOST_LANDLOCK, HOST_SIMPLE_QUOTA };
 
 #ifdef SPAWN_FAULTS
-/* True, with errno EIO, when --fail-at named this step. */
+/* True, with errno EIO, when --fail-at named this step, once it has been taken --fail-after times. */
 bool step_fault(enum step step);
 bool step_fault_option(const char *name, const char *value);
 bool host_pretends_to_lack(enum host_feature feature);

@@ -1,6 +1,7 @@
 /* The way out of a sandbox: who can be reached by what policy, on an internet made of network namespaces. */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
+import fs from 'node:fs';
 import path from 'node:path';
 import { after, before, describe } from 'node:test';
 
@@ -281,6 +282,53 @@ except OSError as e: print(e.strerror)`]), /unreachable/);
         other.close();
         await deaf.stop();
       }
+    });
+
+    /* D7: berm-spawn is made to fail where the kernel would refuse the rules. */
+    describe('where the rules do not load', () => {
+      const root = path.resolve(import.meta.dirname, '../../..');
+      const steps = [...fs.readFileSync(path.join(root, 'src/spawn/step.h'), 'utf8').matchAll(/^ +X\((\w+), "/gm)].map(([, name]) => name);
+
+      /* After so many times, of which the first is the daemon asking what the host can do. */
+      async function withoutRules(after) {
+        const broken = await new Daemon({
+          poolSize: 0,
+          options: ['--spawn', path.resolve(process.env.BERM_BUILD ?? 'build', 'src/spawn/berm-spawn-faults'), '--egress-resolvers', RESOLVER, '--sandbox-max-sandboxes', '8'],
+          env: { BERM_SPAWN_FAIL_AT: String(steps.indexOf('EGRESS_RULES')), BERM_SPAWN_FAIL_AFTER: String(after) },
+        }).start();
+        return { broken, other: new Api(broken) };
+      }
+
+      test('from the start, sandboxes have no network, and that is told', async () => {
+        const { broken, other } = await withoutRules(0);
+        try {
+          const id = await other.newId();
+          assert.equal((await other.put(`/v1/sandbox/${id}`, JSON.stringify({ image: 'base' }))).status, 201);
+          assert.equal((await other.get(`/v1/sandbox/${id}/egress`)).json.state, 'down');
+          for (const address of [WEB, `[${WEB6}]`, PRIVATE, METADATA, HOST]) assert.equal((await other.exec(id, curl(`http://${address}/`))).code, 7, address);
+          assert.equal((await other.exec(id, curl('http://web.test/'))).code, 6);
+        } finally {
+          other.close();
+          await broken.stop();
+        }
+      });
+
+      test('later, a sandbox that would have a network is not made', async () => {
+        const { broken, other } = await withoutRules(1);
+        try {
+          const id = await other.newId();
+          const refused = await other.put(`/v1/sandbox/${id}`, JSON.stringify({ image: 'base', start: true }));
+          const run = await other.exec(id, ['true']);
+          assert.ok(refused.status >= 500 || run.status >= 500, `${refused.status} ${run.status}`);
+          assert.notEqual((await other.get(`/v1/sandbox/${id}`)).json.state, 'running');
+          const walled = await other.newId();
+          assert.equal((await other.put(`/v1/sandbox/${walled}`, JSON.stringify({ image: 'base', network: 'none' }))).status, 201);
+          assert.equal((await other.exec(walled, ['true'])).code, 0);
+        } finally {
+          other.close();
+          await broken.stop();
+        }
+      });
     });
 
     test('a sandbox cannot take more connections than it may have', async () => {
