@@ -137,21 +137,29 @@ static void write_error(struct capnweb_session *s, struct json_writer *w, const 
     json_array_end(w);
 }
 
+/* The body stands where the peer's own stood, as upstream has it. */
 static void write_request(struct capnweb_session *s, struct json_writer *w, const struct capnweb_fetch *fetch,
                           unsigned depth)
 {
+    bool has_body = fetch->body.type != CAPNWEB_UNDEFINED;
+
     json_array_begin(w);
     json_cstring(w, "request");
     json_string(w, fetch->text);
     json_object_begin(w);
     for (size_t i = 0; fetch->init && i < fetch->init->object.count; i++) {
         const struct json_member *member = &fetch->init->object.members[i];
-        if (str_is(member->key, "body"))
+        bool is_body = str_is(member->key, "body");
+        if (is_body && !has_body)
             continue;
         json_key_str(w, member->key);
-        json_value(w, &member->value);
+        if (is_body)
+            cw_write_value(s, w, &fetch->body, depth + 1);
+        else
+            json_value(w, &member->value);
+        has_body &= !is_body;
     }
-    if (fetch->body.type != CAPNWEB_UNDEFINED) {
+    if (has_body) {
         json_key(w, "body");
         cw_write_value(s, w, &fetch->body, depth + 1);
     }
