@@ -67,6 +67,7 @@ struct agent {
     struct command_input input;
     struct child *supervised; /* that command, while it runs */
     struct exec_terminal *exec_terminals;
+    struct exec_stream *named_execs;
     struct held_directories held; /* see directories.c */
     struct ca_trust ca_trust;
     struct shutdown shutdown;

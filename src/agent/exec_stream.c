@@ -110,6 +110,33 @@ void exec_stream_put_timeout(struct exec_stream *e)
     exec_stream_put_stderr(e, (struct str){ text, (size_t)n });
 }
 
+/* --- the names of commands --- */
+
+static struct exec_stream **find(struct agent *agent, const char *id)
+{
+    struct exec_stream **at = &agent->named_execs;
+
+    while (*at && strcmp((*at)->id, id) != 0)
+        at = &(*at)->next_named;
+    return at;
+}
+
+static void give_name(struct exec_stream *e)
+{
+    e->next_named = e->rq->agent->named_execs;
+    e->rq->agent->named_execs = e;
+}
+
+static void take_name_back(struct exec_stream *e)
+{
+    struct exec_stream **at = &e->rq->agent->named_execs;
+
+    while (*at && *at != e)
+        at = &(*at)->next_named;
+    if (*at)
+        *at = e->next_named;
+}
+
 /* --- life --- */
 
 void exec_stream_free(struct exec_stream *e)
@@ -121,6 +148,7 @@ void exec_stream_free(struct exec_stream *e)
     rq->on_drain = NULL;
     rq->on_gone = NULL;
     exec_terminal_free(e->terminal);
+    take_name_back(e);
     loop_timer_stop(rq->agent->loop, &e->timer);
     loop_timer_stop(rq->agent->loop, &e->begin_timer);
     loop_timer_stop(rq->agent->loop, &e->keep_alive);
@@ -192,7 +220,11 @@ static void on_drain(struct request *rq)
     resume_output(rq->data);
 }
 
-/* The client has gone away. In a session the command runs on, as all commands of sessions do. */
+/*
+ * The client has gone away, or bermd has. In a session the command runs on, as all commands of sessions do; and so
+ * does one with a name, which bermd cancels if it was the client. Input that broke off is no input: a command that
+ * might take the part for the whole is ended.
+ */
 static void on_gone(struct request *rq, bool complete)
 {
     struct exec_stream *e = rq->data;
@@ -204,6 +236,8 @@ static void on_gone(struct request *rq, bool complete)
         return;
     }
     resume_output(e);
+    if (e->id && e->body_ended)
+        return;
     if (e->terminal && !e->keep_on_disconnect)
         exec_terminal_hang_up(e->terminal);
     if (e->child && !e->keep_on_disconnect)
@@ -338,6 +372,8 @@ static bool start_child(struct exec_stream *e)
         exec_stream_fail(e, command_spawn_failure(e->rq, &err, e->cwd));
         return false;
     }
+    if (e->id)
+        give_name(e);
     e->child->limit_covers_streams = true;
     e->child->grace_ms = GRACE_MS;
     exec_stream_begin(e);
@@ -405,6 +441,7 @@ static int decode(struct exec_stream *e, struct str text, struct berm_error *err
     if (decode_what(e, body, err) < 0 || request_field_text(body, "cwd", &e->cwd, err) < 0 ||
         request_field_text(body, "sessionId", &e->session_id, err) < 0 ||
         request_field_ms(body, "timeoutMs", &e->timeout_ms, err) < 0 ||
+        request_field_text(body, "id", &e->id, err) < 0 ||
         json_field_bool(body, "keepOnDisconnect", &e->keep_on_disconnect, err) < 0 ||
         json_field_object(body, "tty", &tty, err) < 0 || decode_terminal(e, tty, err) < 0 ||
         json_field_object(body, "env", &variables, err) < 0 || env_from_json(&e->env, variables, err) < 0 ||
@@ -420,6 +457,15 @@ static int decode(struct exec_stream *e, struct str text, struct berm_error *err
     return 0;
 }
 
+/* The client has left before the start, and the request to cancel may have been here before this one. */
+static void give_up(struct exec_stream *e)
+{
+    struct http_exchange *ex = e->rq->ex;
+
+    exec_stream_free(e);
+    http_exchange_abort(ex);
+}
+
 /* True: a process runs and takes the rest of the body as its stdin. Else `e` is gone, or will go by itself. */
 static bool start(struct exec_stream *e, struct str text)
 {
@@ -429,6 +475,10 @@ static bool start(struct exec_stream *e, struct str text)
     if (decode(e, text, &err) < 0) {
         reply_invalid_field(e->rq, &err);
         exec_stream_free(e);
+        return false;
+    }
+    if (e->id && http_client_left(e->rq->ex)) {
+        give_up(e);
         return false;
     }
     if (!e->session_id)
@@ -519,4 +569,25 @@ void handle_exec_stream(struct request *rq)
     rq->on_body_end = on_body_end;
     rq->on_drain = on_drain;
     rq->on_gone = on_gone;
+}
+
+/* --- POST /berm/v1/exec/cancel --- */
+
+void handle_exec_cancel(struct request *rq)
+{
+    const char *id = NULL;
+    struct exec_stream *e;
+    struct berm_error err;
+
+    if (request_field_text(rq->body, "id", &id, &err) < 0) {
+        reply_invalid_field(rq, &err);
+        return;
+    }
+    e = *find(rq->agent, id ? id : "");
+    if (!e || !e->child) {
+        reply_error(rq, AGENT_E_PROCESS_NOT_FOUND, NULL, 0, "There is no such command");
+        return;
+    }
+    child_stop(e->child);
+    http_respond(rq->ex, 204, NULL, (struct str){ NULL, 0 });
 }

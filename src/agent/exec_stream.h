@@ -9,6 +9,10 @@
  *
  * With "tty": {"id", "cols", "rows"} it has a terminal (exec_terminal.h): all that it writes is stdout.
  *
+ * With "id", a name that no other command has at the time, a command without a session goes on when the connection
+ * breaks after its input was complete: that is how the end of bermd looks from here. POST /berm/v1/exec/cancel
+ * {"id"} ends it.
+ *
  * Without a session the command is a process of its own (exec_stream.c); with one it runs in the session's shell
  * (exec_stream_session.c) as /api/execute would run it, except that the time limit is enforced there too.
  */
@@ -43,6 +47,8 @@ struct exec_stream {
     const char *cwd;
     struct env env;
     int64_t timeout_ms; /* < 0: none */
+    const char *id;     /* NULL: it has no name */
+    struct exec_stream *next_named;
     bool keep_on_disconnect;
     bool limited; /* by `limits`: without a session */
     struct limits limits;

@@ -68,6 +68,7 @@ static const struct route routes[] = {
     { "POST", "/berm/v1/signal", ROUTE_JSON | ROUTE_INTERNAL, handle_signal },
     { "POST", "/berm/v1/exec", ROUTE_STREAM | ROUTE_INTERNAL, handle_exec_stream },
     { "POST", "/berm/v1/exec/resize", ROUTE_JSON | ROUTE_INTERNAL, handle_exec_resize },
+    { "POST", "/berm/v1/exec/cancel", ROUTE_JSON | ROUTE_INTERNAL, handle_exec_cancel },
     { "GET", "/berm/v1/file", ROUTE_INTERNAL, handle_raw_read },
     { "PUT", "/berm/v1/file", ROUTE_STREAM | ROUTE_INTERNAL, handle_raw_write },
     { "GET", "/berm/v1/archive", ROUTE_INTERNAL, handle_archive_read },

@@ -28,6 +28,7 @@ void handle_session_delete(struct request *rq);
 void handle_execute(struct request *rq);
 void handle_exec_stream(struct request *rq);
 void handle_exec_resize(struct request *rq);
+void handle_exec_cancel(struct request *rq);
 void handle_execute_stream(struct request *rq);
 
 void handle_process_start(struct request *rq);

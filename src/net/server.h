@@ -158,6 +158,8 @@ size_t http_respond_queued(const struct http_exchange *ex);
 /* When on, a lost client is noticed although nothing is read or written (EPOLLRDHUP): on_close(false) comes at
  * once. */
 void http_watch_disconnect(struct http_exchange *ex);
+/* Whether the client had left already when what was last read of it was read. */
+bool http_client_left(const struct http_exchange *ex);
 
 /*
  * Takes the connection away from HTTP (Upgrade): writes the 101 head with `fields`, and returns the socket and any

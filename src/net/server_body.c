@@ -31,6 +31,11 @@ void http_watch_disconnect(struct http_exchange *ex)
         http_conn_fail(ex->conn);
 }
 
+bool http_client_left(const struct http_exchange *ex)
+{
+    return ex->closed || ex->conn->peer_left;
+}
+
 void http_body_pause(struct http_exchange *ex)
 {
     ex->paused = true;

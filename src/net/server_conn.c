@@ -462,6 +462,7 @@ static void on_event(struct loop_io *io, uint32_t events)
         if (conn->ex)
             conn->ex->dirty = true;
     }
+    conn->peer_left = events & (EPOLLRDHUP | EPOLLHUP);
     drive_kept(conn);
     if (events & ~(uint32_t)EPOLLOUT) {
         if (http_conn_wants_input(conn))

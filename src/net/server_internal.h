@@ -109,6 +109,7 @@ struct http_conn {
     bool blocked;        /* the socket took less than we had: waiting for EPOLLOUT */
     bool muted;          /* there is input that nobody may read yet: not waiting for EPOLLIN */
     bool peer_closed;    /* the peer sends no more */
+    bool peer_left;      /* the same, as was known when it was last read: there may be input before that end */
     bool detached;       /* the socket has been handed over */
     bool gone;           /* destroyed, memory not freed yet */
     bool progress;       /* bytes have been read since the deadline was set */

@@ -7,6 +7,7 @@
 #include "daemon/api/proxy.h"
 #include "daemon/api/sandbox_spec.h"
 #include "daemon/api/sse_guard.h"
+#include "daemon/exec_cancel.h"
 #include "net/sse.h"
 
 #define EXEC_TYPE      "application/x-berm-exec"
@@ -19,6 +20,7 @@ struct exec {
     struct buf agent_body; /* the document for the agent */
     uint64_t timeout_ms;   /* 0: none */
     struct sse_guard guard;
+    bool keep; /* the command outlives its client */
     bool reads_stdin;
     bool has_line; /* the document's line has been read */
     bool body_ended;
@@ -147,8 +149,11 @@ static int translate(struct request *request)
         json_pair_int(&w, "timeoutMs", (int64_t)exec->timeout_ms);
     if (request->session)
         json_pair_cstring(&w, "sessionId", request->session);
-    if (keep && keep->type == JSON_BOOL && keep->boolean)
+    exec->keep = keep && keep->type == JSON_BOOL && keep->boolean;
+    if (exec->keep)
         json_pair_bool(&w, "keepOnDisconnect", true);
+    else if (!request->session)
+        json_pair_cstring(&w, "id", request->id);
     json_object_end(&w);
     if (json_writer_finish(&w) == 0 && (!exec->reads_stdin || buf_append(&exec->agent_body, "\n", 1) == 0))
         return 0;
@@ -395,6 +400,9 @@ static void cleanup(struct request *request)
 {
     struct exec *exec = request->state;
 
+    /* It still runs, and its client is gone. */
+    if (request->proxy.call && !exec->keep && !request->session)
+        exec_cancel(request->daemon->loop, request->link, request->id);
     buf_free(&exec->agent_body);
     buf_free(&exec->line);
     buf_free(&exec->ahead);

@@ -1,5 +1,5 @@
 /* boot.c - from a description to a sandbox whose agent answers. */
-#include "daemon/docker/agent_call.h"
+#include "daemon/agent_call.h"
 #include "daemon/docker/outgoing.h"
 #include "daemon/docker/volumes.h"
 

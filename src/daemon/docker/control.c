@@ -1,5 +1,5 @@
 /* control.c - stop, kill, wait and remove. */
-#include "daemon/docker/agent_call.h"
+#include "daemon/agent_call.h"
 #include "daemon/docker/engine.h"
 
 #include <signal.h>

@@ -7,7 +7,7 @@
  */
 #include "base/sys.h"
 #include "daemon/agent_exec.h"
-#include "daemon/docker/agent_call.h"
+#include "daemon/agent_call.h"
 #include "daemon/docker/hijack.h"
 #include "daemon/docker/image_config.h"
 

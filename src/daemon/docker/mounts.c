@@ -6,7 +6,7 @@
  * the agent is asked for descriptors, berm-spawn for the mounts, and the agent told that it may close them. The
  * numbers come from a sandbox; all they can do is to name one of its own directories, or none.
  */
-#include "daemon/docker/agent_call.h"
+#include "daemon/agent_call.h"
 #include "daemon/docker/volumes.h"
 
 #define MOUNTS_MAX  16

@@ -1,5 +1,5 @@
 /* start.c - POST /containers/X/start: the sandbox, then the command, then the answer. */
-#include "daemon/docker/agent_call.h"
+#include "daemon/agent_call.h"
 #include "daemon/docker/input.h"
 #include "daemon/docker/logs.h"
 

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import http from 'node:http';
+import net from 'node:net';
 import { after, before, test } from 'node:test';
 import { Agent, parseEvents, sleep } from './helper.mjs';
 
@@ -198,6 +199,57 @@ test('a client that goes away takes a sessionless command with it, unless told o
   assert.notEqual(await sh('pgrep -f "^sleep 82"; pkill -f "^sleep 82"'), '');
   await abortAfter({ argv: ['yes'] }, 100);
   assert.equal(await sh('pgrep -x yes'), '');
+});
+
+const cancel = (id) => agent.request('POST', '/berm/v1/exec/cancel', { id }, { unix: true });
+const gone = (pid) => sh(`while kill -0 ${pid} 2>/dev/null; do sleep 0.01; done`);
+
+test('a command with a name goes on without its connection, until it is cancelled', async () => {
+  await abortAfter({ argv: ['sleep', '83'], id: 'a' }, 100);
+  const pid = await sh('pgrep -f "^sleep 83"');
+  assert.match(pid, /^\d+\n$/);
+  assert.equal((await cancel('b')).status, 404);
+  assert.equal(await sh('pgrep -f "^sleep 83"'), pid);
+  assert.equal((await cancel('a')).status, 204);
+  await gone(Number(pid));
+  assert.equal((await cancel('a')).status, 404);
+  for (const [document, status] of [[{}, 404], [{ id: 5 }, 400]])
+    assert.equal((await agent.request('POST', '/berm/v1/exec/cancel', document, { unix: true })).status, status);
+});
+
+/* The bytes of a request for a command; `more` bytes of its body are promised and do not come. */
+const raw = (type, body, more = 0) =>
+  `POST /berm/v1/exec HTTP/1.1\r\nHost: a\r\nContent-Type: ${type}\r\nContent-Length: ${Buffer.byteLength(body) + more}\r\n\r\n${body}`;
+
+async function connected() {
+  const socket = net.connect(agent.socketPath);
+  await once(socket, 'connect');
+  return socket;
+}
+
+test('a command with a name whose input breaks off is ended', async () => {
+  const socket = await connected();
+  socket.write(raw('application/x-berm-exec', '{"argv":["sh","-c","echo $$; exec cat >/tmp/part"],"id":"c"}\nhalf', 10));
+  let text = '';
+  while (!/data: .*\n/.test(text)) text += (await once(socket, 'data'))[0];
+  socket.destroy();
+  await gone(Number(Buffer.from(/data: (.*)\n/.exec(text)[1], 'base64')));
+  assert.equal((await cancel('c')).status, 404);
+});
+
+test('a command with a name is not started for a client that has left already', async () => {
+  const pid = await agent.hostPid();
+  const socket = await connected();
+  process.kill(pid, 'SIGSTOP');
+  try {
+    await new Promise((done) => socket.end(raw('application/json', '{"argv":["touch","/tmp/too-late"],"id":"d"}'), done));
+    socket.destroy();
+    await once(socket, 'close');
+  } finally {
+    process.kill(pid, 'SIGCONT');
+  }
+  assert.equal((await cancel('d')).status, 404);
+  assert.equal(await sh('ls /tmp/too-late 2>/dev/null'), '');
 });
 
 test('a client that goes away leaves a command of a session alone', async () => {

@@ -1,4 +1,4 @@
-#include "daemon/docker/agent_call.h"
+#include "daemon/agent_call.h"
 
 #include "base/json.h"
 #include "base/spawn_wire.h"
