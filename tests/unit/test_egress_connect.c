@@ -64,8 +64,10 @@ static _Noreturn void be_client(uint16_t port, int out)
     char piece[64];
     ssize_t n;
 
-    if (connect(fd, (struct sockaddr *)&a, sizeof(a)) < 0 || write(fd, "hello", 5) != 5)
+    if (connect(fd, (struct sockaddr *)&a, sizeof(a)) < 0)
         _exit(1);
+    if (send(fd, "hello", 5, MSG_NOSIGNAL) != 5)
+        _exit(errno == ECONNRESET || errno == EPIPE ? 3 : 1);
     while ((n = read(fd, piece, sizeof(piece))) > 0)
         if (write(out, piece, (size_t)n) != n)
             _exit(2);
