@@ -6,8 +6,8 @@
  * a big-endian length. Without an upgrade the same frames are the body of an ordinary answer, without input.
  */
 #include "base/sys.h"
-#include "daemon/agent_exec.h"
 #include "daemon/agent_call.h"
+#include "daemon/agent_exec.h"
 #include "daemon/docker/hijack.h"
 #include "daemon/docker/image_config.h"
 
