@@ -31,10 +31,13 @@ static void fail(struct agent *agent, const char *event, const char *path, const
     loop_stop(agent->loop);
 }
 
+/* The environment is complete: interpreters that wait for contexts start with it. */
 static void done(struct agent *agent)
 {
     if (agent->ca_trust.on_done)
         agent->ca_trust.on_done(agent);
+    if (!agent->shutdown.begun)
+        interpreter_warm(&agent->interpreter);
 }
 
 static const char *certificate_path(const struct agent *agent)

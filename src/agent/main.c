@@ -298,7 +298,6 @@ int main(int argc, char **argv)
         return 1;
     }
     agent.keep_alive_ms = options.keep_alive_ms;
-    interpreter_warm(&agent.interpreter);
     agent.command = options.command;
     agent.has_desk = options.sandbox && !options.no_desk;
     if (ca_trust_begin(&agent, supervisor_start) < 0)

@@ -82,8 +82,10 @@ const char *supervisor_launch(struct agent *agent)
         agent->supervised =
             child_spawn(agent, &spec, agent->keep_log ? &agent->log.sink : NULL, &events, agent, &err);
     arena_free(&arena);
-    if (agent->supervised)
+    if (agent->supervised) {
+        interpreter_warm(&agent->interpreter); /* with the variable, like everything from now on */
         return NULL;
+    }
     log_error("command_not_started", "command", agent->command[0], "reason", child_failure_text(err.where), "error",
               strerror(err.errnum));
     return child_failure_text(err.where);

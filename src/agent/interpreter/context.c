@@ -7,6 +7,8 @@
 
 #include <fcntl.h>
 
+#define SPARE "spare" /* of AGENT_CONTEXT_FIELD's words */
+
 static const char *const env_prefixes[KERNEL_LANGUAGES] = { "PYTHON", "JAVASCRIPT", "TYPESCRIPT" };
 
 /* --- life --- */
@@ -255,6 +257,28 @@ static void on_ready(struct kernel *kernel)
 
 static void start(struct context *context, enum kernel_origin origin);
 
+static enum kernel_origin fresh_origin(const struct context *context)
+{
+    bool snapshot = spares_snapshot_fits(context->interpreter, kernel_program_of(context->language), context->envp);
+
+    return snapshot ? KERNEL_SNAPSHOT : KERNEL_COLD;
+}
+
+/* A spare that died is replaced by a fresh interpreter, and one from the snapshot by a cold one. */
+static void start_again(struct context *context, const char *reason)
+{
+    enum kernel_program program = context->kernel->program;
+    bool was_spare = strcmp(context->come_by, SPARE) == 0;
+    bool fault = kernel_is_snapshots_fault(context->kernel);
+
+    drop_kernel(context);
+    if (fault) {
+        log_warn("snapshot_failed", "reason", reason);
+        spares_snapshot_failed(context->interpreter, program);
+    }
+    start(context, was_spare ? fresh_origin(context) : KERNEL_COLD);
+}
+
 static void on_dead(struct kernel *kernel)
 {
     struct context *context = kernel->data;
@@ -264,11 +288,8 @@ static void on_dead(struct kernel *kernel)
         kernel->program == KERNEL_PROGRAM_PYTHON && strstr(kernel->failure, "cannot be imported");
 
     snprintf(reason, sizeof(reason), "%s", kernel->failure);
-    if (!context->ready && kernel->origin == KERNEL_SNAPSHOT) {
-        log_warn("snapshot_failed", "reason", reason);
-        interpreter->snapshot_failed[kernel->program] = true;
-        drop_kernel(context);
-        start(context, KERNEL_COLD);
+    if (!context->ready && (kernel->origin == KERNEL_SNAPSHOT || strcmp(context->come_by, SPARE) == 0)) {
+        start_again(context, reason);
         return;
     }
     if (!context->ready) {
@@ -357,12 +378,11 @@ void context_create(struct interpreter *interpreter, enum kernel_language langua
     /* Some variables are read when the program starts. */
     context->kernel = spares_env_fits(env) ? spares_take(interpreter, kernel_program_of(language)) : NULL;
     if (!context->kernel) {
-        bool snapshot = spares_snapshot_fits(interpreter, kernel_program_of(language), context->envp);
-        start(context, snapshot ? KERNEL_SNAPSHOT : KERNEL_COLD);
+        start(context, fresh_origin(context));
         return;
     }
     interpreter->taken_spare++;
-    context->come_by = "spare";
+    context->come_by = SPARE;
     context->kernel->events = &events;
     context->kernel->data = context;
     become(context);

@@ -9,9 +9,9 @@
  *
  * Interpreters come from a small stock of spares where there is one: as many as the variables
  * PYTHON_/JAVASCRIPT_/TYPESCRIPT_POOL_MIN_SIZE ask for, and one of each kind for some minutes after a context of
- * that kind was made. (JavaScript and TypeScript share a program, so they share spares.) Where the image has a
- * snapshot of Python, that is as quick, and no spare is kept without being asked for. What cannot be had from a
- * spare or a snapshot is started cold.
+ * that kind was made. (JavaScript and TypeScript share a program, so they share spares.) Spares whose environment
+ * is not the sandbox's any more are dropped. What cannot be had from a spare comes from the image's snapshot, and
+ * what cannot be had from there is started cold.
  */
 #pragma once
 
@@ -76,6 +76,8 @@ struct interpreter {
     bool used[KERNEL_PROGRAMS];
     bool snapshot_failed[KERNEL_PROGRAMS]; /* it does not fit this machine, or what is installed by now */
     struct loop_timer spare_timer;
+    struct loop_timer top_up_timer;
+    unsigned top_up_waits;
     /* How interpreters were come by, and how many died without being told to. */
     uint64_t started_cold;
     uint64_t started_snapshot;
@@ -84,7 +86,7 @@ struct interpreter {
 };
 
 void interpreter_init(struct interpreter *interpreter, struct agent *agent);
-/* Starts the spares that the environment asks for. */
+/* The environment is there, or another one: starts the spares that it asks for, and ends those that had the old. */
 void interpreter_warm(struct interpreter *interpreter);
 size_t interpreter_spares(const struct interpreter *interpreter, enum kernel_program program);
 

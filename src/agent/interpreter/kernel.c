@@ -225,6 +225,7 @@ static void take_failure(struct kernel *kernel, const struct json *value)
 
     if (json_field_cstring(value, "message", &message, NULL) == 0 && message)
         snprintf(kernel->failure, sizeof(kernel->failure), "%s", message);
+    kernel->outdated = strstr(kernel->failure, "since the snapshot was made") != NULL;
     die(kernel, "the interpreter gave up");
 }
 
@@ -255,6 +256,7 @@ static bool take_frame(struct kernel *kernel, char kind, const struct json *valu
     case 'P':
         if (kernel->state != KERNEL_STARTING)
             return false;
+        kernel->prepared = true;
         kernel->state = kernel->told_to_become ? KERNEL_BECOMING : KERNEL_PREPARED;
         if (kernel->state == KERNEL_PREPARED)
             loop_timer_stop(kernel->agent->loop, &kernel->timer);
@@ -391,6 +393,11 @@ bool kernel_has_snapshot(enum kernel_program program)
 {
     return program == KERNEL_PROGRAM_PYTHON && access(SNAPSHOT_RESTORE, X_OK) == 0 &&
            access(SNAPSHOT_PYTHON, R_OK) == 0;
+}
+
+bool kernel_is_snapshots_fault(const struct kernel *kernel)
+{
+    return kernel->origin == KERNEL_SNAPSHOT && (!kernel->prepared || kernel->outdated);
 }
 
 static void choose_program(const struct kernel *kernel, struct child_spec *spec, const char *argv[ARGV_COUNT + 2])

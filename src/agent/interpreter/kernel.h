@@ -55,6 +55,8 @@ struct kernel {
     struct loop_timer flush_timer;
     struct loop_timer timer; /* the limit of the start, or the patience after an interrupt */
     bool told_to_become;     /* before it was PREPARED */
+    bool prepared;           /* it has been PREPARED: what befalls it from then on is not its origin's fault, */
+    bool outdated;           /* unless it says that what it was prepared with is not what is installed now */
     bool released;
     bool blocked;
     bool exited;
@@ -63,6 +65,7 @@ struct kernel {
     const struct kernel_events *events;
     void *data; /* of whoever has it */
     struct kernel *next_spare;
+    uint64_t env_hash; /* of a spare: the sandbox's environment that it was started with */
     struct loop_deferred free_later;
 };
 
@@ -79,6 +82,9 @@ struct kernel *kernel_start(struct agent *agent, enum kernel_program program, en
 
 /* Whether the image has a snapshot for the program. That it fits this machine shows when it is started. */
 bool kernel_has_snapshot(enum kernel_program program);
+
+/* Of one that is DEAD: whether another one from the same snapshot would fare the same. */
+bool kernel_is_snapshots_fault(const struct kernel *kernel);
 
 /* STARTING or PREPARED, once. on_ready or on_dead follows. `envp` is the whole environment, NULL-terminated. 0, or
  * -1. */
