@@ -49,6 +49,34 @@ test('a silent stream has comments: process stream', async () => {
   await agent.request('DELETE', `/api/process/${id}`);
 });
 
+test('a silent stream has comments: code that runs', async () => {
+  const made = await agent.post('/api/contexts', { language: 'javascript' });
+  assert.equal(made.status, 200, made.text);
+  const all = await blocks('/api/execute/code', { context_id: made.json.contextId, code: 'await new Promise((done) => setTimeout(done, 10000))' }, afterThree);
+  assert.deepEqual([...new Set(comments(all))], [': keep-alive']);
+  await agent.request('DELETE', `/api/contexts/${made.json.contextId}`);
+});
+
+test('the comment comes when the stream has been silent for so long, not in a rhythm of its own', async () => {
+  // An event every quarter of that time leaves no silence to break.
+  const command = `for i in {1..13}; do echo $i; sleep ${EVERY * 10 / 4 / 1000}; done; sleep ${EVERY * 10 * 3 / 1000}`;
+  const slower = await Agent.start({ args: ['--keep-alive-ms', String(EVERY * 10)] });
+  try {
+    const response = await slower.request('POST', '/api/execute/stream', { command, sessionId: SESSIONLESS }, { onResponse: true });
+    const told = [];
+    for await (const piece of response) {
+      for (const block of piece.toString().split('\n\n')) if (block) told.push([Date.now(), block.startsWith(':') ? ':' : JSON.parse(block.slice(6)).type]);
+      if (told.filter(([, kind]) => kind === ':').length >= 2) break;
+    }
+    const last = told.findLastIndex(([, kind]) => kind === 'stdout');
+    assert.deepEqual(told.slice(0, last + 1).map(([, kind]) => kind), ['start', ...Array(13).fill('stdout')]);
+    const silence = told[last + 1][0] - told[last][0];
+    assert.ok(silence > EVERY * 10 * 0.9 && silence < EVERY * 10 * 1.6, `${silence} ms`);
+  } finally {
+    await slower.stop();
+  }
+});
+
 for (const sessionId of [undefined, 's']) {
   test(`a silent stream has comments: exec, ${sessionId ? 'in a session' : 'without a session'}`, async () => {
     const all = await blocks('/berm/v1/exec', { command: 'echo a; sleep 0.35; echo b', sessionId }, () => false, { unix: true });
