@@ -41,7 +41,7 @@ os.execv(sys.argv[2], sys.argv[2:])
 `;
 
 export class Agent {
-  static async start({ env = {}, args = [], command = [], nproc } = {}) {
+  static async start({ env = {}, args = [], command = [], nproc, watches } = {}) {
     const agent = new Agent();
     agent.directory = await mkdtemp(join(tmpdir(), 'berm-agent-test-'));
     agent.socketPath = join(agent.directory, 'agent.sock');
@@ -51,7 +51,7 @@ export class Agent {
     agent.child = spawn('python3', ['-c', listenAndExec, agent.socketPath, join(here, 'start-agent.sh'), root, binary,
       '--sandbox', '--no-desk', '--listen-port', String(agent.port), ...args, ...command], {
       stdio: ['ignore', 'inherit', 'pipe'],
-      env: { ...process.env, AGENT_NPROC: nproc ? String(nproc) : '',
+      env: { ...process.env, AGENT_NPROC: nproc ? String(nproc) : '', AGENT_WATCHES: watches ? String(watches) : '',
         AGENT_ENV: Object.entries(env).map(([k, v]) => `${k}=${v}`).join(' ') },
     });
     agent.child.stderr.on('data', (data) => { agent.stderr += data; });

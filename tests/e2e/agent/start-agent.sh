@@ -5,10 +5,13 @@
 set -eu
 
 if [ "${IN_NAMESPACES:-}" != 1 ]; then
-    user=
-    [ "$(id -u)" = 0 ] || user=--map-root-user
+    user=--map-root-user
+    if [ "$(id -u)" = 0 ] && [ -z "${AGENT_WATCHES:-}" ]; then user=; fi
     IN_NAMESPACES=1 exec unshare $user --mount --pid --fork --kill-child --propagation private "$0" "$@"
 fi
+
+# How many inotify watches there are in this user namespace.
+if [ -n "${AGENT_WATCHES:-}" ]; then echo "$AGENT_WATCHES" >/proc/sys/user/max_inotify_watches; fi
 
 root=$1
 agent=$2

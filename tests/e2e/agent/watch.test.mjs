@@ -481,6 +481,33 @@ for i in range(250):
   await sh(`rm -r ${root}`);
 });
 
+test('more directories than can be watched: that is the answer, or the end of a watch that grows; others go on', async () => {
+  const small = await Agent.start({ watches: 40 });
+  try {
+    const run = async (command) => assert.equal((await small.run(command, { session: SESSIONLESS })).exitCode, 0, command);
+    await run('mkdir -p /workspace/few /workspace/many; for i in {1..60}; do mkdir /workspace/many/$i; done');
+    const few = await EventReader.open(small, '/api/watch', { path: '/workspace/few' });
+    await few.event({ type: 'watching' });
+    const reason = /^there are more directories than can be watched: fs\.inotify\.max_user_watches is \d+$/;
+    const many = await EventReader.open(small, '/api/watch', { path: '/workspace/many' });
+    assert.match((await many.event({ type: 'error' })).error, reason);
+    await many.end();
+    const looked = await small.post('/api/watch/check', { path: '/workspace/many' });
+    assert.deepEqual([looked.status, looked.json.code, looked.json.context], [500, 'WATCH_START_ERROR', { path: '/workspace/many' }]);
+    assert.match(looked.json.message.replace("Cannot watch '/workspace/many': ", ''), reason);
+    await run('echo > /workspace/few/f');
+    await few.event({ type: 'event', eventType: 'create', path: '/workspace/few/f' });
+    const growing = await EventReader.open(small, '/api/watch', { path: '/workspace/few/..', exclude: ['many'] });
+    await growing.event({ type: 'watching' });
+    await run('for i in {1..60}; do mkdir /workspace/few/$i; done');
+    assert.match((await growing.event({ type: 'error' })).error, reason);
+    await growing.end();
+    few.close();
+  } finally {
+    await small.stop();
+  }
+});
+
 test('more events than the kernel keeps are told as a resync, and the tree is whole afterwards', async () => {
   const root = await makeDirectory();
   const { version } = await check(root);
