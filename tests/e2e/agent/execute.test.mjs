@@ -339,6 +339,14 @@ test('a shell that can report nothing any more: what is started in it, streamed 
     assert.deepEqual([(await first).status, (await first).json?.code], [410, 'SESSION_TERMINATED'], path);
     assert.equal((await behind).stdout, 'next');
   }
+  // What bash itself can tell is told; with a directory or variables of its own it cannot.
+  const disabled = fresh();
+  await agent.run('enable -n eval', { session: disabled });
+  const reply = await agent.run('echo never', { session: disabled });
+  assert.deepEqual([reply.status, reply.exitCode, reply.stdout], [200, 1, '']);
+  assert.match(reply.stderr, /builtin: eval: not a shell builtin/);
+  assert.equal((await agent.run('echo never', { session: disabled, cwd: '/', timeoutMs: 60000 })).code, 'SESSION_TERMINATED');
+
   const abandoned = fresh();
   assert.match((await agent.run('sleep 0.5; builtin() { :; }', { session: abandoned, timeoutMs: 100 })).message, /timeout/);
   assert.equal((await agent.run('echo behind', { session: abandoned, timeoutMs: 60000 })).code, 'SESSION_TERMINATED');
