@@ -57,7 +57,7 @@ const rows = text.split('\n').flatMap((line, i) => {
   return proof === undefined || proof === 'Test' || proof === '---' ? [] : [{ line: i + 1, statement, proof }];
 });
 
-const NAMES = /"((?:[^"\\]|\\.)*)"|'(".*?)'|\b(unit):? ([a-z0-9_]+)|\b((?:agent|bridge|capnweb|cli|docker|edge|interpreter|sdk|workers)\/[a-z0-9-]+)\b|\b(the same)\b/g;
+const NAMES = /"((?:[^"\\]|\\.)*)"|'(".*?)'|\b(unit):? ([a-z0-9_]+)|\b((?:agent|bridge|capnweb|cli|conformance(?:-list)?|console|docker|docs|edge|interpreter|mcp|sdks?|workers)\/[a-z0-9-]+)\b|\b(the same)\b/g;
 
 function wrongIn({ line, proof }, above) {
   const wrong = [];
