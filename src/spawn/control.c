@@ -38,7 +38,7 @@ void control_stat(struct worker *w, struct sandbox *s, uint64_t serial)
     slot_name(s->index, name);
     subvolume = open_subvolume(w, name);
     if (cgroup_read_stat(&w->cgroups, name, &stat) < 0 || subvolume < 0 ||
-        disk_usage(subvolume, &reply.stat.disk_bytes) < 0) {
+        disk_usage(w->figures_fd, subvolume, &reply.stat.disk_bytes) < 0) {
         answer(w, s, SPAWN_OP_STAT, serial, "read usage");
         return;
     }

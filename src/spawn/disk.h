@@ -34,4 +34,10 @@ void disk_pool_close(struct disk_pool *pool);
 int disk_subvolume_create(int disk_fd, const char *name);
 int disk_subvolume_destroy(int disk_fd, const char *name);
 int disk_set_limit(int subvolume_fd, uint64_t bytes);
-int disk_usage(int subvolume_fd, uint64_t *ret_bytes);
+/*
+ * Quota groups count at commits, the last of which may be 30 s ago. sysfs tells what has been taken out of a limit
+ * and is not counted yet: its directory of the pool, for disk_usage(). -1 where there is none; then only what is
+ * counted is told.
+ */
+int disk_figures_open(int disk_fd);
+int disk_usage(int figures_fd, int subvolume_fd, uint64_t *ret_bytes);

@@ -457,6 +457,9 @@ static int start(struct worker *w, const struct worker_setup *setup, struct berm
     w->fuse = (struct fuse_host){ .run_fd = w->stage.run_fd, .control_fd = fuse_control_open() };
     if (w->fuse.control_fd < 0)
         log_warn("no_fuse", "reason", strerror(errno));
+    w->figures_fd = disk_figures_open(w->stage.disk_fd);
+    if (w->figures_fd < 0)
+        log_warn("no_disk_figures", "reason", strerror(errno));
     set_features(w, setup->disk.simple_quota);
     set_policy(w);
     set_slot_maker(w);

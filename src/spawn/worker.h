@@ -80,6 +80,7 @@ struct worker {
     struct broker broker;
     struct ends ends; /* of what earlier workers started */
     struct fuse_host fuse;
+    int figures_fd; /* see disk_figures_open() */
     uint32_t features;
     unsigned landlock_abi;
     bool oom_protected;

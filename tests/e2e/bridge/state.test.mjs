@@ -91,6 +91,16 @@ describe('labels, environment, statistics, events', { skip: whyNoDaemon() }, () 
     assert.deepEqual([asleep.state, asleep.usage], ['sleeping', null]);
   });
 
+  test('the disk\'s figure is that of now: btrfs counts at its commits, half a minute apart', async () => {
+    const used = async () => (await api.get('/v1/sandbox/diskuse/stats')).json.usage.diskBytes;
+    assert.equal((await api.put('/v1/sandbox/diskuse', {})).status, 201);
+    const before = await used();
+    await api.exec('diskuse', ['sh', '-c', 'head -c 20000000 /dev/urandom >/workspace/x']);
+    const written = await used() - before;
+    assert.ok(written >= 20000000 && written < 21000000, `${written}`);
+    await api.delete('/v1/sandbox/diskuse');
+  });
+
   test('events tell the life of a sandbox, with reasons, as a list and as they come', async () => {
     const all = await follow('/v1/events');
     await api.put(path('life'), { sleepAfter: 1 });
