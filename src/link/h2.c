@@ -6,47 +6,21 @@
  * nghttp2 has to say; it happens when the socket has an event or, once in the loop's turn, when a stream has
  * something to send (`turning`).
  */
-#include "link/core.h"
-#include "link/tls.h"
+#include "link/h2.h"
 
 #include "base/sys.h"
 
 #include <arpa/inet.h>
 #include <netinet/tcp.h>
-#include <nghttp2/nghttp2.h>
 
-#define RECORD        ((size_t)16 << 10)
 #define READ_PER_TURN ((size_t)512 << 10)
 #define SEND_PER_TURN ((size_t)512 << 10)
-#define OUT_ENOUGH    ((size_t)64 << 10)
-#define UNSENT_MOST   (128 << 10) /* in the kernel: what waits there delays other streams */
-#define PARTS         8
+#define UNSENT_MOST   (128 << 10)    /* in the kernel: what waits there delays other streams */
 #define CLOSED_THERE  NGHTTP2_CANCEL /* in a GOAWAY: not drained, closed */
 #define DRAIN_PING    "drained?"
 #define CREDIT        20000 /* frames that ask for nothing and carry nothing: for so many, and as many more as time */
 #define CREDIT_SECOND 2000                           /* and what is sent bring back */
 #define UNREAD_MOST   ((size_t)4 * LINK_STREAMS_MAX) /* frames that wait to be sent, besides those of bodies */
-
-enum h2_state { CONNECTING, SHAKING, RUNNING };
-
-struct h2_link {
-    struct link link;
-    struct tls tls;
-    enum h2_state state;
-    bool dialled, up;
-    bool blocked; /* the socket is full */
-    bool far_side_drains, drain_sent;
-    enum link_reason over; /* why it has to go at the end of this turn, or 0 */
-    const char *why;
-    nghttp2_session *session;
-    struct loop_io io;
-    struct loop_timer timer;
-    struct loop_deferred turning;
-    uint64_t heard_ms;
-    bool asked; /* by a PING since */
-    int64_t credit;
-    uint64_t credit_ms;
-};
 
 static struct h2_link *self(struct link *link)
 {
@@ -85,42 +59,13 @@ static void break_up(struct h2_link *h2, enum link_reason reason, const char *wh
 
 /* --- for the core --- */
 
-static ssize_t read_stream(nghttp2_session *session, int32_t id, uint8_t *to, size_t n, uint32_t *flags,
-                           nghttp2_data_source *source, void *data)
-{
-    struct stream *stream = nghttp2_session_get_stream_user_data(session, id);
-    struct iovec parts[PARTS];
-    size_t count, done = 0, held = 0;
-    bool fin;
-
-    (void)source, (void)data;
-    if (!stream)
-        return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
-    count = stream_out(stream, parts, PARTS, &fin);
-    for (size_t i = 0; i < count; i++) {
-        size_t part = MIN(parts[i].iov_len, n - done);
-
-        memcpy(to + done, parts[i].iov_base, part);
-        done += part;
-        held += parts[i].iov_len;
-    }
-    fin = fin && done == held;
-    if (done == 0 && !fin)
-        return NGHTTP2_ERR_DEFERRED;
-    stream_sent(stream, done, fin);
-    stream_acked(stream, done);
-    if (fin)
-        *flags |= NGHTTP2_DATA_FLAG_EOF;
-    return (ssize_t)done;
-}
-
 static int open_stream(struct link *link, struct stream *stream)
 {
     static const nghttp2_nv fields[] = {
         { (uint8_t *)":method", (uint8_t *)"CONNECT", 7, 7, NGHTTP2_NV_FLAG_NONE },
         { (uint8_t *)":authority", (uint8_t *)"berm", 10, 4, NGHTTP2_NV_FLAG_NONE },
     };
-    const nghttp2_data_provider body = { .read_callback = read_stream };
+    const nghttp2_data_provider body = { .read_callback = h2_read_stream };
     struct h2_link *h2 = self(link);
     int32_t id;
 
@@ -243,7 +188,7 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
 static void accept_stream(struct h2_link *h2, int32_t id)
 {
     static const nghttp2_nv fields[] = { { (uint8_t *)":status", (uint8_t *)"200", 7, 3, NGHTTP2_NV_FLAG_NONE } };
-    const nghttp2_data_provider body = { .read_callback = read_stream };
+    const nghttp2_data_provider body = { .read_callback = h2_read_stream };
     struct stream *stream = h2->up ? stream_opened(&h2->link, id) : NULL;
 
     if (!stream) {
@@ -365,51 +310,13 @@ static int on_stream_close(nghttp2_session *session, int32_t id, uint32_t code, 
 
 /* --- frames that go --- */
 
-static int on_sent(nghttp2_session *session, const nghttp2_frame *frame, void *data)
-{
-    (void)session;
-    if (frame->hd.type == NGHTTP2_DATA)
-        ((struct h2_link *)data)->credit += 2; /* it is answered by at most one frame for the window of each kind */
-    return 0;
-}
-
-/* Frames are put together to whole records. false: nghttp2 or TLS cannot go on. */
-static bool fill(struct h2_link *h2)
-{
-    static uint8_t record[RECORD];
-    size_t held = 0;
-    ssize_t n = 0;
-    bool good = true;
-
-    while (good && h2->tls.out.len + held < OUT_ENOUGH) {
-        const uint8_t *p;
-
-        n = nghttp2_session_mem_send(h2->session, &p);
-        if (n <= 0)
-            break;
-        while (good && n > 0) {
-            size_t part = MIN((size_t)n, RECORD - held);
-
-            memcpy(record + held, p, part);
-            held += part;
-            p += part;
-            n -= (ssize_t)part;
-            if (held < RECORD)
-                break;
-            good = tls_put(&h2->tls, record, held) == 0;
-            held = 0;
-        }
-    }
-    return good && n >= 0 && (held == 0 || tls_put(&h2->tls, record, held) == 0);
-}
-
 static void send_frames(struct h2_link *h2)
 {
     size_t budget = SEND_PER_TURN;
     int rc = 0;
 
     while (rc == 0 && budget > 0) {
-        if (!fill(h2))
+        if (!h2_fill(h2))
             break_up(h2, LINK_NO_RESOURCES, "no more can be sent");
         if (h2->tls.out.len == 0)
             break;
@@ -425,29 +332,37 @@ static void send_frames(struct h2_link *h2)
 
 /* --- a turn --- */
 
+static void take_frames(struct h2_link *h2, const uint8_t *p, size_t n)
+{
+    h2->heard_ms = loop_now_ms(h2->link.core->loop);
+    h2->asked = false;
+    if (nghttp2_session_mem_recv(h2->session, p, n) < 0)
+        break_up(h2, LINK_PROTOCOL, "not the frames that belong there");
+    else if (nghttp2_session_get_outbound_queue_size(h2->session) > UNREAD_MOST)
+        break_up(h2, LINK_PROTOCOL, "what it makes us say is not read");
+}
+
+/* Some records together: bermd gets what they have for a stream by one call. */
 static void read_frames(struct h2_link *h2)
 {
-    static uint8_t record[RECORD];
+    static uint8_t records[FRAME];
     size_t budget = READ_PER_TURN;
+    ssize_t part = 1;
 
-    while (budget > 0 && !h2->over) {
-        ssize_t n = tls_recv(&h2->tls, record, sizeof(record));
+    while (budget > 0 && part > 0 && !h2->over) {
+        size_t n = 0;
+        bool ended;
 
-        if (n < 0 && errno == EAGAIN)
-            return;
-        if (n <= 0) {
+        while (n + RECORD <= sizeof(records) && (part = tls_recv(&h2->tls, records + n, RECORD)) > 0)
+            n += (size_t)part;
+        ended = part == 0 || (part < 0 && errno != EAGAIN);
+        if (n > 0)
+            take_frames(h2, records, n);
+        if (ended)
             break_up(h2, h2->far_side_drains ? LINK_CLOSED : LINK_LOST, "the far side ended the connection");
-            return;
-        }
-        h2->heard_ms = loop_now_ms(h2->link.core->loop);
-        h2->asked = false;
-        budget -= MIN(budget, (size_t)n);
-        if (nghttp2_session_mem_recv(h2->session, record, (size_t)n) < 0)
-            break_up(h2, LINK_PROTOCOL, "not the frames that belong there");
-        else if (nghttp2_session_get_outbound_queue_size(h2->session) > UNREAD_MOST)
-            break_up(h2, LINK_PROTOCOL, "what it makes us say is not read");
+        budget -= MIN(budget, n);
     }
-    if (tls_pending(&h2->tls))
+    if (part > 0 && tls_pending(&h2->tls))
         turn_later(h2);
 }
 
@@ -514,7 +429,9 @@ static nghttp2_session_callbacks *new_callbacks(void)
     nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, on_data);
     nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, on_frame);
     nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, on_stream_close);
-    nghttp2_session_callbacks_set_on_frame_send_callback(callbacks, on_sent);
+    nghttp2_session_callbacks_set_on_frame_send_callback(callbacks, h2_on_sent);
+    nghttp2_session_callbacks_set_send_data_callback(callbacks, h2_send_data);
+    nghttp2_session_callbacks_set_data_source_read_length_callback(callbacks, h2_frame_length);
     return callbacks;
 }
 
@@ -546,6 +463,7 @@ static int begin_session(struct h2_link *h2)
     const nghttp2_settings_entry settings[] = {
         { NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, h2->dialled ? LINK_STREAMS_MAX : 0 },
         { NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, LINK_STREAM_WINDOW },
+        { NGHTTP2_SETTINGS_MAX_FRAME_SIZE, FRAME },
         { NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, 1024 },
         { NGHTTP2_SETTINGS_ENABLE_PUSH, 0 },
     };
