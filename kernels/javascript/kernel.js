@@ -160,6 +160,62 @@
     get name() { return 'InterruptedError'; }
   }
 
+  // SIGINT. node's thread that ends code which never yields is made and joined for each evaluation that asks for it,
+  // unless it is there already, and then the signal is its own: so we keep it, and an interrupt comes as a frame too, for
+  // what waits. Until somebody else wants to hear of the signal: from then on node does as always, and we listen as well.
+  let watchdog; // node's functions for that thread, while we keep it
+  let inEvaluator = false;
+  let stoppedByWatchdog = false;
+  let listenForSignal = () => {}; // node's own, called for each new listener of a signal
+
+  function keepWatchdog() {
+    const [own] = process.rawListeners('newListener').filter(({ name }) => name === 'startListeningIfSignal');
+    const binding = own && findWatchdog();
+    if (binding?.startSigintWatchdog() !== true) {
+      process.on('SIGINT', onInterrupt);
+      return;
+    }
+    watchdog = binding;
+    listenForSignal = own;
+    process.removeListener('newListener', own);
+    process.prependListener('newListener', (name) => {
+      if (name !== 'SIGINT') own(name);
+      else if (!inEvaluator) shareSignal(); // else it would take the signal away from the thread; start() sees to it
+    });
+  }
+
+  function findWatchdog() {
+    try {
+      const binding = process.binding('contextify');
+      return typeof binding.stopSigintWatchdog === 'function' && binding.watchdogHasPendingSigint() === false ? binding : undefined;
+    } catch {
+      return undefined; // another node
+    }
+  }
+
+  function shareSignal() {
+    watchdog?.stopSigintWatchdog(); // gives the signal its default action, so node listens behind it
+    listenForSignal('SIGINT');
+    if (!watchdog) return;
+    watchdog = undefined;
+    process.on('SIGINT', onInterrupt);
+  }
+
+  // A signal that no evaluation took. It would be taken for the next interrupt's.
+  function forgetSignal() {
+    if (!watchdog?.watchdogHasPendingSigint()) return;
+    watchdog.stopSigintWatchdog();
+    watchdog.startSigintWatchdog();
+  }
+
+  // The signal was sent before the frame. node's thread must have seen it, or it would end the next evaluation.
+  function onInterruptFrame() {
+    if (!watchdog) return;
+    for (let i = 0; !stoppedByWatchdog && !watchdog.watchdogHasPendingSigint() && i < 100; i++) Atomics.wait(pause, 0, 0, 1);
+    forgetSignal();
+    onInterrupt();
+  }
+
   const evaluator = new vm.Script('globalThis[Symbol.for("berm.evaluate")]()', { filename: 'berm-kernel' });
 
   // Starts the evaluation under node's watch for SIGINT, which also ends code that never yields.
@@ -167,12 +223,17 @@
     const reply = new Promise((done, fail) => {
       evaluation = { expression, onReply: (error, value) => (error ? fail(new Error(error.message)) : done(value)) };
     });
+    inEvaluator = true;
     try {
       evaluator.runInThisContext({ breakOnSigint: true });
     } catch (error) {
       if (error?.code !== 'ERR_SCRIPT_EXECUTION_INTERRUPTED') throw error;
       reply.catch(() => {});
+      stoppedByWatchdog = true;
       throw new Interrupted('the execution was interrupted');
+    } finally {
+      inEvaluator = false;
+      if (process.listenerCount('SIGINT') > 0) shareSignal();
     }
     return reply;
   }
@@ -250,7 +311,9 @@
 
   async function execute({ code }) {
     tooLarge = 0;
-    if (!process.listeners('SIGINT').includes(onInterrupt)) process.on('SIGINT', onInterrupt);
+    stoppedByWatchdog = false;
+    forgetSignal();
+    if (!watchdog && !process.listeners('SIGINT').includes(onInterrupt)) process.on('SIGINT', onInterrupt);
     const interrupted = new Promise((_, fail) => { interrupt = fail; });
     let failure;
     try {
@@ -302,7 +365,7 @@
     // What fails behind the back of a cell is told where its output is, and the context goes on.
     process.on('uncaughtException', (error) => process.stderr.write(`Uncaught ${stackOf(error).join('\n')}\n`));
     process.on('unhandledRejection', (error) => process.stderr.write(`Uncaught (in promise) ${stackOf(error).join('\n')}\n`));
-    process.on('SIGINT', onInterrupt);
+    keepWatchdog();
   }
 
   function findTranspiler() {
@@ -354,6 +417,8 @@
         send('F', { message: String(error.message) });
         process.exit(1);
       }
+    } else if (kind === 'C') {
+      onInterruptFrame();
     }
   };
 

@@ -6,6 +6,7 @@
  *   to the kernel:  S source text       what the boot program is to run
  *                   I {cwd, env, language}  become the interpreter of a context
  *                   X {code}            execute
+ *                   C {}                stop that; to node beside a SIGINT, which it may not see while it waits
  *   from it:        P {}                prepared: everything is imported
  *                   R {} | F {message}  ready | cannot be
  *                   r {text|html|...}   a result

@@ -560,5 +560,7 @@ void kernel_interrupt(struct kernel *kernel)
     if (kernel->state != KERNEL_RUNNING || !kernel->child || loop_timer_armed(&kernel->timer))
         return;
     child_signal_group(kernel->child, SIGINT);
+    if (kernel->program == KERNEL_PROGRAM_NODE)
+        (void)channel_send(&kernel->channel, 'C', STR("{}")); /* if that fails, patience runs out */
     loop_timer_start(kernel->agent->loop, &kernel->timer, PATIENCE_MS);
 }

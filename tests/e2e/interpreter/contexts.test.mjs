@@ -80,6 +80,19 @@ describe('code contexts', { skip }, () => {
     await Promise.all([a, b, js].map((id) => world.remove(id)));
   });
 
+  test('eleven contexts at once share no state, whatever they set', async () => {
+    const languages = Array.from({ length: 11 }, (_, i) => ['python', 'javascript', 'typescript'][i % 3]);
+    const made = await Promise.all(languages.map((language) => world.context({ language })));
+    await Promise.all(made.map((id, i) => world.run(id, languages[i] === 'python' ? `import builtins, os, sys
+mine = ${i}; builtins.mine_too = ${i}; os.environ["MINE"] = "${i}"; sys.path.append("/mine/${i}"); os.chdir("/"); os.makedirs("/tmp/${i}"); os.chdir("/tmp/${i}")`
+      : `let mine = ${i}; globalThis.mineToo = ${i}; process.env.MINE = "${i}"; Object.defineProperty(Object.prototype, "mine${i}", { value: 1 }); require("fs").mkdirSync("/tmp/${i}"); process.chdir("/tmp/${i}")`)));
+    const told = await Promise.all(made.map((id, i) => world.run(id, languages[i] === 'python'
+      ? '[mine, mine_too, os.environ["MINE"], [p for p in sys.path if p.startswith("/mine")], os.getcwd()]'
+      : '[mine, mineToo, process.env.MINE, Object.getOwnPropertyNames(Object.prototype).filter((n) => n.startsWith("mine")), process.cwd()]')));
+    assert.deepEqual(told.map(({ results, error }) => results[0]?.json ?? error), languages.map((language, i) => [i, i, String(i), [language === 'python' ? `/mine/${i}` : `mine${i}`], `/tmp/${i}`]));
+    await Promise.all(made.map((id) => world.remove(id)));
+  });
+
   test('executions of one context run one after the other, those of several beside each other', async () => {
     const a = await world.context({ language: 'js' });
     const b = await world.context({ language: 'js' });

@@ -117,6 +117,38 @@ describe('the JavaScript interpreter', { skip }, () => {
       assert.deepEqual(await value('before'), { text: '1' });
     });
 
+  /* Also where code listens for the signal itself, which takes it away from node's own watch. */
+  for (const [what, first] of [['nobody else', '0'], ['the cell', 'process.on("SIGINT", () => { globalThis.heard = true }); 0'],
+    ['a callback', 'setTimeout(() => process.once("SIGINT", () => {}), 1); await new Promise((d) => setTimeout(d, 30)); 0'],
+    ['somebody for a moment', 'process.on("SIGINT", console.log); process.off("SIGINT", console.log); 0']])
+    test(`interrupts stop one execution each, when ${what} listens for SIGINT`, async () => {
+      const own = await world.context({ language: 'js' });
+      assert.deepEqual((await world.run(own, first)).results, [{ text: '0' }]);
+      for (const code of ['while (true) {}', 'await new Promise(() => {})', 'for (;;);', 'await new Promise((d) => setTimeout(d, 60000))']) {
+        const stream = await world.stream(own, `console.log("started"); ${code}`);
+        assert.deepEqual(await stream.next(), { type: 'stdout', text: 'started\n' });
+        assert.equal((await world.interrupt(own)).json.interrupted, true);
+        assert.equal((await stream.rest()).error.ename, 'InterruptedError', code);
+        for (let i = 0; i < 5; i++) assert.deepEqual((await world.run(own, `let sum = 0; for (let i = 0; i < 1e6; i++) sum += i; ${i}`)).results, [{ text: String(i) }]);
+      }
+      await world.remove(own);
+    });
+
+  test('code that listens for SIGINT hears it, and may stop listening', async () => {
+    const own = await world.context({ language: 'js' });
+    const hears = (n) => `globalThis.heard = 0; ${n} await new Promise((d) => setTimeout(d, 20)); process.kill(process.pid, "SIGINT"); await new Promise((d) => setTimeout(d, 60000))`;
+    const { error } = await world.run(own, hears('process.on("SIGINT", () => { heard++; });'));
+    assert.equal(error.ename, 'InterruptedError');
+    assert.deepEqual((await world.run(own, '[heard, process.listenerCount("SIGINT")]')).results[0].json[0], 1);
+    assert.deepEqual((await world.run(own, 'process.removeAllListeners("SIGINT"); 1')).results, [{ text: '1' }]);
+    const stream = await world.stream(own, 'console.log("started"); while (true) {}');
+    await stream.next();
+    await world.interrupt(own);
+    assert.equal((await stream.rest()).error.ename, 'InterruptedError');
+    assert.deepEqual((await world.run(own, '1')).results, [{ text: '1' }]);
+    await world.remove(own);
+  });
+
   test('what an interrupt left behind may be collected', async () => {
     const stream = await world.stream(context, 'console.log("started"); await new Promise(() => {})');
     await stream.next();
