@@ -116,6 +116,9 @@ void http_collect_body(struct http_exchange *ex, size_t limit);
 struct str http_body(const struct http_exchange *ex);
 void http_body_pause(struct http_exchange *ex);
 void http_body_resume(struct http_exchange *ex);
+/* Nobody wants the rest of the body: it is dropped, and if it is long the client is told that the connection ends.
+ */
+void http_body_ignore(struct http_exchange *ex);
 /*
  * Between two pieces of the body there may be any time from now on: it is somebody's typing, and its sender reads
  * the answer meanwhile. Not before it is known that something waits for it.

@@ -56,6 +56,12 @@ void http_body_resume(struct http_exchange *ex)
     http_conn_wake(ex->conn);
 }
 
+void http_body_ignore(struct http_exchange *ex)
+{
+    ex->callbacks.on_body = NULL;
+    http_body_resume(ex);
+}
+
 /* --- collecting --- */
 
 void http_collect_body(struct http_exchange *ex, size_t limit)

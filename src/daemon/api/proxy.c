@@ -105,7 +105,7 @@ static void on_end(struct http_call *call, const struct berm_error *err, void *d
     proxy->call = NULL;
     agent_patience_end(&proxy->patience);
     if (request->exchange && !proxy->upload_done)
-        http_body_resume(request->exchange); /* what still comes is dropped */
+        http_body_ignore(request->exchange);
     if (err->code != BERM_OK) {
         proxy->broken = *err;
         agent_link_mourn(request->link, &proxy->mourner, on_mourned);
@@ -126,7 +126,7 @@ static void on_lost(struct agent_patience *patience)
     http_call_cancel(proxy->call);
     proxy->call = NULL;
     if (request->exchange && !proxy->upload_done)
-        http_body_resume(request->exchange);
+        http_body_ignore(request->exchange);
     berm_fail(&proxy->broken, BERM_E_TIMED_OUT, 0, "the sandbox's agent has shown no sign of life for %llu ms",
               (unsigned long long)agent_link_patience_ms(request->link));
     finish_broken(request);

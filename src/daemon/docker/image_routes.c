@@ -392,8 +392,10 @@ static void on_commit_body(struct request *request)
     else if (container->side)
         docker_fail(request, 409, "an interceptor has no file system");
     else if (container->sandbox && !query_get(request->head->query, "berm-image", &files))
-        docker_fail(request, 501,
-                    "berm commits the settings of a container that was never started; this one has files");
+        docker_fail(
+            request, 501,
+            "berm commits the settings of a container that was never started; the files of one that was become "
+            "an image with `berm docker commit`, as root");
     else
         commit(request, container, changes);
 }

@@ -167,7 +167,7 @@ describe('a hostile FUSE server', { skip: whyNoDaemon() || none }, () => {
     await liar('held');
     const from = Date.now();
     const held = [api.get('/v1/sandbox/held/file/workspace/m/hang'), api.get('/v1/sandbox/held/file/workspace/liar.py'), api.exec('held', ['true']),
-      api.call('PUT', '/v1/sandbox/held/file/workspace/big', { body: Buffer.alloc(4 << 20) })];
+      api.call('PUT', '/v1/sandbox/held/file/workspace/big', { body: Buffer.alloc(16 << 20) })];
     assert.ok(await fine());
     for (const target of ['/health', '/v1/sandboxes', '/v1/sandbox/held', '/v1/sandbox/held/stats'])
       assert.equal((await api.get(target)).status, 200, target);
@@ -176,6 +176,7 @@ describe('a hostile FUSE server', { skip: whyNoDaemon() || none }, () => {
       assert.equal(status, 504);
       assert.equal(json.code ?? json.error.code, 'timed_out');
     }
+    assert.equal((await held.at(-1)).headers.connection, 'close'); /* nobody takes the rest of the body */
     assert.ok(Date.now() - from < 3 * agentTimeout, `${Date.now() - from} ms`);
     await destroy('held');
   });
@@ -193,7 +194,8 @@ describe('a hostile FUSE server', { skip: whyNoDaemon() || none }, () => {
     assert.equal(json.stdout, 'late');
   });
 
-  test('ten thousand mounts, also over what the agent uses: 64 of a sandbox, and its neighbours come and go as ever', async () => {
+  test('ten thousand mounts, also over what the agent uses: 64 of a sandbox, and its neighbours come and go as ever', { timeout: 120000 }, async () => {
+    const attempts = process.env.BERM_SANITIZED ? 110 : 1000; /* of each */
     const boxes = Array.from({ length: 10 }, (_, i) => `many${'abcdefghij'[i]}`);
     const paths = ['/workspace', '/tmp', '/etc', '/usr', '/root', '/home', '/var', '/run', '/opt', '/proc', '/dev/shm'];
     await Promise.all(boxes.map(async (id) => {
@@ -201,7 +203,7 @@ describe('a hostile FUSE server', { skip: whyNoDaemon() || none }, () => {
       assert.equal((await api.call('PUT', `/v1/sandbox/${id}/file/workspace/mounter.py`, { body: mounter })).status, 200);
     }));
     const told = Promise.all(boxes.map(async (id) => {
-      const { out, err } = await api.exec(id, ['python3', '/workspace/mounter.py', '1000', ...paths]);
+      const { out, err } = await api.exec(id, ['python3', '/workspace/mounter.py', String(attempts), ...paths]);
       return out || err;
     }));
     let done = false;
@@ -216,8 +218,9 @@ describe('a hostile FUSE server', { skip: whyNoDaemon() || none }, () => {
       rounds++;
     }
     assert.ok(rounds > 0);
+    const refused = paths.reduce((sum, target, i) => sum + (/^.(proc|dev)/.test(target) ? Math.ceil((attempts - i) / paths.length) : 0), 0);
     for (const text of await told)
-      assert.match(text, /^\{'done': 64, 'Operation not permitted': 18[12], 'No space left on device': 75[45]\}\n$/);
+      assert.equal(text, `{'done': 64, 'Operation not permitted': ${refused}, 'No space left on device': ${attempts - 64 - refused}}\n`);
     for (const id of boxes) await destroy(id);
     assert.ok(await fine());
   });

@@ -335,6 +335,14 @@ describe('the Docker Engine API: images', { skip: whyNoDaemon() }, () => {
     assert.equal((await inside(port, 3000, 'GET', '/api/ping')).status, 200);
   });
 
+  test('a commit of files is refused, with what to do instead, and makes no image', async () => {
+    await docker.pair('filled');
+    const answer = await docker.post('/commit?container=filled&repo=cloudflare-dev/filled', {});
+    assert.equal(answer.status, 501);
+    assert.match(answer.json.message, /`berm docker commit`, as root/);
+    assert.equal((await docker.get('/images/cloudflare-dev/filled/json')).status, 404);
+  });
+
   test('nothing is pulled, and what is here needs no pull', async () => {
     assert.equal((await docker.post('/images/create?fromImage=cloudflare/sandbox&tag=0.12.10')).status, 200);
     assert.equal((await docker.post(`/images/create?fromImage=${encodeURIComponent(sideConfig.Image)}`)).status, 200);
