@@ -1,5 +1,6 @@
 #include "daemon/api/bucket.h"
 
+#include "bucket_script.h"
 #include "daemon/agent_exec.h"
 
 #include <strings.h>
@@ -12,73 +13,11 @@
 /* Of the whole script: another one may be under way, and s3fs asks a server that does not answer for 20 s. */
 #define SCRIPT_MS 75000
 
-/* The scripts' exit codes, and the SDK's names for them. */
+/* The exit codes of bucket.sh, and the SDK's names for them. */
 static const struct {
     int code;
     const char *reason;
 } ends[] = { { 3, "INVALID_MOUNT_CONFIG" }, { 4, "MISSING_CREDENTIALS" }, { 5, "S3FS_MOUNT_ERROR" } };
-
-/*
- * What both begin with. $1: the path; $2: as /proc/mounts spells it. One script at a time, by a lock on a directory
- * that is always there; `kind` is the file system that lies over the path, if there is one.
- */
-#define SCRIPT_HEAD                                                                                                \
-    "path=$1 spelled=$2\n"                                                                                         \
-    "fail() { printf '%s' \"$2\" >&2; exit \"$1\"; }\n"                                                            \
-    "exec 9</ || exit 5\n"                                                                                         \
-    "if command -v flock >/dev/null; then flock -w 30 9 || fail 5 'another mount has been under way for 30 s'; "   \
-    "fi\n"                                                                                                         \
-    "look() { kind=; while read -r _ at type _; do [ \"$at\" = \"$spelled\" ] && kind=$type; done "                \
-    "</proc/self/mounts; }\n"                                                                                      \
-    "look\n"
-
-/*
- * $3: what s3fs calls the bucket; $4: its options; $5: "given", "inside" or "none". s3fs mounts, goes into the
- * background, and only then asks the server: so the first look at the directory is what tells whether it works,
- * and it waits for the server.
- */
-static const char mount_script[] =
-    SCRIPT_HEAD "source=$3 options=$4\n"
-                "[ -z \"$kind\" ] || fail 3 \"Mount path \\\"$path\\\" is already in use\"\n"
-                "command -v s3fs >/dev/null || fail 5 'S3FS mount failed: there is no s3fs in the image'\n"
-                "case $5 in\n"
-                "given) IFS= read -r keys ;;\n"
-                "inside)\n"
-                "    if [ -n \"${AWS_ACCESS_KEY_ID-}\" ] && [ -n \"${AWS_SECRET_ACCESS_KEY-}\" ]; then\n"
-                "        keys=$AWS_ACCESS_KEY_ID:$AWS_SECRET_ACCESS_KEY\n"
-                "    elif [ -n \"${R2_ACCESS_KEY_ID-}\" ] && [ -n \"${R2_SECRET_ACCESS_KEY-}\" ]; then\n"
-                "        keys=$R2_ACCESS_KEY_ID:$R2_SECRET_ACCESS_KEY\n"
-                "    else\n"
-                "        fail 4 'No credentials found: give options.credentials, or AWS_ACCESS_KEY_ID and "
-                "AWS_SECRET_ACCESS_KEY in the environment of the sandbox'\n"
-                "    fi ;;\n"
-                "*) keys= ;;\n"
-                "esac\n"
-                "made=\n"
-                "[ -d \"$path\" ] || { mkdir -p -- \"$path\" && made=1; } || exit 5\n"
-                "log=$(umask 077 && mktemp /tmp/.s3fs-log-XXXXXX) || exit 5\n"
-                "undo() {\n"
-                "    umount -l -- \"$path\" || fusermount -uz -- \"$path\"\n"
-                "    [ -z \"$made\" ] || rmdir -- \"$path\"\n"
-                "    rm -f -- \"$log\"\n"
-                "}\n"
-                "printf 'S3FS mount failed: ' >&2\n"
-                "printf '%s\\n' \"$keys\" | s3fs \"$source\" \"$path\" -o \"logfile=$log,$options\" >&2 9<&- || "
-                "{ undo >/dev/null 2>&1; exit 5; }\n"
-                "keys=\n"
-                "(timeout -s KILL 30 stat -- \"$path/.\" 9<&-) >/dev/null 2>&1; answered=$?\n"
-                "look\n"
-                "if [ $answered = 0 ] && [ \"$kind\" = fuse.s3fs ]; then rm -f -- \"$log\"; exit 0; fi\n"
-                "said=$(sed -n 's/.*\\[\\(CRT\\|ERR\\)\\] [^ ]* //p' \"$log\" | tail -n 3)\n"
-                "undo >/dev/null 2>&1\n"
-                "fail 5 \"${said:-the server did not answer}\"\n";
-
-static const char unmount_script[] =
-    SCRIPT_HEAD "[ \"$kind\" = fuse.s3fs ] || fail 3 \"No active mount found at path: $path\"\n"
-                "umount -- \"$path\" || fusermount -u -- \"$path\" || exit 5\n"
-                "look\n"
-                "[ -n \"$kind\" ] || rmdir -- \"$path\" 2>/dev/null\n"
-                "exit 0\n";
 
 struct bucket {
     enum berm_err code; /* MOUNT_ERROR or UNMOUNT_ERROR */
@@ -199,8 +138,9 @@ static int write_command(struct request *request, struct buf *out)
     json_array_begin(&w);
     json_cstring(&w, "sh");
     json_cstring(&w, "-c");
-    json_cstring(&w, bucket->code == BERM_E_MOUNT_ERROR ? mount_script : unmount_script);
+    json_cstring(&w, (const char *)bucket_script);
     json_cstring(&w, "sh");
+    json_cstring(&w, bucket->code == BERM_E_MOUNT_ERROR ? "mount" : "unmount");
     json_cstring(&w, bucket->path);
     json_cstring(&w, spelled);
     if (bucket->code == BERM_E_MOUNT_ERROR) {
