@@ -119,10 +119,11 @@ static void add_framing(struct http_exchange *ex, struct head_writer *w, int sta
  * May the connection be used again? Not if the response ends with it, and not if the client is known to have more
  * body to send than we care to drop.
  */
-static void decide_keep_alive(struct http_exchange *ex)
+static void decide_keep_alive(struct http_exchange *ex, int status)
 {
     struct http_conn *conn = ex->conn;
-    bool ignored = !ex->collecting && !ex->callbacks.on_body;
+    /* Who refuses a request does not read the rest of it. */
+    bool ignored = status >= 400 || (!ex->collecting && !ex->callbacks.on_body);
 
     if (ex->stream)
         return;
@@ -147,7 +148,7 @@ int http_exchange_begin(struct http_exchange *ex, int status, const struct http_
         ex->framing = RESPONSE_OPEN;
     else
         ex->framing = ex->head.minor_version == 0 ? RESPONSE_UNTIL_CLOSE : RESPONSE_CHUNKED;
-    decide_keep_alive(ex);
+    decide_keep_alive(ex, status);
 
     head_writer_init(&w);
     add_start(ex, &w, status);
