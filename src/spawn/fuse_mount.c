@@ -258,7 +258,7 @@ static int do_unmount(const struct fuse_call *call, int mountns)
 int fuse_call_perform(const struct fuse_host *host, const struct fuse_call *call)
 {
     _cleanup_close_ int mountns = open_namespace(call, "mnt");
-    uint32_t index;
+    uint32_t index = 0;
     int errnum = check_is_root(call, &index);
 
     if (errnum)
