@@ -368,6 +368,7 @@ def make_shell(results):
     from IPython.core import interactiveshell
     from IPython.core.displayhook import DisplayHook
     from IPython.core.displaypub import DisplayPublisher
+    from traitlets import observe
     from traitlets.config import Config
 
     unwrap_formatters()
@@ -419,6 +420,10 @@ def make_shell(results):
 
         def init_profile_dir(self, profile_dir):
             self.profile_dir = profile_dir
+
+        @observe('ipython_dir')
+        def _ipython_dir_changed(self, change):
+            """It would be made."""
 
         def _showtraceback(self, etype, evalue, stb):
             text = self.InteractiveTB.stb2text(stb)

@@ -130,6 +130,20 @@ static void expect_100_is_answered_when_the_body_is_wanted(void **state)
     WAIT_FOR(peer_sees_end(&peer));
 }
 
+static void a_long_body_that_is_refused_ends_the_connection_after_the_response(void **state)
+{
+    static char body[100000];
+
+    (void)state;
+    send_text(REQUEST("POST /paused", "Content-Length: 1000000\r\n") "x");
+    WAIT_FOR(seen.held);
+    http_respond(seen.held, 403, NULL, STR("no"));
+    expect_response("HTTP/1.1 403", "Connection: close", "no");
+    for (int i = 0; i < 9; i++)
+        peer_send(&peer, (struct str){ body, sizeof(body) });
+    WAIT_FOR(peer_sees_end(&peer));
+}
+
 static void an_invalid_field_makes_the_response_a_500(void **state)
 {
     (void)state;
@@ -292,6 +306,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(head_gets_the_length_and_no_body, setup, teardown),
         cmocka_unit_test_setup_teardown(http_1_0_is_answered_without_chunks_and_closed, setup, teardown),
         cmocka_unit_test_setup_teardown(expect_100_is_answered_when_the_body_is_wanted, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_long_body_that_is_refused_ends_the_connection_after_the_response, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(an_invalid_field_makes_the_response_a_500, setup, teardown),
         cmocka_unit_test_setup_teardown(a_handler_cannot_frame_a_response_itself, setup, teardown),
         cmocka_unit_test_setup_teardown(a_body_that_breaks_its_promise_breaks_the_connection, setup, teardown),

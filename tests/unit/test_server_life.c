@@ -49,20 +49,6 @@ static void a_long_ignored_body_ends_the_connection_after_the_response(void **st
     assert_int_equal(seen.completes, 1);
 }
 
-static void a_long_body_that_is_refused_ends_the_connection_after_the_response(void **state)
-{
-    static char body[100000];
-
-    (void)state;
-    send_text(REQUEST("POST /paused", "Content-Length: 1000000\r\n") "x");
-    WAIT_FOR(seen.held);
-    http_respond(seen.held, 403, NULL, STR("no"));
-    expect_response("HTTP/1.1 403", "Connection: close", "no");
-    for (int i = 0; i < 9; i++)
-        peer_send(&peer, (struct str){ body, sizeof(body) });
-    WAIT_FOR(peer_sees_end(&peer));
-}
-
 static void a_hundred_megabytes_arrive_whole(void **state)
 {
     static char piece[1 << 20];
@@ -669,8 +655,6 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_short_ignored_body_is_dropped_and_the_connection_kept, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_long_body_that_is_refused_ends_the_connection_after_the_response, setup,
-                                        teardown),
         cmocka_unit_test_setup_teardown(a_long_ignored_body_ends_the_connection_after_the_response, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(a_hundred_megabytes_arrive_whole, setup, teardown),
