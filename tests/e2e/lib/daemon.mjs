@@ -124,9 +124,11 @@ export class Daemon {
 
   /* Ends the daemon and all sandboxes, checks that nothing is left, and removes the directory. */
   async stop() {
-    if (this.child?.exitCode === null && this.child.signalCode === null)
-      assert.deepEqual(await this.end(), [0, null], this.lines.slice(-40).join('\n'));
+    const runs = this.child?.exitCode === null && this.child.signalCode === null;
+    const ended = runs ? await this.end() : undefined;
+    /* Before anything is judged: what is left holds our end of bermd's stderr, and we would never end. */
     const cleaned = await this.stopAll();
+    if (runs) assert.deepEqual(ended, [0, null], this.lines.slice(-40).join('\n'));
     assert.equal(cleaned.code, 0, cleaned.text);
     await this.assertNothingLeft();
     fs.rmSync(this.top, { recursive: true });
