@@ -4,24 +4,29 @@
  * One process, one thread, one loop. Everything below hangs off struct agent; whoever needs it is handed it.
  * Code in the sandbox is not an enemy of the agent's data (it owns the sandbox anyway), but it must not be able to
  * stop, confuse or outgrow the agent: all input is bounded, all children are reaped, no call blocks for good.
+ *
+ * The way of a request: http/ (router.c has the table of routes), then session/, where it waits for its turn if it
+ * names one, then what it is about: exec/, process/, files/, watch/, ports/, git/, backup/, terminal/,
+ * interpreter/. rpc/ and the WebSockets of http/ are other ways to the same routes. All that is run is run by
+ * child/. What a container engine wants of pid 1 is in init/.
  */
 #pragma once
 
+#include "agent/child/child.h"
+#include "agent/child/env.h"
+#include "agent/http/event_stream.h"
+#include "agent/http/ws_transport.h"
+#include "agent/init/ca_trust.h"
+#include "agent/init/command_input.h"
+#include "agent/init/command_log.h"
+#include "agent/init/shutdown.h"
+#include "agent/interpreter/context.h"
+#include "agent/process/process.h"
+#include "agent/rpc/rpc.h"
+#include "agent/session/fifo.h"
+#include "agent/session/session.h"
+#include "agent/watch/watch.h"
 #include "base/loop.h"
-#include "ca_trust.h"
-#include "child.h"
-#include "command_input.h"
-#include "command_log.h"
-#include "env.h"
-#include "event_stream.h"
-#include "fifo.h"
-#include "interpreter/context.h"
-#include "process.h"
-#include "rpc/rpc.h"
-#include "session.h"
-#include "shutdown.h"
-#include "watch.h"
-#include "ws_transport.h"
 
 #define AGENT_PORT            3000
 #define AGENT_DEFAULT_WORKDIR "/workspace"

@@ -14,12 +14,12 @@
  * ignored.
  */
 #include "agent.h"
+#include "agent/http/router.h"
+#include "agent/init/supervisor.h"
 #include "base/log.h"
 #include "base/spawn_wire.h"
 #include "base/sys.h"
 #include "net/server.h"
-#include "router.h"
-#include "supervisor.h"
 
 #include <fcntl.h>
 #include <signal.h>

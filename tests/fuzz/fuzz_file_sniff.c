@@ -1,5 +1,5 @@
 /* fuzz_file_sniff.c - any bytes as the beginning of a file. */
-#include "agent/file_sniff.h"
+#include "agent/files/file_sniff.h"
 
 #include <assert.h>
 

@@ -2,7 +2,7 @@
  * fuzz_git_url.c - any bytes as a repository URL and as what git said: the name is a plain component that lies
  * within the URL, and a text that has been redacted has nothing left to redact.
  */
-#include "agent/git_url.h"
+#include "agent/git/git_url.h"
 
 #include <assert.h>
 

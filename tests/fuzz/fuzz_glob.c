@@ -1,6 +1,6 @@
 /* fuzz_glob.c - a pattern and a path, held against the obvious matcher that tries every possibility (with a memory
  * of where it has been). Input: pattern, NUL, path. */
-#include "agent/glob.h"
+#include "agent/watch/glob.h"
 #include "base/utf8.h"
 
 #include <assert.h>

@@ -2,7 +2,7 @@
  * fuzz_port_head.c - any bytes as what listens on a port of the sandbox: where its redirect leads is a target that
  * stays in its line, on a port.
  */
-#include "agent/port_head.h"
+#include "agent/ports/port_head.h"
 
 #include <assert.h>
 

@@ -5,7 +5,7 @@
  * which is deeper than the parser does), and each part must be the text of the member that the parser finds; parts
  * lie in the message and do not overlap.
  */
-#include "agent/ws_message.h"
+#include "agent/http/ws_message.h"
 
 #include "base/json.h"
 

@@ -1,7 +1,7 @@
-#include "agent/byte_log.h"
-#include "agent/process_mark.h"
-#include "agent/process_tree.h"
-#include "agent/signal_name.h"
+#include "agent/child/signal_name.h"
+#include "agent/process/byte_log.h"
+#include "agent/process/process_mark.h"
+#include "agent/process/process_tree.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

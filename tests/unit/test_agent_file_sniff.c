@@ -1,5 +1,5 @@
 /* The fallback for file(1); each answer is what file 5.44 gives for the same bytes. */
-#include "agent/file_sniff.h"
+#include "agent/files/file_sniff.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,5 +1,5 @@
 /* The pure parts of git/checkout. */
-#include "agent/git_url.h"
+#include "agent/git/git_url.h"
 #include "base/loop.h"
 
 #include <setjmp.h>

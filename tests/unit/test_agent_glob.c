@@ -1,5 +1,5 @@
 /* The patterns of file watches. */
-#include "agent/glob.h"
+#include "agent/watch/glob.h"
 #include "base/loop.h"
 
 #include <setjmp.h>

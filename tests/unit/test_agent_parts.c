@@ -1,8 +1,8 @@
 /* The small pure parts of the agent: environments, MIME types, simple commands, collected output. */
-#include "agent/collector.h"
-#include "agent/env.h"
-#include "agent/mime.h"
-#include "agent/simple_command.h"
+#include "agent/child/env.h"
+#include "agent/child/simple_command.h"
+#include "agent/exec/collector.h"
+#include "agent/files/mime.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,5 +1,5 @@
 /* What a probe of port-watch understands of HTTP. */
-#include "agent/port_head.h"
+#include "agent/ports/port_head.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,4 +1,4 @@
-#include "agent/shell_script.h"
+#include "agent/session/shell_script.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

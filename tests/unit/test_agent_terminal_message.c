@@ -1,7 +1,7 @@
 /* What viewers of a terminal say as text. */
 #include "unit.h"
 
-#include "agent/terminal_message.h"
+#include "agent/terminal/terminal_message.h"
 
 static void a_resize_gives_its_size(void **state)
 {

@@ -4,7 +4,7 @@
  */
 #include "unit.h"
 
-#include "agent/watch_node.h"
+#include "agent/watch/watch_node.h"
 
 #include <fcntl.h>
 #include <stdio.h>

@@ -1,7 +1,7 @@
 /* Messages of /ws, taken apart. */
 #include "unit.h"
 
-#include "agent/ws_message.h"
+#include "agent/http/ws_message.h"
 
 static void a_request_gives_its_parts_as_they_stand(void **state)
 {

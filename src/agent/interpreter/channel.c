@@ -1,6 +1,6 @@
 #include "channel.h"
 
-#include "../sink.h"
+#include "agent/child/sink.h"
 #include "base/sys.h"
 
 #define READ_SIZE SCRATCH_SIZE

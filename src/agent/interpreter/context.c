@@ -1,7 +1,7 @@
 #include "context.h"
 
-#include "../agent.h"
-#include "../make_parents.h"
+#include "agent/agent.h"
+#include "agent/files/make_parents.h"
 #include "base/log.h"
 #include "spares.h"
 

@@ -15,7 +15,7 @@
  */
 #pragma once
 
-#include "../env.h"
+#include "agent/child/env.h"
 #include "kernel.h"
 
 struct context;

@@ -1,7 +1,7 @@
 /* interpreter_routes.c - /api/contexts, /api/execute/code, /api/interpreter/health. */
-#include "../agent.h"
-#include "../event_stream.h"
-#include "../routes.h"
+#include "agent/agent.h"
+#include "agent/http/event_stream.h"
+#include "agent/http/routes.h"
 #include "base/spawn_wire.h"
 #include "context.h"
 

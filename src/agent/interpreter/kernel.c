@@ -1,6 +1,6 @@
 #include "kernel.h"
 
-#include "../agent.h"
+#include "agent/agent.h"
 #include "kernel_sources.h"
 
 #include <fcntl.h>

@@ -16,7 +16,7 @@
  */
 #pragma once
 
-#include "../child.h"
+#include "agent/child/child.h"
 #include "base/json.h"
 #include "channel.h"
 

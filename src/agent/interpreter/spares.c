@@ -1,6 +1,6 @@
 #include "spares.h"
 
-#include "../agent.h"
+#include "agent/agent.h"
 
 #define KEEP_MS    ((uint64_t)5 * 60 * 1000) /* how long a spare waits that no variable asks for */
 #define DELAY_MS   20  /* between a context and the spare behind it, where one is made quickly */

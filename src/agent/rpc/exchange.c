@@ -1,7 +1,7 @@
 #include "exchange.h"
 
 #include "agent/agent.h"
-#include "agent/own_client.h"
+#include "agent/http/own_client.h"
 #include "base/sys.h"
 
 #include <stdio.h>

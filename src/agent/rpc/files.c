@@ -2,7 +2,7 @@
 #include "methods.h"
 
 #include "agent/agent.h"
-#include "agent/own_client.h"
+#include "agent/http/own_client.h"
 
 /* --- readFile --- */
 

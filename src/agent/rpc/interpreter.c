@@ -5,7 +5,7 @@
 #include "methods.h"
 
 #include "agent/agent.h"
-#include "agent/own_client.h"
+#include "agent/http/own_client.h"
 #include "net/sse_parser.h"
 
 #define EVENT_MAX  ((size_t)64 << 20)

@@ -2,7 +2,7 @@
 #include "rpc.h"
 
 #include "agent/agent.h"
-#include "agent/routes.h"
+#include "agent/http/routes.h"
 #include "methods.h"
 #include "net/ws.h"
 

@@ -9,7 +9,7 @@
  */
 #pragma once
 
-#include "agent/request.h"
+#include "agent/http/request.h"
 #include "capnweb/capnweb.h"
 
 struct rpc_connection;

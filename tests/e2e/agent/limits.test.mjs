@@ -1,4 +1,4 @@
-// The extension "limits" of a command and its receipt "usage": src/agent/limit.h, docs/api.md.
+// The extension "limits" of a command and its receipt "usage": src/agent/child/limit.h, docs/api.md.
 import assert from 'node:assert/strict';
 import { readFile, readdir } from 'node:fs/promises';
 import { after, before, test } from 'node:test';

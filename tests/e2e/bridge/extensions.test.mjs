@@ -87,7 +87,7 @@ describe('extension routes', { skip: whyNoDaemon() }, () => {
   });
 
   /*
-   * A process is found by a mark that its whole tree carries (src/agent/process_mark.h): here, where the system calls are filtered and there are no
+   * A process is found by a mark that its whole tree carries (src/agent/process/process_mark.h): here, where the system calls are filtered and there are no
    * capabilities, as in the agent's own tests, and it is nothing that one process can use against another one.
    */
   test('a kill takes daemons along, and nobody else, whatever they do to their limits', async () => {

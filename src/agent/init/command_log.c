@@ -1,0 +1,107 @@
+#include "command_log.h"
+
+#include "agent/agent.h"
+#include "agent/http/router.h"
+#include "agent/http/routes.h"
+
+#include <arpa/inet.h>
+
+#define FRAME_HEAD 8
+
+static size_t frame_size(const struct buf *frames)
+{
+    uint32_t length;
+
+    memcpy(&length, buf_head(frames) + 4, sizeof(length));
+    return FRAME_HEAD + ntohl(length);
+}
+
+/* Gives the reader what it has not had, as far as it takes it at once. */
+static void send_rest(struct command_log *log)
+{
+    struct str rest = { buf_head(&log->frames) + log->frames.len - log->unsent, log->unsent };
+
+    if (!log->reader || log->blocked || log->unsent == 0)
+        return;
+    log->unsent = 0;
+    log->blocked = !http_respond_write(log->reader->ex, rest.p, rest.n);
+}
+
+static char *reserve(struct sink *sink, int stream, size_t *room, bool final)
+{
+    (void)sink, (void)stream, (void) final;
+    *room = SCRATCH_SIZE;
+    return scratch;
+}
+
+static void commit(struct sink *sink, int stream, size_t n)
+{
+    struct command_log *log = container_of(sink, struct command_log, sink);
+    unsigned char head[FRAME_HEAD] = { (unsigned char)(stream + 1) };
+    uint32_t length = htonl((uint32_t)n);
+
+    memcpy(head + 4, &length, sizeof(length));
+    while (log->frames.len > 0 && log->frames.len + FRAME_HEAD + n > COMMAND_LOG_BYTES) {
+        buf_consume(&log->frames, frame_size(&log->frames));
+        log->unsent = MIN(log->unsent, log->frames.len);
+    }
+    if (buf_append(&log->frames, head, sizeof(head)) < 0)
+        return;
+    if (buf_append(&log->frames, scratch, n) < 0) { /* without memory: a frame that says less than it is is worse */
+        log->frames.len -= sizeof(head);
+        return;
+    }
+    log->unsent += sizeof(head) + n;
+    send_rest(log);
+}
+
+void command_log_init(struct command_log *log)
+{
+    *log = (struct command_log){ .sink = { reserve, commit } };
+    buf_init(&log->frames, COMMAND_LOG_BYTES);
+}
+
+void command_log_end(struct command_log *log)
+{
+    if (!log->reader)
+        return;
+    log->blocked = false; /* the answer's queue holds the last bytes as well */
+    send_rest(log);
+    http_respond_end(log->reader->ex);
+    log->reader = NULL;
+}
+
+static void on_drain(struct request *rq)
+{
+    struct command_log *log = &rq->agent->log;
+
+    log->blocked = false;
+    send_rest(log);
+}
+
+static void on_gone(struct request *rq, bool complete)
+{
+    (void)complete;
+    if (rq->agent->log.reader == rq)
+        rq->agent->log.reader = NULL;
+}
+
+void handle_logs(struct request *rq)
+{
+    static const struct http_field fields[] = { { "Content-Type", "application/octet-stream" } };
+    struct command_log *log = &rq->agent->log;
+
+    if (log->reader) {
+        reply_error(rq, AGENT_E_INTERNAL_ERROR, NULL, 0, "The log is being followed already");
+        return;
+    }
+    rq->on_drain = on_drain;
+    rq->on_gone = on_gone;
+    log->reader = rq;
+    log->blocked = false;
+    log->unsent = log->frames.len;
+    http_respond_begin(rq->ex, 200, fields, ARRAY_SIZE(fields), HTTP_CHUNKED);
+    send_rest(log);
+    if (!rq->agent->supervised)
+        command_log_end(log);
+}

@@ -1,0 +1,29 @@
+/*
+ * command_log.h - what the container's command has written, for GET /berm/v1/logs: the newest COMMAND_LOG_BYTES of
+ * it, in the frames of Docker's streams (a byte of stream number, three zeros, a big-endian length, the bytes).
+ *
+ * There is one reader, bermd, which follows from the command's start; one that comes later gets what is still
+ * there. A reader that does not read loses what is overwritten meanwhile, whole frames at a time, and never stops
+ * the command.
+ */
+#pragma once
+
+#include "agent/child/sink.h"
+#include "base/buf.h"
+
+#define COMMAND_LOG_BYTES ((size_t)256 * 1024)
+
+struct agent;
+struct request;
+
+struct command_log {
+    struct sink sink;
+    struct buf frames;      /* no memory before the first byte */
+    struct request *reader; /* NULL: nobody follows */
+    bool blocked;           /* the reader takes no more at the moment; what comes is only kept */
+    size_t unsent;          /* bytes at the end of `frames` that the reader has not been given */
+};
+
+void command_log_init(struct command_log *log);
+/* The command has ended and so have its streams: the reader gets its end. */
+void command_log_end(struct command_log *log);

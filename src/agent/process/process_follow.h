@@ -1,0 +1,24 @@
+/*
+ * process_follow.h - the output of a process as an event stream (event_stream.h): what there is, then what comes,
+ * then how it ended.
+ *
+ * Theory of operation. A follower takes from the logs of the process (byte_log.h) at the pace of its client and
+ * knows for each of the two streams how far it has come. In a session events are whole lines, one each; only
+ * lines longer than 64 KiB come in parts. Without a session events are the bytes as they come. What is there
+ * already, and what comes in bulk, goes together. Characters are never split. A follower that the bounded log has
+ * overtaken gets an event "truncated" with the number of bytes that it has missed. The stream ends after the one
+ * event that tells of the end of the process.
+ */
+#pragma once
+
+#include "agent/http/request.h"
+#include "process.h"
+
+enum follow_form {
+    FOLLOW_COMMAND, /* start, stdout, stderr, complete */
+    FOLLOW_PROCESS  /* process_info, stdout, stderr, exit; with processId and offset */
+};
+
+/* Answers the request. `from` are the offsets to begin at; those past the end mean the end. */
+void process_follow(struct request *rq, struct process *process, enum follow_form form,
+                    const uint64_t from[STREAM_COUNT]);
