@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import path from 'node:path';
 import { after, before, describe } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
 
 import { Api } from '../lib/api.mjs';
 import { Daemon, imagesDir, until, whyNoDaemon } from '../lib/daemon.mjs';
@@ -165,8 +166,11 @@ describe('a hostile FUSE server', { skip: whyNoDaemon() || none }, () => {
 
   test('the agent that it holds up is given up on after a while, with an error that says so, and nobody else waits', async () => {
     await liar('held');
+    const hanging = api.get('/v1/sandbox/held/file/workspace/m/hang');
+    const ping = () => api.get('/v1/sandbox/held/container/api/ping').then(() => false);
+    await until('the agent hangs', () => Promise.race([ping(), delay(200, true)]));
     const from = Date.now();
-    const held = [api.get('/v1/sandbox/held/file/workspace/m/hang'), api.get('/v1/sandbox/held/file/workspace/liar.py'), api.exec('held', ['true']),
+    const held = [hanging, api.get('/v1/sandbox/held/file/workspace/liar.py'), api.exec('held', ['true']),
       api.call('PUT', '/v1/sandbox/held/file/workspace/big', { body: Buffer.alloc(16 << 20) })];
     assert.ok(await fine());
     for (const target of ['/health', '/v1/sandboxes', '/v1/sandbox/held', '/v1/sandbox/held/stats'])
