@@ -198,7 +198,7 @@ describe('hostile previews and visitors', { skip }, () => {
 
   test('what a visitor says of the way is replaced', async () => {
     const { body } = await get(name('a'), '/', 'X-Forwarded-For: 203.0.113.9\r\nX-Forwarded-Proto: https\r\nForwarded: for=203.0.113.9;proto=https\r\nX-Real-IP: 203.0.113.9\r\nX-Forwarded-Port: 443\r\n');
-    assert.doesNotMatch(body, /203\.0\.113\.9|https|443/);
+    assert.doesNotMatch(body, /203\.0\.113\.9|https|:\s*443\b/); // 443 as a whole value: the edge's own port may hold these digits
     assert.match(body, /\r\nX-Forwarded-For: 127\.0\.0\.1\r\n/);
     assert.match(body, /\r\nX-Forwarded-Proto: http\r\n/);
     assert.match(body, /\r\nForwarded: for=127\.0\.0\.1;host="8080-a-toka\.localhost:\d+";proto=http\r\n/);
