@@ -12,6 +12,8 @@
 
 #define WARNINGS_MAX 32
 
+static void on_body(struct request *request);
+
 struct create {
     const struct json *body, *host;
     const char *name;
@@ -262,26 +264,40 @@ static void respond(struct request *request, const struct container *container, 
     request_respond_json(request, 201, w);
 }
 
-/* Everything but its name. -1: answered. */
-static int fill(struct request *request, struct container *container, struct create *create)
+/* What is not an interceptor. -1: answered, or comes again once a volume is made. */
+static int fill_sandbox(struct request *request, struct container *container, struct create *create)
 {
     struct berm_error err;
-    bool interceptor = docker_ref_is_interceptor(str_from(create->image));
 
-    snprintf(container->image, sizeof(container->image), "%.*s", DOCKER_REF_MAX, create->image);
-    if (take_network(request, container, create->host) < 0 ||
-        (!interceptor && mounts_take(request, container, create->host) < 0))
-        return -1;
-    if (interceptor ? side_create(container, create->body, &err) < 0
-                    : take_description(container, &request->arena, create, &err) < 0 ||
-                          take_limits(&request->daemon->config, create->host, &container->limits, &err) < 0 ||
-                          port_map_create(container, create->body, &err) < 0) {
+    if (take_description(container, &request->arena, create, &err) < 0 ||
+        take_limits(&request->daemon->config, create->host, &container->limits, &err) < 0) {
         docker_fail_error(request, &err);
         return -1;
     }
-    if (!interceptor)
-        warn_of_ignored(create);
+    if (mounts_take(request, container, create->host, on_body) < 0)
+        return -1;
+    if (port_map_create(container, create->body, &err) < 0) {
+        docker_fail_error(request, &err);
+        return -1;
+    }
+    warn_of_ignored(create);
     return 0;
+}
+
+/* Everything but its name. Likewise. */
+static int fill(struct request *request, struct container *container, struct create *create)
+{
+    struct berm_error err;
+
+    snprintf(container->image, sizeof(container->image), "%.*s", DOCKER_REF_MAX, create->image);
+    if (take_network(request, container, create->host) < 0)
+        return -1;
+    if (!docker_ref_is_interceptor(str_from(create->image)))
+        return fill_sandbox(request, container, create);
+    if (side_create(container, create->body, &err) == 0)
+        return 0;
+    docker_fail_error(request, &err);
+    return -1;
 }
 
 static void make(struct request *request, struct create *create)

@@ -218,6 +218,7 @@ void docker_volume_list(struct request *request);
 void docker_volume_create(struct request *request);
 void docker_volume_inspect(struct request *request);
 void docker_volume_delete(struct request *request);
+void docker_volume_prune(struct request *request);
 void docker_events(struct request *request);
 
 void docker_create(struct request *request);

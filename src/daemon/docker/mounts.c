@@ -71,11 +71,6 @@ static int add(struct request *request, struct mount_list *list, struct mount mo
             docker_fail(request, 400, "Duplicate mount point: %.*s", (int)mount.target.n, mount.target.p);
             return -1;
         }
-    if (!volume_find(docker_of(request), mount.volume)) {
-        docker_fail(request, 404, "get %.*s: no such volume: create it first",
-                    (int)MIN(mount.volume.n, (size_t)DOCKER_NAME_MAX), mount.volume.p);
-        return -1;
-    }
     if (list->count == MOUNTS_MAX) {
         docker_fail(request, 400, "a container has at most %d mounts", MOUNTS_MAX);
         return -1;
@@ -168,7 +163,26 @@ static char *describe(const struct mount_list *list)
     return result;
 }
 
-int mounts_take(struct request *request, struct container *container, const struct json *host)
+/* As Docker does it: a volume comes into being by being named. -1: it is being made, or that was answered. */
+static int find_all(struct request *request, const struct mount_list *list, void (*again)(struct request *request))
+{
+    for (size_t i = 0; i < list->count; i++) {
+        const char *name;
+
+        if (volume_find(docker_of(request), list->items[i].volume))
+            continue;
+        name = arena_strdup(&request->arena, list->items[i].volume);
+        if (name)
+            volume_make(request, name, again);
+        else
+            docker_fail(request, 500, "out of memory");
+        return -1;
+    }
+    return 0;
+}
+
+int mounts_take(struct request *request, struct container *container, const struct json *host,
+                void (*again)(struct request *request))
 {
     const struct json *binds = NULL, *mounts = NULL;
     struct mount_list list = { .count = 0 };
@@ -187,6 +201,8 @@ int mounts_take(struct request *request, struct container *container, const stru
             return -1;
     if (list.count == 0)
         return 0;
+    if (find_all(request, &list, again) < 0)
+        return -1;
     container->mounts = describe(&list);
     if (container->mounts)
         return 0;

@@ -20,6 +20,7 @@ static const struct docker_route routes[] = {
     { "GET",    "/networks/:name",            docker_network },
     { "GET",    "/volumes",                   docker_volume_list },
     { "POST",   "/volumes/create",            docker_volume_create },
+    { "POST",   "/volumes/prune",             docker_volume_prune },
     { "GET",    "/volumes/:name",             docker_volume_inspect },
     { "DELETE", "/volumes/:name",             docker_volume_delete },
 

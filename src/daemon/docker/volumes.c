@@ -165,7 +165,8 @@ void docker_volume_inspect(struct request *request)
 struct volume_making {
     struct list node;
     struct docker *docker;
-    struct request *request; /* NULL: gone */
+    struct request *request;               /* NULL: gone */
+    void (*next)(struct request *request); /* what it goes on with; NULL: the answer is the volume */
     struct docker_volume *volume;
 };
 
@@ -244,6 +245,7 @@ static void on_made(const struct spawn_reply *reply, const struct berm_error *er
 {
     struct volume_making *making = data;
     struct request *request = making->request;
+    void (*next)(struct request * request) = making->next;
     struct docker *docker = making->docker;
     char name[DOCKER_NAME_MAX + 1];
     struct berm_error failure = *err;
@@ -257,10 +259,12 @@ static void on_made(const struct spawn_reply *reply, const struct berm_error *er
     free_making(making);
     if (!request)
         return;
-    if (failure.code == BERM_OK)
-        respond(request, 201, volume_find(docker, str_from(name)));
-    else
+    if (failure.code != BERM_OK)
         docker_fail_error(request, &failure);
+    else if (next)
+        next(request);
+    else
+        respond(request, 201, volume_find(docker, str_from(name)));
 }
 
 static void client_gone(struct request *request)
@@ -306,19 +310,26 @@ static struct docker_volume *new_volume(const struct docker *docker, const char 
     return volume;
 }
 
-static void make(struct request *request, const char *name, const struct json *labels)
+static void make(struct request *request, const char *name, const struct json *labels,
+                 void (*next)(struct request *request))
 {
     struct docker *docker = docker_of(request);
-    struct volume_making *making = calloc(1, sizeof(*making));
     struct spawn_request ask = { .op = SPAWN_OP_VOLUME_CREATE };
+    struct volume_making *making;
     struct berm_error err;
 
+    if (docker->volume_count >= VOLUMES_MAX) {
+        docker_fail(request, 503, "there are %zu volumes, and no more are kept", docker->volume_count);
+        return;
+    }
+    making = calloc(1, sizeof(*making));
     if (!making || !(making->volume = new_volume(docker, name, labels))) {
         free(making);
         docker_fail(request, 500, "out of memory");
         return;
     }
     making->docker = docker;
+    making->next = next;
     ask.key = making->volume->number;
     ask.volume.disk_bytes = making->volume->disk_bytes;
     list_append(&docker->volumes_making, &making->node);
@@ -393,10 +404,13 @@ static void on_create_body(struct request *request)
     there = volume_find(docker, str_from(name));
     if (there)
         respond(request, 201, there);
-    else if (docker->volume_count >= VOLUMES_MAX)
-        docker_fail(request, 503, "there are %zu volumes, and no more are kept", docker->volume_count);
     else
-        make(request, name, labels);
+        make(request, name, labels, NULL);
+}
+
+void volume_make(struct request *request, const char *name, void (*next)(struct request *request))
+{
+    make(request, name, NULL, next);
 }
 
 void docker_volume_create(struct request *request)
@@ -405,6 +419,19 @@ void docker_volume_create(struct request *request)
 }
 
 /* --- removing --- */
+
+static int remove_volume(struct docker *docker, struct docker_volume *volume, struct berm_error *err)
+{
+    if (store_delete_document(docker->daemon->store, KIND, volume->name, err) < 0)
+        return -1;
+    FAULT_POINT("docker.volume.forgotten");
+    send_delete(docker, volume->number);
+    docker_event(docker, "volume", "destroy", volume->name, volume->name, "");
+    list_remove(&volume->node);
+    docker->volume_count--;
+    free_volume(volume);
+    return 0;
+}
 
 void docker_volume_delete(struct request *request)
 {
@@ -418,17 +445,61 @@ void docker_volume_delete(struct request *request)
         docker_fail(request, 409, "remove %s: volume is in use", volume->name);
         return;
     }
-    if (store_delete_document(docker->daemon->store, KIND, volume->name, &err) < 0) {
+    if (remove_volume(docker, volume, &err) < 0)
         docker_fail_error(request, &err);
+    else
+        request_respond_empty(request, 204);
+}
+
+static bool anonymous(const struct docker_volume *volume)
+{
+    return docker_label_matches(volume->labels, STR(VOLUME_ANONYMOUS));
+}
+
+static bool is_true(const void *subject, struct str value)
+{
+    (void)subject;
+    return str_is(value, "1") || str_is(value, "true");
+}
+
+/* As Docker has it since version 1.42: those without a name of their own, or with the filter `all` every one. */
+static bool prunable(const struct docker *docker, const struct docker_filters *filters,
+                     struct docker_volume *volume)
+{
+    const struct listed listed = { docker, volume };
+    bool all = json_get(filters->json, "all") && docker_filter_any(filters, "all", is_true, NULL);
+
+    return (all || anonymous(volume)) && !in_use(docker, volume) &&
+           docker_filter_all(filters, "label", label_matches, &listed);
+}
+
+void docker_volume_prune(struct request *request)
+{
+    struct docker *docker = docker_of(request);
+    struct docker_filters filters;
+    struct json_writer *w;
+    struct list *next;
+
+    if (docker_filters(request, &filters) < 0 || !(w = request_json(request)))
         return;
+    json_object_begin(w);
+    json_key(w, "VolumesDeleted");
+    json_array_begin(w);
+    for (struct list *node = docker->volumes.next; node != &docker->volumes; node = next) {
+        struct docker_volume *volume = container_of(node, struct docker_volume, node);
+        char name[DOCKER_NAME_MAX + 1];
+
+        next = node->next;
+        if (!prunable(docker, &filters, volume))
+            continue;
+        snprintf(name, sizeof(name), "%s", volume->name);
+        if (remove_volume(docker, volume, NULL) == 0)
+            json_cstring(w, name);
     }
-    FAULT_POINT("docker.volume.forgotten");
-    send_delete(docker, volume->number);
-    docker_event(docker, "volume", "destroy", volume->name, volume->name, "");
-    list_remove(&volume->node);
-    docker->volume_count--;
-    free_volume(volume);
-    request_respond_empty(request, 204);
+    json_array_end(w);
+    json_pair_int(w, "SpaceReclaimed", 0);
+    json_object_end(w);
+    request_respond_json(request, 200, w);
 }
 
 /* --- at start-up and at the end --- */

@@ -9,6 +9,9 @@
 
 #include "daemon/docker/engine.h"
 
+#define VOLUME_ANONYMOUS                                                                                           \
+    "com.docker.volume.anonymous" /* Docker's label for one that a container has brought about */
+
 struct docker_volume {
     struct list node;
     char name[DOCKER_NAME_MAX + 1];
@@ -20,15 +23,19 @@ struct docker_volume {
 
 int volumes_load(struct docker *docker, struct berm_error *err);
 void volumes_free(struct docker *docker);
+/* Makes one of that name, then goes on with `next`, unless the client is gone; a failure is answered. */
+void volume_make(struct request *request, const char *name, void (*next)(struct request *request));
 struct docker_volume *volume_find(const struct docker *docker, struct str name);
 
 /* --- mounts of a container (mounts.c) --- */
 
 /*
  * What Binds and Mounts of a HostConfig ask for, as container->mounts: a JSON array as Docker shows it. All but
- * volumes is refused. -1: answered.
+ * volumes is refused. A volume that does not exist is made: then `again` is called, and -1 returned as when the
+ * request was answered.
  */
-int mounts_take(struct request *request, struct container *container, const struct json *host);
+int mounts_take(struct request *request, struct container *container, const struct json *host,
+                void (*again)(struct request *request));
 bool mounts_name(const struct container *container, const char *volume);
 /* Mounts all that is not mounted yet in the running instance; mounts_done() of boot.c comes, perhaps at once. */
 void mounts_begin(struct container *container);
