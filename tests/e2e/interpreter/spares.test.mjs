@@ -1,7 +1,10 @@
 /* Interpreters that are prepared before anybody asks: what becomes of them is what a fresh one would be. */
 import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import path from 'node:path';
 import { after, before, describe } from 'node:test';
 import { test } from '../lib/test.mjs';
+import { imagesDir } from '../lib/daemon.mjs';
 import { World, whyNotHere } from './helper.mjs';
 
 /* Counts in the sandbox without a program of its own that would be counted. */
@@ -42,6 +45,24 @@ describe('spare interpreters', { skip: whyNotHere() }, () => {
     assert.equal(error, undefined, JSON.stringify(error));
     return results[0].json ?? results[0].text;
   };
+
+  /* What an idle sandbox takes is what its processes have for themselves: pages of files are the image's, once for all. */
+  test('an idle sandbox of an image with a snapshot is not larger than one of an image that has no interpreter', async (t) => {
+    if (!fs.existsSync(path.join(imagesDir, 'names', 'minimal'))) return t.skip(`no image minimal in ${imagesDir}`);
+    const bare = 'idlewithoutinterpreters';
+    const made = await world.api.put(`/v1/sandbox/${bare}`, { image: 'minimal' });
+    assert.equal(made.status, 201, made.text);
+    const id = await world.sandbox();
+    assert.equal(await exec(id, 'test -e /usr/lib/berm/python.snapshot && echo there'), 'there\n');
+    const idle = `for p in /proc/[0-9]*; do [ "$p" = "/proc/$$" ] || while read -r key value _; do
+      case $key in Name:|RssAnon:) printf '%s ' "$value";; esac; done <"$p/status"; done`;
+    const read = async (of) => (await exec(of, idle)).trim().split(' ');
+    const [with_, without] = [await read(id), await read(bare)];
+    assert.deepEqual([with_.length, with_[0]], [2, without[0]], `processes: ${with_}`); // the agent alone
+    assert.deepEqual(without.length, 2, `processes: ${without}`);
+    /* An interpreter has two MiB for itself before it has done anything. */
+    assert.ok(Number(with_[1]) < Number(without[1]) + 1024, `${with_[1]} and ${without[1]} KiB`);
+  });
 
   for (const language of ['python', 'javascript'])
     test(`${language}: there is none before a context, one after it, and the next context is that one`, async () => {

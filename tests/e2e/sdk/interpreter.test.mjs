@@ -85,6 +85,75 @@ describe('the SDK\'s code interpreter over http', { skip: whyNotHere() }, () => 
   });
 });
 
+for (const transport of ['websocket', 'rpc'])
+  describe(`the SDK's code interpreter over ${transport}, Python in a real sandbox`, { skip: whyNotHere() }, () => {
+    let world;
+    let sdk;
+    before(async () => {
+      world = await World.start();
+      sdk = await Sdk.open({ origin: world.daemon.url, prefix: `/v1/sandbox/${world.id}/container` }, { transport });
+    });
+    after(async () => {
+      await sdk?.close();
+      await world?.stop();
+    });
+
+    test('state, directory and variables are the context\'s; callbacks hear output, results and errors', async () => {
+      const { sandbox } = sdk;
+      const context = await sandbox.createCodeContext({ language: 'python', cwd: '/tmp', envVars: { OWN: 'yes' } });
+      assert.deepEqual([context.language, context.cwd, context.createdAt instanceof Date], ['python', '/tmp', true]);
+      const heard = [];
+      const hear = (kind) => (event) => { heard.push([kind, event.text ?? event.name]); };
+      const callbacks = { onStdout: hear('out'), onStderr: hear('err'), onResult: hear('result'), onError: hear('error') };
+      const first = await sandbox.runCode('import os, sys\nx = 20\nprint("o"); print("e", file=sys.stderr); display(5)\n[os.getcwd(), os.environ["OWN"]]',
+        { context, ...callbacks });
+      assert.equal(first.error, undefined);
+      assert.deepEqual(first.results.at(-1).json, ['/tmp', 'yes']);
+      assert.match(first.logs.stdout.join(''), /^o\nOut\[1\]: /);
+      assert.equal(first.logs.stderr.join(''), 'e\n');
+      assert.ok(heard.some(([kind, text]) => kind === 'result' && text === '5'));
+      const failed = await sandbox.runCode('x / 0', { context, ...callbacks });
+      assert.deepEqual([failed.error.name, failed.error.message], ['ZeroDivisionError', 'division by zero']);
+      assert.ok(failed.error.traceback.length > 1);
+      assert.deepEqual(heard.filter(([kind]) => kind === 'error'), [['error', 'ZeroDivisionError']]);
+      assert.equal((await sandbox.runCode('x + 1', { context })).results[0].text, '21');
+      const syntax = await sandbox.runCode('x = = 1', { context });
+      assert.equal(syntax.error.name, 'SyntaxError');
+    });
+
+    test('a table, a picture with its chart, and what only the stream shows', async () => {
+      const { sandbox } = sdk;
+      const context = await sandbox.createCodeContext({ language: 'python' });
+      const table = await sandbox.runCode('import pandas; pandas.DataFrame({"a": [1]})', { context });
+      assert.deepEqual(table.results.map(({ html, text }) => [Boolean(html), Boolean(text)]), [[true, false], [false, true]]);
+      const plot = await sandbox.runCode('import matplotlib.pyplot as plt; plt.bar(["a", "b"], [1, 2]);', { context });
+      assert.match(plot.results[0].png, /^iVBOR/);
+      if (transport === 'websocket') assert.equal(plot.results[0].chart.type, 'bar'); // onResult has no chart over RPC
+      const types = [];
+      for await (const event of published.parseSSEStream(await sandbox.runCodeStream('print(1)\n1', { context }))) types.push(event.type);
+      assert.deepEqual([...new Set(types)], ['stdout', 'result', 'execution_complete']);
+    });
+
+    test('contexts are each other\'s strangers; one that dies says so, and is deleted', async () => {
+      const { sandbox } = sdk;
+      const [one, other] = await Promise.all([1, 2].map(() => sandbox.createCodeContext({ language: 'python' })));
+      await sandbox.runCode('mine = 1', { context: one });
+      assert.equal((await sandbox.runCode('mine', { context: other })).error.name, 'NameError');
+      assert.equal((await sandbox.runCode('import os; os._exit(3)', { context: one })).error.name, 'InterpreterDied');
+      assert.ok((await sandbox.listCodeContexts()).some(({ id }) => id === one.id));
+      await sandbox.deleteCodeContext(one.id);
+      assert.ok(!(await sandbox.listCodeContexts()).some(({ id }) => id === one.id));
+      await assert.rejects(sandbox.deleteCodeContext(one.id), /not found/i);
+      assert.equal((await sandbox.runCode('"still"', { context: other })).results[0].text, "'still'");
+    });
+
+    test('the class CodeInterpreter by itself keeps a context of its own', async () => {
+      const interpreter = new published.CodeInterpreter(() => sdk.object.client.interpreter);
+      await interpreter.runCode('own = 6', { language: 'python' });
+      assert.equal((await interpreter.runCode('own * 7', { language: 'python' })).results[0].text, '42');
+    });
+  });
+
 /* The other transports lead to an agent of our own, with the machine's node. */
 const noNode = ['/usr/local/bin/node', '/usr/bin/node'].some((file) => fs.existsSync(file)) ? undefined : 'no node in the system\'s directories';
 for (const transport of ['websocket', 'rpc'])
