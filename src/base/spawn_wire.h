@@ -16,7 +16,7 @@
 
 #include "base.h"
 
-#define SPAWN_WIRE_VERSION 2
+#define SPAWN_WIRE_VERSION 3
 
 enum spawn_op {
     SPAWN_OP_HELLO = 1,      /* -> reply.hello: what this host offers */
@@ -37,14 +37,20 @@ enum spawn_op {
     SPAWN_OP_VOLUME_LIST = 14,   /* one SPAWN_EVENT_VOLUME for each, then the reply */
     SPAWN_OP_VOLUME_MOUNT = 15, /* in the sandbox, over a directory that its pid 1 holds open; EBUSY if something is
                                    mounted there */
+    SPAWN_OP_COMMIT = 16, /* an image of the sandbox's files as they are now; answered when it has begun, its end is
+                             SPAWN_EVENT_COMMITTED */
+    SPAWN_OP_IMAGE_DELETE = 17, /* key: the number of such an image. Begun when answered; one in use stays */
+    SPAWN_OP_IMAGE_LIST = 18,   /* one SPAWN_EVENT_IMAGE for each such image, then the reply */
     SPAWN_OP_EVENT = 100        /* spawner -> bermd, serial 0 */
 };
 
 enum spawn_event {
-    SPAWN_EVENT_EXIT = 1,     /* pid 1 of a sandbox is gone */
-    SPAWN_EVENT_SANDBOX = 2,  /* an answer to LIST */
-    SPAWN_EVENT_VOLUME = 4,   /* an answer to VOLUME_LIST: key */
-    SPAWN_EVENT_RESTARTED = 3 /* the worker process crashed and came back: pending requests are lost, LIST again */
+    SPAWN_EVENT_EXIT = 1,      /* pid 1 of a sandbox is gone */
+    SPAWN_EVENT_SANDBOX = 2,   /* an answer to LIST */
+    SPAWN_EVENT_VOLUME = 4,    /* an answer to VOLUME_LIST: key */
+    SPAWN_EVENT_COMMITTED = 5, /* key: the image's number; `error`, `message`, `image` */
+    SPAWN_EVENT_IMAGE = 6,     /* an answer to IMAGE_LIST: key, `image` */
+    SPAWN_EVENT_RESTARTED = 3  /* the worker process crashed and came back: pending requests are lost, LIST again */
 };
 
 enum spawn_network {
@@ -96,6 +102,14 @@ struct spawn_volume_mount {
     uint32_t read_only;
 };
 
+/*
+ * An image that is made of a sandbox's files is known by a number as well, which berm-spawn makes its name of. Its
+ * digest is what sandboxes are created with.
+ */
+struct spawn_commit {
+    uint64_t number;
+};
+
 struct spawn_request {
     uint32_t version;
     uint32_t op;
@@ -107,6 +121,7 @@ struct spawn_request {
         struct spawn_socket socket;
         struct spawn_volume volume;
         struct spawn_volume_mount volume_mount;
+        struct spawn_commit commit;
         struct {
             uint32_t slots;
         } prepare;
@@ -146,6 +161,11 @@ struct spawn_stat {
     uint32_t pids, oom_kills;
 };
 
+struct spawn_image {
+    uint8_t digest[32];
+    uint64_t size_bytes; /* of COMMITTED only */
+};
+
 /* Bits of spawn_hello.features: what the host gives; `berm doctor` and GET /v1/host show them. */
 enum {
     SPAWN_FEATURE_CGROUP_V2 = 1 << 0, /* limits by v2 controllers; else v1 */
@@ -177,6 +197,7 @@ struct spawn_reply {
         struct spawn_hello hello;
         struct spawn_sandbox sandbox; /* CREATE, events */
         struct spawn_stat stat;
+        struct spawn_image image;
         uint8_t pad[256];
     };
 };

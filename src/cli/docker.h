@@ -99,12 +99,6 @@ struct docker_command_options {
 int docker_run_command(struct docker_cli *docker, const char *container, char *const *argv,
                        const struct docker_command_options *options);
 
-/* --- a container's files as an image (docker_keep.c) --- */
-
-/* They become `name` of the local store, which needs root. -1: told, or *err. */
-int docker_keep_files(struct docker_cli *docker, const char *container, const char *name, bool quiet,
-                      struct berm_error *err);
-
 /* --- the commands --- */
 
 struct docker_command {

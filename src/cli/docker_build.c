@@ -283,14 +283,12 @@ static void write_commands(struct build *build, struct json_writer *w, const str
     json_object_end(w);
 }
 
-/* The container's image with the stage's settings, and the files of `berm_image` if there is one, under a tag. */
-static int commit(struct build *build, const struct stage *stage, const char *container, const char *berm_image,
-                  const char *tag, bool last)
+/* The container's image with the stage's settings, and its files if it was started, under a tag. */
+static int commit(struct build *build, const struct stage *stage, const char *container, const char *tag, bool last)
 {
     _cleanup_docker_call_ struct docker_call call =
-        DOCKER_CALL("POST", docker_path(build->docker, "/commit?container=%s&repo=%s%s%s", container,
-                                        docker_encode(build->docker, tag), berm_image ? "&berm-image=" : "",
-                                        berm_image ? docker_encode(build->docker, berm_image) : ""));
+        DOCKER_CALL("POST", docker_path(build->docker, "/commit?container=%s&repo=%s", container,
+                                        docker_encode(build->docker, tag)));
     struct json_writer w;
     struct buf body;
     int rc = -1;
@@ -350,7 +348,7 @@ static int work_through(struct build *build, struct stage *stage, const struct j
 
 static int make_stage(struct build *build, struct stage *stage, const struct json *base, const char *tag, bool last)
 {
-    const char *berm_image = arena_printf(build->arena, "build-%.24s", strrchr(tag, ':') + 1), *container;
+    const char *container;
     int rc;
 
     build->dry = false;
@@ -358,15 +356,16 @@ static int make_stage(struct build *build, struct stage *stage, const struct jso
     if (!container)
         return -1;
     if (!stage->has_files) {
-        rc = commit(build, stage, container, NULL, tag, last);
+        rc = commit(build, stage, container, tag, last);
         remove_container(build, container);
         return rc;
     }
     stage->container = container;
-    if (start_container(build, container) < 0 || work_through(build, stage, base) < 0 ||
-        docker_keep_files(build->docker, container, berm_image, build->quiet, &build->err) < 0)
+    if (start_container(build, container) < 0 || work_through(build, stage, base) < 0)
         return -1;
-    return commit(build, stage, container, berm_image, tag, last);
+    if (!build->quiet)
+        fprintf(stderr, "[%s] writing the image\n", stage->name ? stage->name : "build");
+    return commit(build, stage, container, tag, last);
 }
 
 static int build_stage(struct build *build, struct stage *stage, bool last)

@@ -108,6 +108,7 @@ static void on_list(const struct spawn_reply *reply, const struct berm_error *er
     log_info("adoption.done", "instances", log_num((long long)daemon->registry.by_key.count), "lost",
              log_num((long long)lost));
     docker_sweep_volumes(daemon->docker);
+    docker_sweep_images(daemon->docker);
     resume_waits(daemon);
     pool_room(daemon->pool);
 }
@@ -161,6 +162,7 @@ static void on_restarted(void *data)
 
     log_warn("spawn.restarted");
     daemon->metrics.spawner_restarts++;
+    docker_commits_lost(daemon->docker);
     prepare_slots(daemon);
     adopt_begin(daemon);
 }
@@ -210,7 +212,19 @@ static void on_volume(uint64_t number, void *data)
     docker_volume_found(((struct daemon *)data)->docker, number);
 }
 
+static void on_committed(uint64_t number, const struct spawn_reply *event, void *data)
+{
+    docker_committed(((struct daemon *)data)->docker, number, event);
+}
+
+static void on_image(uint64_t number, const struct spawn_image *image, void *data)
+{
+    docker_image_found(((struct daemon *)data)->docker, number, image->digest);
+}
+
 const struct spawn_link_events adopt_events = {
+    .on_committed = on_committed,
+    .on_image = on_image,
     .on_sandbox = on_sandbox,
     .on_volume = on_volume,
     .on_exit = on_exit_event,

@@ -172,6 +172,12 @@ static void take_event(struct spawn_link *link, const struct spawn_reply *reply)
     case SPAWN_EVENT_VOLUME:
         link->events.on_volume(reply->key, link->events.data);
         break;
+    case SPAWN_EVENT_COMMITTED:
+        link->events.on_committed(reply->key, reply, link->events.data);
+        break;
+    case SPAWN_EVENT_IMAGE:
+        link->events.on_image(reply->key, &reply->image, link->events.data);
+        break;
     case SPAWN_EVENT_RESTARTED:
         fail_all(link, "berm-spawn restarted");
         link->events.on_restarted(link->events.data);

@@ -20,6 +20,8 @@ typedef void (*spawn_done)(const struct spawn_reply *reply, const struct berm_er
 struct spawn_link_events {
     void (*on_sandbox)(uint64_t key, const struct spawn_sandbox *sandbox, void *data); /* an answer to LIST */
     void (*on_volume)(uint64_t number, void *data); /* an answer to VOLUME_LIST */
+    void (*on_committed)(uint64_t number, const struct spawn_reply *event, void *data);
+    void (*on_image)(uint64_t number, const struct spawn_image *image, void *data); /* an answer to IMAGE_LIST */
     void (*on_exit)(uint64_t key, const struct spawn_sandbox *sandbox, void *data);
     void (*on_restarted)(void *data);
     void (*on_lost)(void *data);

@@ -22,6 +22,15 @@
      BIT(CAP_SETPCAP) | BIT(CAP_CHOWN) | BIT(CAP_DAC_OVERRIDE) | BIT(CAP_FOWNER) | BIT(CAP_FSETID) |               \
      BIT(CAP_KILL) | BIT(CAP_NET_ADMIN) | BIT(CAP_MKNOD))
 
+/*
+ * SYS_ADMIN: mounts, namespaces, snapshots. The rest is for the files of an image and for those who write and read
+ * them, which go on with less.
+ */
+#define IMAGER_CAPS                                                                                                \
+    (BIT(CAP_SYS_ADMIN) | BIT(CAP_SYS_CHROOT) | BIT(CAP_SETUID) | BIT(CAP_SETGID) | BIT(CAP_SETPCAP) |             \
+     BIT(CAP_CHOWN) | BIT(CAP_DAC_OVERRIDE) | BIT(CAP_DAC_READ_SEARCH) | BIT(CAP_FOWNER) | BIT(CAP_FSETID) |       \
+     BIT(CAP_SETFCAP) | BIT(CAP_KILL))
+
 uint64_t caps_sandbox(void)
 {
     return SANDBOX_CAPS;
@@ -62,4 +71,12 @@ int caps_drop_to_worker(void)
     if (drop_bounding_set(WORKER_CAPS) < 0 || prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0)
         return -1;
     return set_caps(WORKER_CAPS);
+}
+
+int caps_drop_to_imager(void)
+{
+    if (drop_bounding_set(IMAGER_CAPS) < 0 || prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0 ||
+        prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+        return -1;
+    return set_caps(IMAGER_CAPS);
 }

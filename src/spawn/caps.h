@@ -14,3 +14,5 @@ uint64_t caps_sandbox(void);
 
 /* The worker's own: gives up what it never needs. */
 int caps_drop_to_worker(void);
+/* What the imager and its programs need; no_new_privs, so that no program brings more. */
+int caps_drop_to_imager(void);

@@ -194,6 +194,14 @@ int disk_subvolume_create(int disk_fd, const char *name)
     return ioctl(disk_fd, BTRFS_IOC_SUBVOL_CREATE, &args);
 }
 
+int disk_snapshot(int disk_fd, const char *name, int from_fd)
+{
+    struct btrfs_ioctl_vol_args_v2 args = { .fd = from_fd, .flags = BTRFS_SUBVOL_RDONLY };
+
+    set_name(args.name, sizeof(args.name), name);
+    return ioctl(disk_fd, BTRFS_IOC_SNAP_CREATE_V2, &args);
+}
+
 int disk_subvolume_destroy(int disk_fd, const char *name)
 {
     struct btrfs_ioctl_vol_args args = { 0 };

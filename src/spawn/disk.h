@@ -32,6 +32,8 @@ void disk_pool_close(struct disk_pool *pool);
 
 /* Below `disk_fd`. EEXIST if there is one. */
 int disk_subvolume_create(int disk_fd, const char *name);
+/* A read-only one of the subvolume that `from_fd` is open on. */
+int disk_snapshot(int disk_fd, const char *name, int from_fd);
 int disk_subvolume_destroy(int disk_fd, const char *name);
 int disk_set_limit(int subvolume_fd, uint64_t bytes);
 /*

@@ -101,6 +101,7 @@ static int prepare(struct keeper *k, struct berm_error *err)
         cgroup_host_open(o->cgroup_parent, k->id, &setup->cgroups, err) < 0)
         return -1;
     setup->data = k->data;
+    setup->id = k->id;
     return range_claim(RANGE_CLAIM_DIR, k->data, o->max_sandboxes, &setup->ranges, err);
 }
 

@@ -91,7 +91,8 @@ static int check_volume_mount(const struct spawn_volume_mount *m, struct berm_er
 
 static bool needs_key(uint32_t op)
 {
-    return op != SPAWN_OP_HELLO && op != SPAWN_OP_LIST && op != SPAWN_OP_PREPARE && op != SPAWN_OP_VOLUME_LIST;
+    return op != SPAWN_OP_HELLO && op != SPAWN_OP_LIST && op != SPAWN_OP_PREPARE && op != SPAWN_OP_VOLUME_LIST &&
+           op != SPAWN_OP_IMAGE_LIST;
 }
 
 static int check_body(const struct spawn_request *r, const struct spawn_policy *policy, struct berm_error *err)
@@ -111,6 +112,10 @@ static int check_body(const struct spawn_request *r, const struct spawn_policy *
         return check_volume(&r->volume, &policy->ceiling, err);
     case SPAWN_OP_VOLUME_MOUNT:
         return check_volume_mount(&r->volume_mount, err);
+    case SPAWN_OP_COMMIT:
+        return r->commit.number != 0 ? 0 : refuse(err, EINVAL, "image");
+    case SPAWN_OP_IMAGE_DELETE:
+    case SPAWN_OP_IMAGE_LIST:
     case SPAWN_OP_VOLUME_DELETE:
     case SPAWN_OP_VOLUME_LIST:
     case SPAWN_OP_HELLO:

@@ -252,6 +252,9 @@ static void handle_keyed(struct worker *w, const struct spawn_request *r)
     case SPAWN_OP_STAT:
         control_stat(w, s, r->serial);
         break;
+    case SPAWN_OP_COMMIT:
+        commit_begin(w, s, r);
+        break;
     default:
         handle_running(w, s, r);
     }
@@ -280,6 +283,12 @@ static void handle(struct worker *w, const struct spawn_request *r)
         break;
     case SPAWN_OP_VOLUME_LIST:
         volume_list(w, r);
+        break;
+    case SPAWN_OP_IMAGE_DELETE:
+        commit_remove(w, r);
+        break;
+    case SPAWN_OP_IMAGE_LIST:
+        commit_list(w, r);
         break;
     default:
         handle_keyed(w, r);
@@ -442,6 +451,10 @@ static int start(struct worker *w, const struct worker_setup *setup, struct berm
     w->ends.fd = setup->ends_fd;
     w->cgroups = setup->cgroups;
     w->ranges = setup->ranges;
+    w->imager = (struct imager){ .socket_fd = -EBADF };
+    snprintf(w->image_id, sizeof(w->image_id), "%s", setup->id);
+    if (serve && imager_start(&setup->disk, o->images, setup->id, &w->imager, err) < 0)
+        return -1;
     if (oci_open(o->oci_runtime, setup->data, w->cgroups.path, &w->oci, err) < 0)
         return -1;
     filtered = !w->oci.runtime;
@@ -473,6 +486,8 @@ static int start(struct worker *w, const struct worker_setup *setup, struct berm
         return -1;
     w->peer.on_request = on_request;
     w->peer.on_end = on_daemon_gone;
+    if (commit_watch(w) < 0)
+        return berm_fail(err, BERM_E_SYSTEM, errno, "watch the imager");
     if (serve && peer_start(&w->peer, w->loop, setup->socket_fd) < 0)
         return berm_fail(err, BERM_E_SYSTEM, errno, "watch the daemon's socket");
     return 0;

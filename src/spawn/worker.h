@@ -22,6 +22,7 @@
 #include "ends.h"
 #include "filter.h"
 #include "image.h"
+#include "imager.h"
 #include "oci.h"
 #include "options.h"
 #include "peer.h"
@@ -78,7 +79,9 @@ struct worker {
     struct oci oci;
     struct filter_program filter;
     struct broker broker;
-    struct ends ends; /* of what earlier workers started */
+    struct imager imager;
+    char image_id[IMAGER_ID_SIZE]; /* in the names of its images */
+    struct ends ends;              /* of what earlier workers started */
     struct fuse_host fuse;
     int figures_fd; /* see disk_figures_open() */
     uint32_t features;
@@ -102,6 +105,7 @@ struct worker_setup {
     int socket_fd;    /* -EBADF: end everything and exit */
     int ends_fd;      /* see ends.h */
     const char *data; /* canonical path */
+    const char *id;   /* of it */
     struct disk_pool disk;
     struct cgroup_host cgroups;
     struct range_pool ranges;
@@ -150,6 +154,12 @@ void control_egress(struct worker *w, struct sandbox *s, uint64_t serial);
 void control_socket(struct worker *w, struct sandbox *s, const struct spawn_request *request);
 /* A pidfd of its pid 1; *own is to be closed by the caller's cleanup. -1 with errno. */
 int control_borrow_pidfd(const struct sandbox *s, int *own);
+
+/* commit.c: images of sandboxes' files. Each answers. */
+void commit_begin(struct worker *w, struct sandbox *s, const struct spawn_request *request);
+void commit_remove(struct worker *w, const struct spawn_request *request);
+void commit_list(struct worker *w, const struct spawn_request *request);
+int commit_watch(struct worker *w); /* -1 with errno */
 
 /* volume.c: volumes live in the pool beside the sandboxes' subvolumes. Each answers. */
 void volume_create(struct worker *w, const struct spawn_request *request);

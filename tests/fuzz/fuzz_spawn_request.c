@@ -52,9 +52,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     }
     require(size == sizeof(r) && r.version == SPAWN_WIRE_VERSION && r.serial != 0);
-    require(r.op >= SPAWN_OP_HELLO && r.op <= SPAWN_OP_VOLUME_MOUNT);
+    require(r.op >= SPAWN_OP_HELLO && r.op <= SPAWN_OP_IMAGE_LIST);
     require(r.key != 0 || r.op == SPAWN_OP_HELLO || r.op == SPAWN_OP_LIST || r.op == SPAWN_OP_PREPARE ||
-            r.op == SPAWN_OP_VOLUME_LIST);
+            r.op == SPAWN_OP_VOLUME_LIST || r.op == SPAWN_OP_IMAGE_LIST);
+    require(r.op != SPAWN_OP_COMMIT || r.commit.number != 0);
     if (r.op == SPAWN_OP_CREATE)
         require_create(&r.create);
     if (r.op == SPAWN_OP_SET_LIMITS)

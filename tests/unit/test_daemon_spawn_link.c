@@ -79,7 +79,11 @@ static void on_done(const struct spawn_reply *reply, const struct berm_error *er
 
 static int setup(void **state)
 {
-    struct spawn_link_events events = { on_sandbox, on_volume, on_exit_event, on_restarted, on_lost, NULL };
+    struct spawn_link_events events = { .on_sandbox = on_sandbox,
+                                        .on_volume = on_volume,
+                                        .on_exit = on_exit_event,
+                                        .on_restarted = on_restarted,
+                                        .on_lost = on_lost };
     struct berm_error err;
     int pair[2];
 

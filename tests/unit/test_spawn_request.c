@@ -1,6 +1,7 @@
 /* Which messages berm-spawn takes for requests. */
 #include "unit.h"
 
+#include "spawn/imager.h"
 #include "spawn/request.h"
 
 #include <sys/socket.h>
@@ -82,10 +83,10 @@ static void serial_zero_belongs_to_events(void **state)
 
 static void requests_about_a_sandbox_need_a_key(void **state)
 {
-    static const uint32_t keyed[] = { SPAWN_OP_CREATE,      SPAWN_OP_SET_LIMITS,    SPAWN_OP_KILL,
-                                      SPAWN_OP_DESTROY,     SPAWN_OP_STAT,          SPAWN_OP_SOCKET,
-                                      SPAWN_OP_FREEZE,      SPAWN_OP_VOLUME_CREATE, SPAWN_OP_VOLUME_DELETE,
-                                      SPAWN_OP_VOLUME_MOUNT };
+    static const uint32_t keyed[] = { SPAWN_OP_CREATE,       SPAWN_OP_SET_LIMITS,    SPAWN_OP_KILL,
+                                      SPAWN_OP_DESTROY,      SPAWN_OP_STAT,          SPAWN_OP_SOCKET,
+                                      SPAWN_OP_FREEZE,       SPAWN_OP_VOLUME_CREATE, SPAWN_OP_VOLUME_DELETE,
+                                      SPAWN_OP_VOLUME_MOUNT, SPAWN_OP_COMMIT,        SPAWN_OP_IMAGE_DELETE };
 
     (void)state;
     for (size_t i = 0; i < ARRAY_SIZE(keyed); i++) {
@@ -228,9 +229,50 @@ static void volumes_have_limits_and_numbers(void **state)
     assert_int_equal(check(&r, NULL), 0);
 }
 
+static void images_of_sandboxes_have_numbers(void **state)
+{
+    struct spawn_request r = { .version = SPAWN_WIRE_VERSION, .op = SPAWN_OP_COMMIT, .serial = 1, .key = 7 };
+
+    (void)state;
+    assert_refused(r, EINVAL);
+    r.commit.number = UINT64_MAX;
+    assert_int_equal(check(&r, NULL), 0);
+    r = (struct spawn_request){ .version = SPAWN_WIRE_VERSION, .op = SPAWN_OP_IMAGE_LIST, .serial = 1 };
+    assert_int_equal(check(&r, NULL), 0);
+    r.op = SPAWN_OP_IMAGE_DELETE;
+    assert_refused(r, EINVAL);
+}
+
+/* Other daemons have images in the same store, and people give names, too. */
+static void only_a_whole_name_of_ours_is_the_number_of_an_image(void **state)
+{
+    static const char *const others[] = { "commit-ab-12-0123456789abcde",
+                                          "commit-ab-12-0123456789abcdeg",
+                                          "commit-ab-12-0123456789ABCDEF",
+                                          "commit-ab-120123456789abcdef",
+                                          "commit-ab-1-0123456789abcdef",
+                                          "commit-0123456789abcdef",
+                                          "commit-ab-12-10123456789abcdef",
+                                          "base",
+                                          "",
+                                          "-" };
+    char name[IMAGER_NAME_SIZE];
+    uint64_t number;
+
+    (void)state;
+    imager_name("ab-12", UINT64_C(0x0123456789abcdef), name);
+    assert_string_equal(name, "commit-ab-12-0123456789abcdef");
+    assert_true(imager_number("ab-12", name, &number));
+    assert_int_equal(number, UINT64_C(0x0123456789abcdef));
+    for (size_t i = 0; i < ARRAY_SIZE(others); i++)
+        assert_false(imager_number("ab-12", others[i], &number));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(images_of_sandboxes_have_numbers),
+        cmocka_unit_test(only_a_whole_name_of_ours_is_the_number_of_an_image),
         cmocka_unit_test(a_complete_create_is_accepted),
         cmocka_unit_test(only_messages_of_exactly_one_request_are_requests),
         cmocka_unit_test(another_wire_version_is_refused),

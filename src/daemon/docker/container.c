@@ -151,6 +151,7 @@ void container_forget(struct container *container)
     tell(&container->remove_waits, container->exit_code);
     container_log_free(container->log);
     drop_sandbox(container);
+    docker_image_released(docker);
     port_map_free(container->ports);
     side_free(container->side);
     free(container->env);

@@ -30,5 +30,14 @@ void docker_sandbox_adopted(struct sandbox *sandbox);
 void docker_sweep_volumes(struct docker *docker);
 /* One of them: it is removed unless it is known. */
 void docker_volume_found(struct docker *docker, uint64_t number);
+/* berm-spawn has made an image of a sandbox's files, or could not (event->error). Nothing for NULL; likewise the
+ * next.
+ */
+void docker_committed(struct docker *docker, uint64_t number, const struct spawn_reply *event);
+/* Its worker has died with what was under way. */
+void docker_commits_lost(struct docker *docker);
+/* Has berm-spawn tell the images that it has made; of each: it is removed if nothing uses it. */
+void docker_sweep_images(struct docker *docker);
+void docker_image_found(struct docker *docker, uint64_t number, const uint8_t digest[32]);
 /* A sandbox has been deleted: its container goes with it. */
 void docker_sandbox_deleted(struct sandbox *sandbox);

@@ -23,6 +23,7 @@ struct docker *docker_new(struct daemon *daemon, int listen_fd, struct berm_erro
     docker->remove_ended.callback = container_remove_ended;
     list_init(&docker->containers);
     list_init(&docker->images);
+    docker_commits_init(docker);
     list_init(&docker->volumes);
     list_init(&docker->volumes_making);
     list_init(&docker->execs);
@@ -61,6 +62,7 @@ void docker_free(struct docker *docker)
     tunnels_free(docker);
     while (!list_empty(&docker->containers))
         container_forget(container_of(docker->containers.next, struct container, node));
+    docker_commits_free(docker);
     docker_images_free(docker);
     volumes_free(docker);
     authority_unref(docker->authority);

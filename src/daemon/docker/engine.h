@@ -37,6 +37,10 @@ struct docker {
     size_t container_count;
     struct list images;
     size_t image_count;
+    struct list commits; /* under way, see commit.c */
+    size_t commit_count;
+    struct loop_timer sweep_images;
+    bool images_wait;                    /* for a container to go */
     struct list volumes, volumes_making; /* see volumes.h */
     size_t volume_count;
     struct list execs;
@@ -173,6 +177,11 @@ void docker_images_free(struct docker *docker);
 /* "docker.io/library/x" -> "x:latest". -1: not a reference. */
 int docker_ref_normalise(struct str ref, char out[DOCKER_REF_MAX + 1]);
 bool docker_ref_is_interceptor(struct str ref);
+/* An image that a commit has made without a name: its reference is nothing that a client can write. */
+#define DOCKER_REF_NONE "<none>:"
+bool docker_ref_is_none(const char *ref);
+/* `repo` and `tag` of the query. -1: answered. */
+int docker_target_ref(struct request *request, char out[DOCKER_REF_MAX + 1]);
 
 /* --- requests (routes.c) --- */
 
@@ -251,3 +260,7 @@ void docker_image_post(struct request *request);
 void docker_image_delete(struct request *request);
 void docker_image_create(struct request *request);
 void docker_commit(struct request *request);
+void docker_commits_init(struct docker *docker);
+void docker_commits_free(struct docker *docker);
+/* A container has gone: its image may be nobody's now. */
+void docker_image_released(struct docker *docker);

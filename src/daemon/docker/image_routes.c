@@ -1,4 +1,4 @@
-/* image_routes.c - /images/... and /commit. An image's name may hold slashes, so what is asked stands at the end.
+/* image_routes.c - /images/... An image's name may hold slashes, so what is asked stands at the end.
  */
 #include "base/sys.h"
 #include "daemon/docker/image_config.h"
@@ -32,14 +32,14 @@ static void no_such_call(struct request *request)
 
 static void write_tags(struct json_writer *w, struct docker *docker, const struct docker_image *image)
 {
-    bool any = false;
+    bool any = docker_ref_is_none(image->ref);
 
     json_key(w, "RepoTags");
     json_array_begin(w);
     for (struct list *node = docker->images.next; node != &docker->images; node = node->next) {
         struct docker_image *other = container_of(node, struct docker_image, node);
 
-        if (strcmp(other->id, image->id))
+        if (strcmp(other->id, image->id) || docker_ref_is_none(other->ref))
             continue;
         json_cstring(w, other->ref);
         any = true;
@@ -169,7 +169,8 @@ void docker_image_list(struct request *request)
         json_pair_cstring(w, "ParentId", "");
         json_key(w, "RepoTags");
         json_array_begin(w);
-        json_cstring(w, image->ref);
+        if (!docker_ref_is_none(image->ref))
+            json_cstring(w, image->ref);
         json_array_end(w);
         json_pair_int(w, "Created", image->created_ms / 1000);
         json_pair_int(w, "Size", 0);
@@ -182,7 +183,7 @@ void docker_image_list(struct request *request)
 
 /* --- tags --- */
 
-static int target_ref(struct request *request, char out[DOCKER_REF_MAX + 1])
+int docker_target_ref(struct request *request, char out[DOCKER_REF_MAX + 1])
 {
     const char *repo = NULL, *tag = NULL, *text;
 
@@ -202,7 +203,7 @@ static void tag(struct request *request, const char *name)
     struct docker_image image;
     struct berm_error err;
 
-    if (target_ref(request, ref) < 0)
+    if (docker_target_ref(request, ref) < 0)
         return;
     if (docker_image_resolve(docker, &request->arena, name, &image, &err) == 0) {
         memcpy(image.ref, ref, sizeof(image.ref));
@@ -244,12 +245,15 @@ void docker_image_delete(struct request *request)
         docker_fail(request, 409, "%s belongs to the image store: see `berm image rm`", image.ref);
         return;
     }
+    docker_sweep_images(docker); /* its files may have been a container's */
     w = request_json(request);
     if (!w)
         return;
     json_array_begin(w);
     json_object_begin(w);
-    json_pair_cstring(w, "Untagged", image.ref);
+    json_pair_cstring(w, docker_ref_is_none(image.ref) ? "Deleted" : "Untagged",
+                      docker_ref_is_none(image.ref) ? arena_printf(&request->arena, "sha256:%s", image.id)
+                                                    : image.ref);
     json_object_end(w);
     json_array_end(w);
     request_respond_json(request, 200, w);
@@ -294,113 +298,4 @@ void docker_image_create(struct request *request)
         docker_fail(request, 500, "out of memory");
     buf_free(w->out);
     buf_free(&text);
-}
-
-/* --- commit --- */
-
-/* The image's Config, changed by what the container was made with and by what the commit says. */
-static char *commit_config(struct request *request, const struct container *container,
-                           const struct docker_image *image, const struct json *changes)
-{
-    const struct json *base = NULL, *own = NULL;
-    _cleanup_free_ char *with_own = NULL;
-    const char *description;
-
-    description = arena_printf(&request->arena, "{\"Labels\":%s}", container->labels);
-    if (!description || json_parse(&request->arena, str_from(image->config), 32, &base, NULL) < 0 ||
-        json_parse(&request->arena, str_from(description), 32, &own, NULL) < 0)
-        return NULL;
-    with_own = image_config_merge(base, own);
-    if (!with_own || json_parse(&request->arena, str_from(with_own), 32, &base, NULL) < 0)
-        return NULL;
-    return image_config_merge(base, changes);
-}
-
-/*
- * `berm-image`, a parameter of ours: the files of the new image are those of this local one, which the client has
- * made of the container's. -1: answered.
- */
-static int take_files(struct request *request, struct docker_image *image)
-{
-    const struct image_entry *entry;
-    const char *name = NULL;
-    struct berm_error err;
-
-    if (request_query(request, "berm-image", &name) < 0)
-        return -1;
-    if (!name || !name[0])
-        return 0;
-    entry = image_cache_resolve(request->daemon->images, name, &err);
-    if (!entry) {
-        docker_fail_error(request, &err);
-        return -1;
-    }
-    snprintf(image->berm_image, sizeof(image->berm_image), "sha256:%s", entry->digest_hex);
-    return 0;
-}
-
-static void commit(struct request *request, struct container *container, const struct json *changes)
-{
-    struct docker *docker = docker_of(request);
-    struct docker_image image;
-    struct json_writer *w;
-    struct berm_error err;
-
-    if (docker_image_resolve(docker, &request->arena, container->image, &image, &err) < 0) {
-        docker_fail_error(request, &err);
-        return;
-    }
-    image.created_ms = 0;
-    if (target_ref(request, image.ref) < 0 || take_files(request, &image) < 0)
-        return;
-    image.config = commit_config(request, container, &image, changes);
-    if (!image.config || docker_image_put(docker, &image, &err) < 0) {
-        if (!image.config)
-            berm_fail(&err, BERM_E_PAYLOAD_TOO_LARGE, 0, "the image's configuration is too large");
-        free(image.config);
-        docker_fail_error(request, &err);
-        return;
-    }
-    free(image.config);
-    w = request_json(request);
-    if (!w)
-        return;
-    json_object_begin(w);
-    json_pair_cstring(w, "Id", arena_printf(&request->arena, "sha256:%s", image.id));
-    json_object_end(w);
-    request_respond_json(request, 201, w);
-}
-
-static void on_commit_body(struct request *request)
-{
-    const struct json *changes = docker_body(request);
-    struct container *container = NULL;
-    const char *name = NULL;
-    struct berm_error err;
-    struct str files;
-
-    if (!changes || request_query(request, "container", &name) < 0)
-        return;
-    if (image_config_check(changes, &err) < 0) {
-        docker_fail_error(request, &err);
-        return;
-    }
-    if (name)
-        container = container_find(docker_of(request), str_from(name));
-    if (!container)
-        docker_fail(request, 404, "No such container: %s", name ? name : "");
-    else if (container->side)
-        docker_fail(request, 409, "an interceptor has no file system");
-    else if (container->sandbox && !query_get(request->head->query, "berm-image", &files))
-        docker_fail(
-            request, 501,
-            "berm commits the settings of a container that was never started; the files of one that was become "
-            "an image with `berm docker commit`, as root");
-    else
-        commit(request, container, changes);
-}
-
-void docker_commit(struct request *request)
-{
-    docker_read_json(request, on_commit_body);
 }

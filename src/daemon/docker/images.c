@@ -73,6 +73,11 @@ bool docker_ref_is_interceptor(struct str ref)
     return !strncmp(name, "proxy-everything:", 17);
 }
 
+bool docker_ref_is_none(const char *ref)
+{
+    return str_has_prefix(str_from(ref), STR(DOCKER_REF_NONE));
+}
+
 /* --- what needs no tag --- */
 
 static int builtin(struct docker *docker, struct arena *arena, const char *name, bool plain, const char *ref,

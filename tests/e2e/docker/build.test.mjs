@@ -7,7 +7,8 @@ import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { after, before, beforeEach, describe } from 'node:test';
 
-import { Daemon, image, imagesDir, whyNoDaemon } from '../lib/daemon.mjs';
+import { Daemon, image, imagesDir, until, whyNoDaemon } from '../lib/daemon.mjs';
+import { Docker } from '../lib/docker.mjs';
 import { test } from '../lib/test.mjs';
 
 const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../../..');
@@ -18,25 +19,26 @@ describe('berm docker', { skip: whyNoDaemon() }, () => {
   let socket;
   let directory;
   let count = 0;
-  const named = () => fs.readdirSync(path.join(imagesDir, 'names')).filter((name) => /^(build|commit)-/.test(name));
-  const before_ = new Set(whyNoDaemon() ? [] : named());
+  let id; /* of the data directory, in the names of its images */
 
   before(async () => {
     daemon = new Daemon({ poolSize: 1 });
     socket = path.join(daemon.top, 'docker.sock');
     daemon.options.push('--docker-socket', socket);
     await daemon.start();
+    const data = fs.statSync(daemon.data);
+    id = `commit-${data.dev.toString(16)}-${data.ino.toString(16)}-`;
   });
   beforeEach(() => {
     directory = path.join(daemon.top, `context-${++count}`);
     fs.mkdirSync(directory);
   });
   after(async () => {
+    const engine = new Docker(socket);
+    for (const { Id } of (await engine.get('/containers/json?all=1')).json) await engine.delete(`/containers/${Id}?force=1`);
+    for (const { RepoTags } of (await engine.get('/images/json?all=1')).json) await engine.delete(`/images/${RepoTags[0]}`);
+    await until('the images are gone', () => !fs.readdirSync(path.join(imagesDir, 'names')).some((name) => name.startsWith(id)), 60000);
     await daemon.stop();
-    for (const name of named().filter((name) => !before_.has(name))) {
-      const removed = spawnSync(path.join(build, 'berm'), ['image', 'rm', '--images', imagesDir, name], { encoding: 'utf8' });
-      assert.equal(removed.status, 0, removed.stderr);
-    }
   });
 
   /* Not spawnSync: the daemon's output has to be read meanwhile. */

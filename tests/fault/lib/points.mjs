@@ -19,6 +19,8 @@ export const daemonPoints = {
   'destroy.stored': ['destroy'],
   'destroy.sent': ['destroy', 'sleep', 'end'],
   'destroy.done': ['destroy'],
+  'docker.commit.made': ['imageCommit'],
+  'docker.commit.stored': ['imageCommit'],
   'docker.volume.made': ['volumeCreate'],
   'docker.volume.stored': ['volumeCreate'],
   'docker.volume.forgotten': ['volumeDelete'],

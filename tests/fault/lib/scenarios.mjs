@@ -5,9 +5,12 @@
  */
 import assert from 'node:assert/strict';
 import crypto from 'node:crypto';
+import fs from 'node:fs';
+import { join } from 'node:path';
 
 import { readText, until } from './host.mjs';
 import { Client } from './client.mjs';
+import { image, imagesDir } from './programs.mjs';
 
 const path = '/v1/sandbox/fresh';
 const limits = { memoryBytes: 300 << 20, pids: 77 };
@@ -249,6 +252,30 @@ const volumeDelete = {
   },
 };
 
+/* The image is there as a whole, or nothing of it; what berm-spawn had made without being asked again goes. */
+const imageCommit = {
+  options: { docker: true },
+  async prepare({ docker }) {
+    assert.equal((await docker.post('/containers/create?name=committed', { Image: image })).status, 201);
+    assert.equal((await docker.post('/containers/committed/start')).status, 204);
+  },
+  act: ({ docker }) => docker.post('/commit?container=committed&repo=fresh'),
+  async check({ data, docker }, { acknowledged }) {
+    const shown = await docker.get('/images/fresh/json');
+    if (acknowledged) assert.equal(shown.status, 200);
+    if (shown.status === 200) {
+      assert.equal((await docker.post('/containers/create?name=copy', { Image: 'fresh' })).status, 201);
+      assert.equal((await docker.post('/containers/copy/start')).status, 204);
+      assert.equal((await docker.delete('/containers/copy?force=1')).status, 204);
+      assert.equal((await docker.delete('/images/fresh')).status, 200);
+    }
+    assert.equal((await docker.delete('/containers/committed?force=1')).status, 204);
+    const { dev, ino } = fs.statSync(data);
+    const mine = `commit-${dev.toString(16)}-${ino.toString(16)}-`;
+    await until(() => !fs.readdirSync(join(imagesDir, 'names')).some((name) => name.startsWith(mine)), 'its files to go', 60000);
+  },
+};
+
 /* It dies while it starts. */
 const adopt = { prepare: makeFresh, act: async () => {}, check: checkFresh, startsOnly: true };
 
@@ -269,5 +296,5 @@ const adoptUnclaimed = {
 };
 
 export const scenarios = {
-  adopt, adoptPool, adoptUnclaimed, claim, claimUse, create, destroy, end, exec, execDone, execKept, fail, firstUse, keys, once, settings, shutdownPool, sleep, volumeCreate, volumeDelete, wake, write,
+  adopt, adoptPool, adoptUnclaimed, claim, claimUse, create, destroy, end, exec, execDone, execKept, fail, firstUse, imageCommit, keys, once, settings, shutdownPool, sleep, volumeCreate, volumeDelete, wake, write,
 };
