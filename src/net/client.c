@@ -19,6 +19,7 @@ struct http_client *http_client_new(struct loop *loop, const struct http_client_
         return NULL;
     client->loop = loop;
     client->config = *config;
+    client->ready_end = &client->ready;
     client->deferred.callback = client_run_ready;
     return client;
 }

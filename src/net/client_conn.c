@@ -134,8 +134,9 @@ void client_conn_wake(struct client_conn *conn)
     if (conn->driving || conn->queued || conn->gone)
         return;
     conn->queued = true;
-    conn->next_ready = client->ready;
-    client->ready = conn;
+    conn->next_ready = NULL;
+    *client->ready_end = conn;
+    client->ready_end = &conn->next_ready;
     loop_defer(client->loop, &client->deferred);
 }
 
@@ -448,6 +449,7 @@ void client_run_ready(struct loop_deferred *deferred)
 
     client_enter(client);
     client->ready = NULL;
+    client->ready_end = &client->ready;
     while (conn) {
         struct client_conn *next = conn->next_ready;
         conn->queued = false;

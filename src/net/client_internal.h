@@ -11,9 +11,9 @@ enum client_phase { CLIENT_IDLE, CLIENT_HEAD, CLIENT_BODY };
 struct http_client {
     struct loop *loop;
     struct http_client_config config;
-    struct client_conn *busy, *idle; /* those with a call, and the others: the last used one first */
-    struct client_conn *ready;       /* to be driven when the batch of events is through */
-    struct client_conn *dead;        /* memory that a frame below may still point to */
+    struct client_conn *busy, *idle;        /* those with a call, and the others: the last used one first */
+    struct client_conn *ready, **ready_end; /* to be driven, in this order, when the batch of events is through */
+    struct client_conn *dead;               /* memory that a frame below may still point to */
     struct http_call *dead_calls;
     struct loop_deferred deferred;
     unsigned depth; /* frames of ours on the stack: nothing may be freed meanwhile */

@@ -151,6 +151,7 @@ struct http_server *http_server_new(struct loop *loop, const struct http_limits 
     server->head_limits.max_head = MIN(limits->max_head, NET_SCRATCH / 2);
     server->head_limits.max_headers = H1_MAX_HEADERS;
     loop_timer_init(&server->accept_timer, on_accept_timer);
+    server->ready_end = &server->ready;
     server->deferred.callback = http_conn_run_ready;
     return server;
 }

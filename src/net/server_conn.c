@@ -303,8 +303,9 @@ void http_conn_wake(struct http_conn *conn)
     if (conn->driving || conn->queued)
         return;
     conn->queued = true;
-    conn->next_ready = server->ready;
-    server->ready = conn;
+    conn->next_ready = NULL;
+    *server->ready_end = conn;
+    server->ready_end = &conn->next_ready;
     loop_defer(server->loop, &server->deferred);
 }
 
@@ -313,6 +314,7 @@ static void run_ready(struct http_server *server)
     struct http_conn *conn = server->ready;
 
     server->ready = NULL;
+    server->ready_end = &server->ready;
     while (conn) {
         struct http_conn *next = conn->next_ready;
         conn->queued = false;

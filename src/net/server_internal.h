@@ -60,9 +60,9 @@ struct http_server {
     struct http_listener *listeners;
     struct loop_timer accept_timer; /* accepting goes on after descriptors ran out */
     struct http_conn *conns;
-    struct http_conn *ready; /* to be driven when the batch of events is through */
-    struct http_conn *dead;  /* to be freed then */
-    struct http_pump *pumps; /* upgraded connections that still go through their channel */
+    struct http_conn *ready, **ready_end; /* to be driven, in this order, when the batch of events is through */
+    struct http_conn *dead;               /* to be freed then */
+    struct http_pump *pumps;              /* upgraded connections that still go through their channel */
     struct loop_deferred deferred;
     struct http_exchange *next_exchange; /* that the next head is parsed into */
     struct recycled exchanges;
