@@ -215,7 +215,7 @@ function registerShared(world) {
     const inside = await other.probe(['B7-find', mark]);
     await one.destroy();
     await holding.done;
-    const setup = `mkdir -p /run /workspace; "$0" B7-leave ${mark} 5 & while ! "$0" B7-find ${mark} | grep -q 'reached.*socket'; do :; done`;
+    const setup = `mkdir -p /run /workspace; "$0" B7-leave ${mark} 100 & while ! "$0" B7-find ${mark} | grep -q 'reached.*socket'; do :; done`;
     const outside = await control(world.probePath, ['B7-find', mark], { setup });
     report.add(judge('B7-find', inside, outside));
   });

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import fs from 'node:fs';
 import { test } from 'node:test';
+import { until } from '../../e2e/lib/daemon.mjs';
 import { control, run } from '../lib/control.mjs';
 import * as report from '../lib/report.mjs';
 import { judge, refusedItems } from '../lib/verdict.mjs';
@@ -103,10 +104,11 @@ function registerPlain(world) {
 /* A process of the host's in namespaces of its own, to be entered or traced by the control run. */
 async function withVictim(body) {
   const victim = spawn('unshare', ['--fork', '--kill-child', '--pid', '--mount', '--net', '--ipc', '--uts', '--cgroup', '--user', '--map-root-user', '--time',
-    'sh', '-c', 'echo $$; exec 3</; exec sleep 600'], { stdio: ['ignore', 'pipe', 'inherit'] });
+    'sh', '-c', 'exec 3</; echo $$; exec sleep 600'], { stdio: ['ignore', 'pipe', 'inherit'] });
   try {
     await new Promise((resolve) => victim.stdout.once('data', resolve));
     const [pid] = fs.readFileSync(`/proc/${victim.pid}/task/${victim.pid}/children`, 'utf8').trim().split(' ').map(Number);
+    await until('the victim is what it stays', () => fs.readFileSync(`/proc/${pid}/comm`, 'utf8') === 'sleep\n');
     return await body(pid);
   } finally {
     victim.kill('SIGKILL');

@@ -6,7 +6,7 @@ import { parse } from './verdict.mjs';
 /* mount, pid, network, ipc, uts: what a probe changes there nobody else sees. */
 const THROW_AWAY = ['--fork', '--pid', '--mount-proc', '--mount', '--propagation', 'private', '--net', '--ipc', '--uts'];
 
-export async function run(command, args, { cwd, env, input = '', timeoutMs = 120_000 } = {}) {
+export async function run(command, args, { cwd, env, input = '', timeoutMs = 600_000 } = {}) {
   const child = spawn(command, args, {
     cwd,
     env: { PATH: process.env.PATH, ...env },

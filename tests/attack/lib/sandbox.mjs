@@ -43,7 +43,7 @@ export class Sandbox {
     return this.#stream([this.probePath, ...args], options);
   }
 
-  #stream(argv, { cwd, timeoutMs = 120_000, env } = {}) {
+  #stream(argv, { cwd, timeoutMs = 600_000, env } = {}) {
     let sawLine;
     const line = new Promise((resolve) => { sawLine = resolve; });
     const done = this.#read(argv, { cwd, timeoutMs, env }, sawLine).finally(sawLine);

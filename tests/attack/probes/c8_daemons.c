@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static void become_deaf(void)
@@ -33,6 +34,9 @@ static void run_daemon(int argc, char **argv)
 {
     if (argc < 1)
         broken("a mark");
+    int execs[2]; /* ends for the reader when every daemon has become another program */
+    if (pipe2(execs, O_CLOEXEC) < 0)
+        broken("pipe: %s", errno_name(errno));
     for (int i = 0; i < 8; i++) {
         if (fork() != 0)
             continue;
@@ -45,6 +49,12 @@ static void run_daemon(int argc, char **argv)
         execl("/proc/self/exe", "berm-probe", "C8-stay", argv[0], (char *)NULL);
         _exit(2);
     }
+    close(execs[1]);
+    char byte;
+    while (read(execs[0], &byte, 1) < 0 && errno == EINTR)
+        ;
+    while (wait(NULL) > 0)
+        ;
     reached("started", "eight daemons");
 }
 

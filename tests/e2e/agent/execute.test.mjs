@@ -1,6 +1,7 @@
 // POST /api/execute in a session: reference/container/10, sections 1 to 3.1.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
+import { Channel } from './channel.mjs';
 import { Agent, SESSIONLESS, sleep } from './helper.mjs';
 
 let agent;
@@ -53,8 +54,8 @@ test('state stays between commands', async () => {
   await agent.run("cd /tmp; export E=1; plain=2; f() { echo from f; }; set -o pipefail; umask 027; shopt -s expand_aliases; alias hey='echo hey'", { session });
   assert.equal((await agent.run('pwd; echo $E $plain; f; set -o | grep pipefail; umask; hey', { session })).stdout,
     '/tmp\n1 2\nfrom f\npipefail       \ton\n0027\nhey');
-  assert.equal((await agent.run('sleep 0.2 & echo $!', { session })).exitCode, 0);
-  assert.equal((await agent.run('jobs | wc -l', { session })).stdout, '1');
+  assert.equal((await agent.run('sleep 100 & echo $!', { session })).exitCode, 0);
+  assert.equal((await agent.run('jobs | wc -l; kill $!', { session })).stdout, '1');
 });
 
 test('a session starts in /workspace with the image, session and locale environment', async () => {
@@ -303,9 +304,11 @@ test('a time-out is an error, frees the lock, and the command runs on', async ()
 
 test('a command behind an abandoned one has its own clock and runs all the same', async () => {
   const session = fresh();
-  await agent.run('sleep 0.8', { session, timeoutMs: 50 });
+  const go = await agent.gate();
+  await agent.run(go.wait, { session, timeoutMs: 50 });
   const reply = await agent.run('echo x >>/tmp/second-abandoned', { session, timeoutMs: 50 });
   assert.equal(reply.status, 500);
+  await go.open();
   assert.equal((await agent.run('cat /tmp/second-abandoned', { session })).stdout, 'x');
 });
 
@@ -329,7 +332,9 @@ test('a shell that can report nothing any more is ended and told at once, not wh
 test('a shell that can report nothing any more: what is started in it, streamed from it, or waits behind it', async () => {
   const session = fresh();
   const silenced = async () => { // by a trap between two commands, so that no command is told of it
-    await agent.run("trap 'builtin() { :; }' USR1; (sleep 0.1; kill -USR1 $$; echo >/tmp/silenced) >/dev/null 2>&1 &", { session });
+    const go = await agent.gate();
+    await agent.run(`trap 'builtin() { :; }' USR1; (${go.wait}; kill -USR1 $$; echo >/tmp/silenced) >/dev/null 2>&1 &`, { session });
+    await go.open();
     await agent.run('until [ -e /tmp/silenced ]; do sleep 0.02; done; rm /tmp/silenced', { session: SESSIONLESS });
   };
   for (const path of ['/api/process/start', '/api/execute/stream']) {
@@ -386,11 +391,11 @@ test('COMMAND_TIMEOUT_MS limits session commands', async () => {
 
 test('commands of one session run in order, those of others beside them', async () => {
   const session = fresh();
-  const order = await Promise.all([...Array(10).keys()].map(async (i) => {
-    await sleep(i * 20);
-    return agent.run(`sleep ${i ? 0 : 0.4}; echo ${i} >>/tmp/order`, { session });
-  }));
-  assert.ok(order.every((r) => r.exitCode === 0));
+  const channel = await Channel.open(agent); // two connections have no order
+  const order = await Promise.all([...Array(10).keys()].map((i) =>
+    channel.request('POST', '/api/execute', { command: `sleep ${i ? 0 : 0.4}; echo ${i} >>/tmp/order`, sessionId: session })));
+  channel.close();
+  assert.ok(order.every(({ body }) => body.exitCode === 0), JSON.stringify(order));
   assert.equal((await agent.run('cat /tmp/order', { session })).stdout, '0\n1\n2\n3\n4\n5\n6\n7\n8\n9');
   const go = await agent.gate();
   const slow = agent.run(`${go.wait}; echo slow`, { session });

@@ -4,10 +4,11 @@ import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import http from 'node:http';
-import net from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
+
+import { freePort } from '../lib/ports.mjs';
 
 const here = dirname(fileURLToPath(import.meta.url));
 const build = resolve(process.env.BERM_BUILD ?? join(here, '../../../build'));
@@ -21,15 +22,6 @@ export const sanitized = binary === native; // takes more memory than it would
 
 export const SESSIONLESS = '__DISABLE_SESSION__';
 export const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
-
-async function freePort() {
-  const server = net.createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address();
-  server.close();
-  await once(server, 'close');
-  return port;
-}
 
 // A listening unix socket has to be descriptor 3 before the agent starts; node would accept on one of its own.
 const listenAndExec = `
@@ -62,7 +54,7 @@ export class Agent {
         await agent.get('/');
         return agent;
       } catch (error) {
-        if (agent.child.exitCode !== null || i > 500) {
+        if (agent.child.exitCode !== null || i > 6000) {
           agent.child.kill('SIGKILL');
           await rm(agent.directory, { recursive: true, force: true });
           throw new Error(`agent did not start: ${agent.stderr} ${error}`);
@@ -82,7 +74,7 @@ export class Agent {
   async stop() {
     this.keepAlive.destroy();
     if (this.child.exitCode === null && this.child.signalCode === null) {
-      const timer = setTimeout(() => this.child.kill('SIGKILL'), 20000);
+      const timer = setTimeout(() => this.child.kill('SIGKILL'), 60000);
       process.kill(await this.hostPid(), 'SIGTERM');
       const [code] = await this.exited;
       clearTimeout(timer);
@@ -164,7 +156,7 @@ export class Agent {
   async record(id) { return (await this.get(`/api/process/${id}`)).json.process; }
 
   // The record once it has ended.
-  async ended(id, ms = 20000) {
+  async ended(id, ms = 60000) {
     for (const until = Date.now() + ms; ;) {
       const record = await this.record(id);
       if (record.status !== 'running') return record;

@@ -1,7 +1,7 @@
 // Comments in event streams that are silent: of issue 3, on every route that streams.
 import assert from 'node:assert/strict';
-import net from 'node:net';
 import { after, before, test } from 'node:test';
+import { freePort } from '../lib/ports.mjs';
 import { Agent, SESSIONLESS } from './helper.mjs';
 
 const EVERY = 60;
@@ -23,19 +23,11 @@ async function blocks(path, body, enough, { method = 'POST', unix = false } = {}
 const comments = (all) => all.filter((block) => block.startsWith(':'));
 const afterThree = (all) => comments(all).length >= 3;
 
-const silent = async () => {
-  const server = net.createServer().listen(0, '127.0.0.1');
-  await new Promise((done) => server.once('listening', done));
-  const { port } = server.address();
-  await new Promise((done) => server.close(done));
-  return port;
-};
-
 for (const [name, path, body] of [
   ['execute/stream in a session', '/api/execute/stream', { command: 'sleep 10' }],
   ['execute/stream without one', '/api/execute/stream', { command: 'sleep 10', sessionId: SESSIONLESS }],
   ['watch', '/api/watch', { path: '/workspace' }],
-  ['port-watch', '/api/port-watch', { port: silent, mode: 'tcp' }],
+  ['port-watch', '/api/port-watch', { port: freePort, mode: 'tcp' }],
 ]) {
   test(`a silent stream has comments: ${name}`, async () => {
     const all = await blocks(path, { ...body, ...(body.port ? { port: await body.port() } : {}) }, afterThree);

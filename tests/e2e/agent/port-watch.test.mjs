@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import http from 'node:http';
 import net from 'node:net';
 import { after, afterEach, before, test } from 'node:test';
+import { freePort } from '../lib/ports.mjs';
 import { Agent, SESSIONLESS, sleep } from './helper.mjs';
 import { EventReader } from './sse.mjs';
 
@@ -38,15 +39,7 @@ const tcpServer = (handler) => {
   }));
 };
 const until = async (condition) => {
-  for (const deadline = Date.now() + 10000; !condition(); await sleep(5)) assert.ok(Date.now() < deadline, String(condition));
-};
-const freePort = async () => {
-  const server = net.createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address();
-  server.close();
-  await once(server, 'close');
-  return port;
+  for (const deadline = Date.now() + 60000; !condition(); await sleep(5)) assert.ok(Date.now() < deadline, String(condition));
 };
 
 test('an HTTP server that is there is ready at once, with its status', async () => {
@@ -74,7 +67,7 @@ test('a server that comes later is noticed soon, whatever the interval', async (
     await httpServer((request, response) => response.end(), port);
     const from = Date.now();
     await w.event({ type: 'ready' });
-    assert.ok(Date.now() - from < 2000, `${Date.now() - from}`);
+    assert.ok(Date.now() - from < 8000, `${Date.now() - from}`);
   }
 });
 
@@ -105,9 +98,10 @@ test('the path is sent as it should be, and the status must lie in the range', a
 test('what answers is asked in the rhythm of the interval, which is at least 100 ms', async () => {
   const times = [];
   const port = await httpServer((request, response) => { times.push(Date.now()); response.writeHead(500).end(); });
+  const begun = Date.now(); // we may be late to see one and in time for the next: only the beginning is sure
   await watch({ port, interval: 1 });
-  await until(() => times.length >= 4);
-  for (let i = 1; i < 4; i++) assert.ok(times[i] - times[i - 1] >= 95, times.join());
+  await until(() => times.length >= 6);
+  times.forEach((time, i) => assert.ok(time - begun >= 95 * i, `${begun}: ${times.join()}`));
 });
 
 test('redirects are followed on this machine: relative, absolute, to another port; a loop is not ready', async () => {
@@ -128,11 +122,11 @@ test('redirects are followed on this machine: relative, absolute, to another por
 
 test('whatever a hostile server does, the agent goes on and the watch can be cancelled', async () => {
   const ports = [], connections = new Map();
-  let sent = 0;
+  let sent = 0, endless;
   for (const handler of [
     (s) => s.write('SSH-2.0-x\r\n'), (s) => s.end(), (s) => s.resetAndDestroy(), () => {},
     (s) => { const t = setInterval(() => s.write('x'), 1).unref(); s.on('close', () => clearInterval(t)); },
-    (s) => { // a head without an end
+    endless = (s) => { // a head without an end
       s.write('HTTP/1.1 200 OK\r\n');
       const more = () => { while (!s.destroyed && s.write('X: y\r\n'.repeat(1000))) sent += 6000; };
       s.on('drain', more);
@@ -145,7 +139,7 @@ test('whatever a hostile server does, the agent goes on and the watch can be can
   await until(() => connections.size === 8 && [...connections.values()].filter((n) => n > 1).length >= 4);
   for (const w of readers) assert.deepEqual(w.events.map((e) => e.type), ['watching'], JSON.stringify(w.events));
   assert.equal((await agent.get('/api/ping')).status, 200);
-  assert.ok(sent < 50e6);
+  assert.ok(sent < 12e6 * connections.get(endless), `${sent} bytes in ${connections.get(endless)} heads`);
 });
 
 test('an untidy head is understood', async () => {
@@ -209,6 +203,6 @@ test('a watch that is cancelled leaves nothing behind', async () => {
     await w.event({ type: 'watching' });
     w.close();
   }
-  const deadline = Date.now() + 5000;
+  const deadline = Date.now() + 60000;
   while (await count() > before + 1) assert.ok(Date.now() < deadline);
 });

@@ -28,7 +28,7 @@ export class EventReader {
   }
 
   // Resolves with what `find(events)` returns once that is truthy.
-  async until(find, ms = 10000) {
+  async until(find, ms = 60000) {
     const deadline = Date.now() + ms;
     for (;;) {
       const found = find(this.events);

@@ -6,11 +6,11 @@ import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import http from 'node:http';
-import net from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { after, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { freePort } from '../lib/ports.mjs';
 import { Agent, SESSIONLESS, sleep, standalone } from './helper.mjs';
 import { EventReader } from './sse.mjs';
 
@@ -24,10 +24,7 @@ class Standalone extends Agent {
   // `files`: path -> content, put into the root before the start.
   static async start({ kind = 'busybox', env = {}, command = [], files = {}, wait = true } = {}) {
     const agent = new Standalone();
-    const probe = net.createServer().listen(0, '127.0.0.1');
-    await once(probe, 'listening');
-    agent.port = probe.address().port;
-    probe.close();
+    agent.port = await freePort();
     agent.directory = await mkdtemp(join(tmpdir(), 'berm-standalone-'));
     for (const [path, content] of Object.entries(files)) {
       await mkdir(dirname(join(agent.directory, 'files', path)), { recursive: true });
@@ -47,7 +44,7 @@ class Standalone extends Agent {
         await agent.get('/');
         break;
       } catch (error) {
-        if (agent.child.exitCode !== null || i > 1000) throw new Error(`it did not start: ${agent.stderr} ${error}`);
+        if (agent.child.exitCode !== null || i > 6000) throw new Error(`it did not start: ${agent.stderr} ${error}`);
         await sleep(10);
       }
     }
@@ -55,7 +52,7 @@ class Standalone extends Agent {
   }
 
   async until(condition) {
-    for (const deadline = Date.now() + 10000; ; await sleep(10)) {
+    for (const deadline = Date.now() + 60000; ; await sleep(10)) {
       const found = await condition(this);
       if (found) return found;
       assert.ok(Date.now() < deadline, `${condition}: ${this.stdout} ${this.stderr}`);

@@ -54,7 +54,7 @@ export class TerminalClient {
   }
 
   // Until `condition()` gives something.
-  until(what, condition, ms = 15000) {
+  until(what, condition, ms = 60000) {
     return new Promise((done, fail) => {
       const timer = setTimeout(() => {
         this.#wake.delete(look);

