@@ -403,13 +403,14 @@ static void discard(struct child *child)
 static pid_t start(struct child *child, const struct child_spec *spec, const struct ends *ends,
                    struct child_error *err)
 {
-    const struct child_table *table = &child->agent->children;
+    struct child_table *table = &child->agent->children;
     const struct rlimit *nofile = table->nofile_raised ? &table->nofile : NULL;
     int fds[3], report_fd;
     pid_t command, pid;
 
     for (int i = 0; i < 3; i++)
         fds[i] = ends->childs[i] >= 0 ? ends->childs[i] : spec->fds[i] >= 0 ? spec->fds[i] : table->null_fd;
+    table->starts++;
     if (!child->metered)
         return child_start(spec, fds, nofile, err);
     pid = keeper_start(spec, spec->limits, fds, nofile, &command, &report_fd, err);

@@ -107,6 +107,7 @@ struct child_table {
     struct child *buckets[CHILD_BUCKETS];
     int null_fd;
     size_t count;
+    uint64_t starts;    /* ever, whether or not they succeeded */
     bool used;          /* there has been one */
     bool nofile_raised; /* the agent takes more descriptors than its children are given */
     struct rlimit nofile;

@@ -2,6 +2,7 @@
 
 #include "base/sys.h"
 #include "child_start.h"
+#include "net_count.h"
 #include "no_network.h"
 #include "procfs.h"
 
@@ -29,6 +30,7 @@ struct keeper {
     pid_t command;
     bool ended;
     struct keeper_report report;
+    struct net_count network;
     unsigned processors;
     uint64_t look_at_ms; /* UINT64_MAX: never */
 };
@@ -203,6 +205,8 @@ static void settle(struct keeper *k)
     usage->max_rss = (uint64_t)reaped.ru_maxrss * 1024;
     usage->io_bytes = (uint64_t)(reaped.ru_inblock + reaped.ru_oublock) * 512;
     usage->no_network = k->limits->no_network;
+    if (!usage->no_network)
+        usage->net_known = net_count_end(&k->network, &usage->net_bytes);
     if (!k->ended)
         k->report.wait_status = SIGKILL;
 }
@@ -289,6 +293,8 @@ static void keep(const struct child_spec *given, const struct limits *limits, co
     sigfillset(&all);
     sigprocmask(SIG_SETMASK, &all, NULL);
     k.processors = (unsigned)MAX(sysconf(_SC_NPROCESSORS_ONLN), 1L);
+    if (!limits->no_network)
+        net_count_begin(&k.network);
     start_command(&k, &spec, fds, nofile, report_fd);
     if (limits->cpu_ms != LIMIT_NONE || limits->memory != LIMIT_NONE || limits->pids != LIMIT_NONE)
         k.look_at_ms = 0;

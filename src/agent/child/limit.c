@@ -90,7 +90,7 @@ void usage_put(struct json_writer *w, const struct usage *usage)
     put_figure(w, "cpuMs", usage->measured, (usage->cpu_us + 999) / 1000);
     put_figure(w, "maxRss", usage->measured, usage->max_rss);
     put_figure(w, "ioBytes", usage->measured, usage->io_bytes);
-    put_figure(w, "netBytes", usage->no_network, 0);
+    put_figure(w, "netBytes", usage->no_network || usage->net_known, usage->net_bytes);
     json_pair_cstring(w, "reason", reasons[usage->reason]);
     json_object_end(w);
 }

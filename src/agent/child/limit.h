@@ -38,7 +38,9 @@ struct usage {
     uint64_t cpu_us;
     uint64_t max_rss;  /* bytes, of its largest process */
     uint64_t io_bytes; /* read from and written to storage */
-    bool no_network;   /* so netBytes is 0; else nobody counts them per command */
+    bool no_network;   /* so netBytes is 0 */
+    bool net_known;    /* see net_count.h */
+    uint64_t net_bytes;
     enum end_reason reason;
 };
 

@@ -85,6 +85,7 @@ int metered_begin(struct metered *metered, pid_t pid, int report_fd)
 {
     metered->pid = pid;
     metered->report_fd = report_fd;
+    metered->start = metered->child->agent->children.starts;
     if (metered->limits.wall_ms == LIMIT_NONE)
         return 0;
     return loop_timer_start(metered->child->agent->loop, &metered->clock, (uint64_t)metered->limits.wall_ms);
@@ -98,6 +99,9 @@ int metered_settle(struct metered *metered)
     loop_timer_stop(metered->child->agent->loop, &metered->clock);
     if (RETRY_EINTR(read(metered->report_fd, &report, sizeof(report))) == (ssize_t)sizeof(report)) {
         metered->usage = report.usage;
+        /* The keeper sees what is there when it looks, and not what comes and goes in between. */
+        if (metered->start != metered->child->agent->children.starts)
+            metered->usage.net_known = false;
     } else { /* somebody has killed it, and the kernel then the command */
         kill(-metered->pid, SIGKILL);
         report.wait_status = SIGKILL;

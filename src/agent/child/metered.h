@@ -21,6 +21,7 @@ struct metered {
     int64_t output_left;
     bool overflowed; /* it has written more than it may: that and what follows is dropped */
     int report_fd;
+    uint64_t start; /* number of this one among all that the agent starts */
     struct loop_timer clock;
     struct usage usage; /* complete once the child has exited */
 };

@@ -114,6 +114,14 @@ static const char *read_text(pid_t pid, const char *name, char *text, size_t siz
     return text;
 }
 
+bool proc_is_zombie(pid_t pid)
+{
+    char text[1024];
+    const char *after_name = strrchr(read_text(pid, "stat", text, sizeof(text)), ')');
+
+    return after_name && strncmp(after_name, ") Z", 3) == 0;
+}
+
 uint64_t proc_children_cpu_us(pid_t pid)
 {
     char text[1024];

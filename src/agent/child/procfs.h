@@ -27,7 +27,8 @@ int proc_descendants(pid_t pid, const struct pid_list *spared, struct pid_list *
 /* Whether this /proc has what the functions above read. */
 bool proc_tells_children(void);
 
-/* Each 0 of a process that is gone, or that may not be looked at. */
+/* Each 0 or false of a process that is gone, or that may not be looked at. */
+bool proc_is_zombie(pid_t pid);
 uint64_t proc_children_cpu_us(pid_t pid);    /* of children that it has waited for, with theirs */
 uint64_t proc_resident_bytes(pid_t pid);     /* with all that it shares with others */
 uint64_t proc_proportional_bytes(pid_t pid); /* what is shared divided by those who share it; costs more to know */
