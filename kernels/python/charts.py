@@ -36,8 +36,10 @@ class ChartReader:
         return None if text.startswith('_') else text
 
     def ticks(self, axis, positions):
-        """Names of categories: the tick labels at the positions, where there are any."""
-        axis.axes.figure.canvas.draw_idle()
+        """Names of categories: the tick labels at the positions, where there are any.
+
+        Asking for them brings them up to date; the figure was drawn for its picture and is not drawn once more for this.
+        """
         names = {round(float(at), 9): text.get_text() for at, text in zip(axis.get_ticklocs(), axis.get_ticklabels())}
         return [names.get(round(float(position), 9)) or self.value(position) for position in positions]
 

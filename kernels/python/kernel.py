@@ -318,6 +318,36 @@ def has_no_printer(formatter, value):
         base in types or ('builtins', base.__name__) in deferred for base in kind.__mro__)
 
 
+def usual_display():
+    """What plain_text() compares with, before user code can have changed it."""
+    from IPython.core import formatters
+    from IPython.lib import pretty
+    calls = {kind: kind.__call__ for kind in vars(formatters).values() if isinstance(kind, type)}
+    return formatters.DisplayFormatter.format, calls, getattr(pretty, '_repr_pprint', False)
+
+
+def plain_text(display, usual, value):
+    """What the formatters make of an int or a str that none of them has been told anything of: its repr. Or None.
+
+    Asking all of the dozen takes as long as the rest of the display.
+    """
+    kind, plain = type(value), display.formatters.get('text/plain')
+    usual_format, calls, repr_printer = usual
+    if (kind is not int and kind is not str) or 'format' in vars(display) or type(display).format is not usual_format \
+            or type(plain).__name__ != 'PlainTextFormatter' or not plain.pprint:
+        return None
+    traits = plain._trait_values
+    if traits.get('type_printers', {}).get(kind) is not repr_printer or id(value) in traits.get('singleton_printers', (id(value),)):
+        return None
+    for formatter in (display.ipython_display_formatter, display.mimebundle_formatter, *display.formatters.values()):
+        if calls.get(type(formatter)) is not type(formatter).__call__ or (formatter is not plain and not has_no_printer(formatter, value)):
+            return None
+    try:
+        return repr(value)
+    except ValueError:  # more digits than Python prints
+        return None
+
+
 def unwrap_formatters():
     """Calls IPython's formatters, a dozen for each value, without the binding of their arguments to signatures.
 
@@ -372,6 +402,7 @@ def make_shell(results):
     from traitlets.config import Config
 
     unwrap_formatters()
+    usual = usual_display()
 
     class Publisher(DisplayPublisher):
         def publish(self, data, metadata=None, source=None, **kwargs):
@@ -385,7 +416,8 @@ def make_shell(results):
 
         def compute_format_data(self, result):
             self.value = result
-            return super().compute_format_data(result)
+            text = plain_text(self.shell.display_formatter, usual, result)
+            return super().compute_format_data(result) if text is None else ({'text/plain': text}, {})
 
         def quiet(self):
             """Whether the cell ends with a semicolon: finding out takes a scan of all of its tokens."""

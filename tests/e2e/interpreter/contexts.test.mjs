@@ -4,7 +4,7 @@ import { after, before, describe } from 'node:test';
 import { test } from '../lib/test.mjs';
 import { Api } from '../lib/api.mjs';
 import { World, whyNotHere } from './helper.mjs';
-import { image } from '../lib/daemon.mjs';
+import { image, until } from '../lib/daemon.mjs';
 
 const skip = whyNotHere();
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
@@ -55,6 +55,15 @@ describe('code contexts', { skip }, () => {
     const removed = await world.remove('nope');
     assert.deepEqual([removed.status, removed.json.code, removed.json.context], [404, 'CONTEXT_NOT_FOUND', { contextId: 'nope' }]);
     assert.equal((await world.interrupt('nope')).status, 404);
+  });
+
+  test('code of another language is refused with both of its details', async () => {
+    const context = await world.context();
+    const reply = await world.execute(context, '1', { language: 'js' });
+    assert.deepEqual([reply.status, reply.json.code, reply.json.details.contextId], [500, 'CODE_EXECUTION_ERROR', context]);
+    assert.match(reply.json.details.evalue, /python code, not js/);
+    assert.equal((await world.execute(context, '1', { language: 'Python3' })).status, 200);
+    await world.remove(context);
   });
 
   test('directory and variables of a context are its own', async () => {
@@ -210,6 +219,26 @@ describe('code contexts without an interpreter', { skip: skip ?? (image === 'min
     const node = await world.api.post(world.url('api/contexts'), { language: 'js' });
     assert.deepEqual([node.status, node.json.code], [500, 'INTERNAL_ERROR']);
     assert.deepEqual((await world.contexts()).json.contexts, []);
+  });
+});
+
+describe('interpreters that do not start', { skip }, () => {
+  test('one that takes longer than it may is ended, and its client is not asked to try again', async () => {
+    const world = await World.start({ env: { INTERPRETER_SPAWN_TIMEOUT_MS: '300' } });
+    try {
+      const hung = 'printf "#!/bin/sh\\nexec sleep 1234\\n" >/usr/local/bin/python3 && chmod +x /usr/local/bin/python3';
+      const done = await world.api.exec(world.id, hung);
+      assert.equal(done.code, 0, done.err);
+      const reply = await world.api.post(world.url('api/contexts'), { language: 'python', env_vars: { PYTHONHASHSEED: '0' } });
+      assert.deepEqual([reply.status, reply.json.code], [500, 'INTERNAL_ERROR']);
+      assert.match(reply.json.context.originalError, /did not start in time/);
+      assert.doesNotMatch(reply.json.message, /not ready|initializing/); // the SDK would try again
+      assert.deepEqual((await world.contexts()).json.contexts, []);
+      const left = () => world.api.exec(world.id, 'pgrep -c -f "^sleep 1234" || true');
+      await until('the process ends', async () => (await left()).out.trim() === '0');
+    } finally {
+      await world.stop();
+    }
   });
 });
 

@@ -61,8 +61,9 @@ describe('the Python interpreter', { skip }, () => {
 from IPython.display import *
 display(HTML("<b>x</b>")); display(Markdown("# h")); display(Latex("$x$")); display(JSON({"a": 1}))
 display(Javascript("alert(1)")); display(SVG("<svg xmlns='http://www.w3.org/2000/svg'/>")); display("plain")
-display({"application/pdf": "JVBERg=="}, raw=True)`);
-    assert.deepEqual(results.map((result) => Object.keys(result)[0]), ['html', 'markdown', 'latex', 'json', 'javascript', 'svg', 'text', 'pdf']);
+display({"application/pdf": "JVBERg=="}, raw=True); display({"image/jpeg": b"\\xff\\xd8\\xff"}, raw=True)`);
+    assert.deepEqual(results.map((result) => Object.keys(result)[0]), ['html', 'markdown', 'latex', 'json', 'javascript', 'svg', 'text', 'pdf', 'jpeg']);
+    assert.equal(results.at(-1).jpeg, '/9j/');
     assert.deepEqual(results[3], { json: { a: 1 } });
     assert.deepEqual(results[6], { text: "'plain'" });
   });
@@ -84,6 +85,27 @@ display({"application/pdf": "JVBERg=="}, raw=True)`);
     await shown('html.pop(object);');
     assert.deepEqual(await shown('Number(3)'), [{ html: 'own' }, { text: '3' }]);
     await world.remove(own);
+  });
+
+  test('the plain text of numbers and strings is what its formatter is told to make of them', async () => {
+    const own = await world.context();
+    const shown = async (code) => (await world.run(own, code)).results;
+    assert.deepEqual([await shown('5'), await shown('"a\\n\\u2028"'), await shown('10 ** 60')],
+      [[{ text: '5' }], [{ text: "'a\\n\\u2028'" }], [{ text: `1${'0'.repeat(60)}` }]]);
+    await shown('formatter = get_ipython().display_formatter; plain = formatter.formatters["text/plain"]; plain.for_type(int, lambda v, p, cycle: p.text("a number"));');
+    assert.deepEqual([await shown('5'), await shown('"s"')], [[{ text: 'a number' }], [{ text: "'s'" }]]);
+    await shown('plain.pprint = False;');
+    assert.deepEqual(await shown('5'), [{ text: '5' }]);
+    await shown('plain.pprint = True; plain.pop(int); text = "one of its kind"; plain.singleton_printers[id(text)] = lambda v, p, cycle: p.text("it");');
+    assert.deepEqual([await shown('5'), await shown('text'), await shown('"s"')], [[{ text: '5' }], [{ text: 'it' }], [{ text: "'s'" }]]);
+    await shown('formatter.format = lambda value, *more, **named: ({"text/plain": "whatever"}, {});');
+    assert.deepEqual(await shown('"s"'), [{ text: 'whatever' }]);
+    await shown('del formatter.format; html = type(formatter.formatters["text/html"]); usual = html.__call__; html.__call__ = lambda self, value: "<p>";');
+    assert.deepEqual(await shown('"s"'), [{ html: '<p>' }, { text: "'s'" }]);
+    await shown('html.__call__ = usual; type(formatter).format = lambda self, value, *more, **named: ({"text/plain": "class"}, {});');
+    assert.deepEqual(await shown('"s"'), [{ text: 'class' }]);
+    await world.remove(own);
+    assert.deepEqual((await run('10 ** 5000')).results.map((result) => Object.keys(result)), []);
   });
 
   test('IPython\'s syntax is understood in cells of one line', async () => {
