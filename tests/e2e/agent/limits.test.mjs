@@ -46,7 +46,7 @@ test('cpuMs: a loop is ended, also one that no parent waits for', async () => {
     const reply = await run(command, { cpuMs: 150 });
     assert.equal(reply.exitCode, 137, command);
     assert.equal(reply.usage.reason, 'cpuMs', command);
-    assert.ok(reply.usage.cpuMs >= 150 && reply.usage.cpuMs < 1500, `${reply.usage.cpuMs}`);
+    assert.ok(reply.usage.cpuMs >= 150 && reply.usage.cpuMs < 5000, `${reply.usage.cpuMs}`);
   }
 });
 
@@ -89,8 +89,8 @@ test('pids: nothing of a tree that forks on is left', async () => {
 
 test('wallMs', async () => {
   const begin = Date.now();
-  const reply = await run('echo before; sleep 20', { wallMs: 200 });
-  assert.ok(Date.now() - begin < 5000);
+  const reply = await run('echo before; sleep 60', { wallMs: 1500 });
+  assert.ok(Date.now() - begin < 30000);
   assert.deepEqual([reply.exitCode, reply.stdout, reply.usage.reason], [137, 'before\n', 'wallMs']);
 });
 
@@ -194,8 +194,7 @@ test('exec: a client that goes away ends it all', async () => {
   response.on('error', () => {});
   await new Promise((done) => response.once('data', done));
   leaving.abort();
-  for (let i = 0; i < 200 && await alive('10.15') !== '0'; i++) await sleep(10);
-  assert.deepEqual([await alive('10.15'), await alive('10.14')], ['0', '0']);
+  for (const mark of ['10.15', '10.14']) while (await alive(mark) !== '0') await sleep(10);
 });
 
 test('execute/stream: the receipt is in the complete event', async () => {
@@ -230,7 +229,8 @@ test('a process: its kill takes daemons along, TERM first', async () => {
 });
 
 test('a process: kill-all and its own time limit', async () => {
-  const id = await agent.process("trap '' TERM; sleep 20", { limits: {}, timeoutMs: 100 });
+  const id = await agent.process("trap '' TERM; echo ready; sleep 60", { limits: {}, timeoutMs: 1500 });
+  while (!(await agent.get(`/api/process/${id}/logs`)).json.stdout.includes('ready')) await sleep(10); // else it is the first signal's
   const other = await agent.process('sleep 20', { limits: {} });
   assert.equal((await agent.request('DELETE', '/api/process/kill-all')).status, 200);
   assert.equal((await agent.record(other)).usage.reason, 'killed');
@@ -253,7 +253,7 @@ test('a command that stops its keeper is ended, with its daemons', async () => {
 test('a command that is quicker than its keeper does not hold the agent up', async () => {
   const begin = Date.now();
   await Promise.all(Array.from({ length: 20 }, (_, i) => run(`kill -${i % 2 ? 'STOP' : 'KILL'} $PPID; sleep 20`, { wallMs: 600 })));
-  assert.ok(Date.now() - begin < 5000);
+  assert.ok(Date.now() - begin < 15000);
 });
 
 test('many at once, and no descriptor or process is left', async () => {
