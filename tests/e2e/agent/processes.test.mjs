@@ -11,7 +11,7 @@ let counter = 0;
 const fresh = () => `fresh-${counter++}`;
 const kill = (id, query = '') => agent.request('DELETE', `/api/process/${id}${query}`);
 const alive = async (pid) => (await agent.run(`kill -0 ${pid} 2>/dev/null && grep -qv ') Z' /proc/${pid}/stat`, { session: SESSIONLESS })).exitCode === 0;
-async function until(condition, ms = 10000) {
+async function until(condition, ms = 60000) {
   for (const end = Date.now() + ms; ; await sleep(10)) {
     const value = await condition();
     if (value) return value;
@@ -160,13 +160,13 @@ test('a name of a variable that no shell takes is a process with status error', 
 });
 
 test('A5: the time limit counts without a session only: 124, failed, and a line on stderr', async () => {
-  const id = await agent.process('echo begun; printf open >&2; sleep 60 & sleep 60', { sessionId: SESSIONLESS, timeoutMs: 100 });
+  const id = await agent.process('echo begun; printf open >&2; sleep 60 & sleep 60', { sessionId: SESSIONLESS, timeoutMs: 1500 });
   const record = await agent.ended(id);
   assert.deepEqual([record.status, record.exitCode], ['failed', 124]);
   const { stdout, stderr } = await logs(id);
   assert.equal(stdout, 'begun\n');
   /* bash may get to say that a child was terminated before it is. */
-  assert.match(stderr, /^open(Terminated)?\nCommand timed out after 100ms\n$/);
+  assert.match(stderr, /^open(Terminated)?\nCommand timed out after 1500ms\n$/);
   const other = await agent.process('sleep 0.3; echo late', { timeoutMs: 50 });
   assert.equal((await agent.ended(other)).exitCode, 0);
 });
@@ -183,7 +183,7 @@ test('a running process does not hold its session', async () => {
   const id = await agent.process('sleep 60', { sessionId: session });
   const begun = Date.now();
   assert.equal((await agent.run('echo free', { session })).stdout, 'free');
-  assert.ok(Date.now() - begun < 4000);
+  assert.ok(Date.now() - begun < 30000);
   await kill(id);
 });
 
@@ -271,7 +271,7 @@ for (const [how, daemon] of Object.entries(daemons)) {
         await until(async () => (await withTag(tag)) === expected && (await withTag('601.5')) === '1');
         const begun = Date.now();
         await stop(id, session);
-        assert.ok(Date.now() - begun < 9000);
+        assert.ok(Date.now() - begun < 14000);
         assert.equal(await withTag(tag), '0');
         assert.equal((await agent.record(id)).status, 'killed');
         assert.equal(await withTag('601.5'), end === 'kill-all' ? '0' : '1'); // it belongs to somebody else
@@ -331,7 +331,7 @@ test('kill-all takes all at once, also stubborn ones, and counts them', async ()
   const begun = Date.now();
   const { status, json } = await agent.request('DELETE', '/api/process/kill-all');
   assert.deepEqual([status, json.cleanedCount], [200, 15]);
-  assert.ok(Date.now() - begun < 8000); // not 5 seconds each
+  assert.ok(Date.now() - begun < 14000); // not 5 seconds each
   for (const id of ids) assert.equal((await agent.record(id)).status, 'killed');
   assert.deepEqual((await agent.get('/api/process/list?status=running')).json.processes, []);
   assert.equal((await agent.request('DELETE', '/api/process/kill-all')).json.cleanedCount, 0);
@@ -361,11 +361,17 @@ test('A22: what has ended stays, also when its session is gone', async () => {
 // --- streams ---
 
 test('a log stream replays, goes on live, and ends with exit', async () => {
-  const id = await agent.process('echo one; echo two; echo bad >&2; sleep 0.4; echo three; exit 4');
-  await until(async () => (await logs(id)).stderr === 'bad\n');
+  const go = await agent.gate();
+  const id = await agent.process(`echo one; echo two; echo bad >&2; ${go.wait}; echo three; exit 4`);
+  await until(async () => {
+    const { stdout, stderr } = await logs(id);
+    return stdout === 'one\ntwo\n' && stderr === 'bad\n';
+  });
   const reader = await agent.events('GET', `/api/process/${id}/stream`);
   assert.equal(reader.headers['content-type'], 'text/event-stream');
-  const events = (await reader.rest()).map(({ timestamp, offset, ...e }) => e);
+  const replayed = [await reader.next(), await reader.next(), await reader.next()];
+  await go.open();
+  const events = [...replayed, ...await reader.rest()].map(({ timestamp, offset, ...e }) => e);
   assert.deepEqual(events, [
     { type: 'process_info', processId: id, command: (await agent.record(id)).command, status: 'running' },
     { type: 'stdout', data: 'one\ntwo\n', processId: id },
@@ -391,7 +397,8 @@ test('nothing is lost or told twice between replay and live', async () => {
 });
 
 test('?from= goes on where a stream was left, by the offsets of its events', async () => {
-  const id = await agent.process('echo a; echo b >&2; sleep 0.3; echo c; echo d >&2; sleep 0.3; echo e');
+  const go = await agent.gate();
+  const id = await agent.process(`echo a; echo b >&2; ${go.wait}; echo c; echo d >&2; sleep 0.3; echo e`);
   const first = await agent.events('GET', `/api/process/${id}/stream`);
   const offsets = { stdout: 0, stderr: 0 };
   let seen = '';
@@ -400,7 +407,9 @@ test('?from= goes on where a stream was left, by the offsets of its events', asy
     if (event.offset !== undefined) { offsets[event.type] = event.offset; seen += event.data; }
   }
   first.close();
-  const rest = await (await agent.events('GET', `/api/process/${id}/stream?from=${offsets.stdout},${offsets.stderr}`)).rest();
+  const second = await agent.events('GET', `/api/process/${id}/stream?from=${offsets.stdout},${offsets.stderr}`);
+  await go.open();
+  const rest = await second.rest();
   assert.deepEqual([textOf(rest, 'stdout'), textOf(rest, 'stderr'), rest.at(-1).type], ['c\ne\n', 'd\n', 'exit']);
   const some = (await agent.get(`/api/process/${id}/logs?from=2,99`)).json;
   assert.deepEqual([some.stdout, some.stderr, some.stdoutOffset, some.stderrOffset], ['c\ne\n', '', 6, 4]);

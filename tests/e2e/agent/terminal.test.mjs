@@ -271,7 +271,7 @@ test('deleting the session ends its terminal with all that runs in it', async ()
   next.close();
 });
 
-test('a hundred megabytes reach one reader without loss', { timeout: 60000 }, async () => {
+test('a hundred megabytes reach one reader without loss', { timeout: 240000 }, async () => {
   const lines = sanitized ? 1_150_000 : 11_500_000;
   let left = 0; /* of the numbers; what comes after them is the shell's */
   for (let low = 1; low <= lines; low *= 10) left += (Math.min(lines, 10 * low - 1) - low + 1) * (String(low).length + 2);

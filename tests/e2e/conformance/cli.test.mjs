@@ -15,8 +15,8 @@ describe('conformance of the command line', { skip: whyNoDaemon() }, () => {
   });
   after(() => daemon.stop());
 
-  const call = (...args) => spawnSync(bermPath, args, { encoding: 'utf8', env: { ...process.env, BERM_URL: daemon.url }, timeout: 20000 });
-  const shell = (text) => spawnSync('bash', ['-c', text, 'bash', bermPath], { encoding: 'utf8', env: { ...process.env, BERM_URL: daemon.url }, timeout: 20000 });
+  const call = (...args) => spawnSync(bermPath, args, { encoding: 'utf8', env: { ...process.env, BERM_URL: daemon.url }, timeout: 120000 });
+  const shell = (text) => spawnSync('bash', ['-c', text, 'bash', bermPath], { encoding: 'utf8', env: { ...process.env, BERM_URL: daemon.url }, timeout: 120000 });
 
   test('every verb with an answer of its own gives it as JSON', () => {
     assert.equal(typeof JSON.parse(call('version', '--json').stdout).version, 'string');

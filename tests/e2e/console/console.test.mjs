@@ -60,9 +60,9 @@ describe('the console', { skip }, () => {
 
   test('hears of sandboxes that come and go', async () => {
     await api.put('/v1/sandbox/other', {});
-    await page.getByRole('link', { name: 'other' }).waitFor({ timeout: 3000 });
+    await page.getByRole('link', { name: 'other' }).waitFor({ timeout: 60000 });
     await api.delete('/v1/sandbox/other');
-    await page.getByRole('link', { name: 'other' }).waitFor({ state: 'detached', timeout: 3000 });
+    await page.getByRole('link', { name: 'other' }).waitFor({ state: 'detached', timeout: 60000 });
   });
 
   test('creates a sandbox', async () => {

@@ -98,7 +98,7 @@ describe('berm docker', { skip: whyNoDaemon() }, () => {
   });
 
   /* Images are written whole, which takes seconds: one Dockerfile for all that is about files. */
-  test('files: stages, copies, archives, a .dockerignore, owners, a cache by content; a tar that lies', { timeout: 120000 }, async () => {
+  test('files: stages, copies, archives, a .dockerignore, owners, a cache by content; a tar that lies', { timeout: 300000 }, async () => {
     write('.dockerignore', '**/*.log\nsecret\n!keep.log\n');
     for (const [name, text] of [['secret', 's'], ['a.log', 'l'], ['keep.log', 'k'], ['src/one.txt', '1'], ['src/deep/two.txt', '2'], ['src/x.log', 'l'], ['plain.txt', 'p']]) write(name, text);
     const tar = (...args) => assert.equal(spawnSync('tar', ['-C', path.join(directory, 'src'), ...args]).status, 0);

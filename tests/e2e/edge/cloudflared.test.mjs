@@ -348,7 +348,7 @@ describe('all names through one cloudflared with a token', { skip }, () => {
     stream.destroy();
   });
 
-  test('berm-connector is started again when it is killed, as often as that is, and serves the same names', { timeout: 60000 }, async () => {
+  test('berm-connector is started again when it is killed, as often as that is, and serves the same names', { timeout: 240000 }, async () => {
     const { told, stop } = await follow(api);
     for (let i = 0; i < 3; i++) {
       const [run] = fake.alive(), worker = connectorWorker(daemon);

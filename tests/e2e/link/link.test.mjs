@@ -101,7 +101,7 @@ describe('a daemon behind an edge', { skip }, () => {
     socket.destroy();
   });
 
-  test('much goes both ways', { timeout: 120000 }, async () => {
+  test('much goes both ways', { timeout: 300000 }, async () => {
     const request = edge.open(`${preview}zeros/${LARGE}`);
     request.end();
     const [response] = await once(request, 'response');

@@ -43,7 +43,7 @@ describe('two daemons behind one edge', { skip: whyNoDaemon() }, () => {
       for (let i = 0; i < 50; i++) {
         const began = performance.now();
         assert.equal((await edge.visit(`${tunnels.home}/`)).status, 200);
-        assert.ok(performance.now() - began < 2000, `${performance.now() - began} ms`);
+        assert.ok(performance.now() - began < 10000, `${performance.now() - began} ms`);
       }
       assert.equal(answered, 0, 'the other one does stall');
     } finally {
@@ -88,7 +88,7 @@ describe('a link over HTTP/2', { skip: whyNoDaemon() }, () => {
     await edge.stop();
   });
 
-  test('visitors who go away by the thousand end nobody else\'s link', { timeout: 120000 }, async () => {
+  test('visitors who go away by the thousand end nobody else\'s link', { timeout: 300000 }, async () => {
     const { told, stop } = await follow(api);
     const requestsOpen = async () => (await edge.ask('/v1/links')).json.links[0]?.requestsOpen;
     await api.exec('app', 'pkill -STOP -f server.py');

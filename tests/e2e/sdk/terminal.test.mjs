@@ -201,7 +201,7 @@ describe('the xterm.js add-on', () => {
     view.addon.dispose();
   });
 
-  test('loses none of a hundred megabytes', { timeout: 120000 }, async () => {
+  test('loses none of a hundred megabytes', { timeout: 300000 }, async () => {
     const view = connect('much');
     await connected(view);
     /* xterm.js throws away what it has no time for, so whoever feeds it has to stop in time. */

@@ -9,7 +9,7 @@ import { Daemon, imagesDir, whyNoDaemon } from '../lib/daemon.mjs';
 import { Docker } from '../lib/docker.mjs';
 import { Wrangler, whyNoWrangler } from './wrangler.mjs';
 
-const test = (name, run) => plain(name, { timeout: 60000 }, run);
+const test = (name, run) => plain(name, { timeout: 240000 }, run);
 const why = whyNoDaemon() ?? whyNoWrangler() ?? (fs.existsSync(path.join(imagesDir, 'names/base')) ? undefined : 'no image base');
 const project = path.join(path.dirname(fileURLToPath(import.meta.url)), 'outbound');
 
@@ -24,7 +24,7 @@ describe('HTTPS of a sandbox that a Worker handles', { skip: why }, () => {
     await daemon.start();
     docker = new Docker(path.join(daemon.top, 'docker.sock'));
     wrangler = await new Wrangler(docker.socketPath, daemon.top, project).start();
-  }, { timeout: 60000 });
+  }, { timeout: 240000 });
   after(async () => {
     await wrangler?.stop();
     await daemon.stop();

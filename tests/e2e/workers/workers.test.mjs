@@ -14,7 +14,7 @@ import { attacks } from './attacks.mjs';
 import { scenarios } from './scenarios.mjs';
 import { Wrangler, exampleIn, whyNoWrangler } from './wrangler.mjs';
 
-const test = (name, run) => plain(name, { timeout: 60000 }, run);
+const test = (name, run) => plain(name, { timeout: 240000 }, run);
 const why = whyNoDaemon() ?? whyNoWrangler() ?? (fs.existsSync(path.join(imagesDir, 'names/base')) ? undefined : 'no image base');
 
 describe('Workers', { skip: why }, () => {
@@ -28,7 +28,7 @@ describe('Workers', { skip: why }, () => {
     await daemon.start();
     docker = new Docker(path.join(daemon.top, 'docker.sock'));
     wrangler = await new Wrangler(docker.socketPath, daemon.top).start();
-  }, { timeout: 60000 });
+  }, { timeout: 240000 });
   after(async () => {
     await wrangler?.stop();
     await daemon.stop();

@@ -17,7 +17,7 @@ import { Host, readText, stat, until } from './host.mjs';
 import { image, imagesDir, programs } from './programs.mjs';
 
 const adminKey = 'a-key-of-the-fault-tests';
-const settleMs = 10_000;
+const settleMs = 60_000;
 
 export class World {
   /* `options`: {pool, slots}, how many of each are kept ready, {runtime}, and {docker}, with its API. */
