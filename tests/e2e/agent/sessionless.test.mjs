@@ -55,7 +55,9 @@ test('a missing directory is an error', async () => {
 test('a time-out is a reply with 124, what was written, and the group killed', async () => {
   const reply = await run("printf partial; printf half >&2; sleep 50 | cat", { timeoutMs: 1000 });
   assert.equal(reply.status, 200);
-  assert.deepEqual([reply.success, reply.exitCode, reply.stdout, reply.stderr], [false, 124, 'partial', 'half\nCommand timed out after 1000ms']);
+  assert.deepEqual([reply.success, reply.exitCode, reply.stdout], [false, 124, 'partial']);
+  /* bash may get to say that a child was terminated before it is. */
+  assert.match(reply.stderr, /^half(Terminated)?\nCommand timed out after 1000ms$/);
   await run('while pgrep -x sleep >/dev/null; do :; done');
   assert.equal((await run('sleep 9', { timeoutMs: 100 })).stderr, 'Command timed out after 100ms');
   assert.equal((await run('sleep 9; :', { timeoutMs: 0 })).exitCode, 124);

@@ -116,11 +116,14 @@ mine = ${i}; builtins.mine_too = ${i}; os.environ["MINE"] = "${i}"; sys.path.app
 
   test('an execution whose client leaves while it waits never runs', async () => {
     const context = await world.context({ language: 'js' });
-    const first = await world.stream(context, 'console.log("go"); await new Promise((done) => setTimeout(done, 300))');
+    const first = await world.stream(context, 'console.log("go"); while (!require("fs").existsSync("/tmp/has-left")) await new Promise((done) => setTimeout(done, 10))');
     await first.next();
     const second = await world.stream(context, 'globalThis.ran = true');
     second.request.destroy();
+    const other = await world.context({ language: 'js' }); // asked for after that, by the same ways
+    await world.run(other, 'require("fs").writeFileSync("/tmp/has-left", "")');
     await first.rest();
+    await world.remove(other);
     assert.deepEqual((await world.run(context, 'typeof ran')).results, [{ text: "'undefined'" }]);
     await world.remove(context);
   });

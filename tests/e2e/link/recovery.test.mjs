@@ -45,7 +45,7 @@ describe('a link that breaks', { skip }, () => {
       await until('there is load', () => whole > 20);
       const before = whole;
       await action();
-      await until('requests are answered again', async () => whole > before + 20 && answers(preview), 10000);
+      await until('requests are answered again', async () => whole > before + 20 && answers(preview));
     } finally {
       stop = true;
       await Promise.all(clients);

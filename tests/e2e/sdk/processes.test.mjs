@@ -9,7 +9,7 @@ import { Sdk, sdk as published } from './lib/sandbox.mjs';
 
 const { parseSSEStream, streamFile } = published;
 
-async function until(condition, ms = 10000) {
+async function until(condition, ms = 60000) {
   for (const end = Date.now() + ms; ; await new Promise((done) => setTimeout(done, 20))) {
     const value = await condition();
     if (value) return value;

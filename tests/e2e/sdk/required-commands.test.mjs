@@ -203,7 +203,9 @@ for (const transport of ['http', 'websocket', 'rpc']) {
 
     test('10.3.2, A4: a limit without a session is a result: 124, the line on stderr, all killed', async () => {
       const result = await bare.sandbox.exec('sleep 987 & sleep 987', { timeout: 50 });
-      assert.deepEqual([result.success, result.exitCode, result.stdout, result.stderr], [false, 124, '', 'Command timed out after 50ms']);
+      assert.deepEqual([result.success, result.exitCode, result.stdout], [false, 124, '']);
+      /* bash may get to say that a child was terminated before it is. */
+      assert.match(result.stderr, /^(Terminated\n)?Command timed out after 50ms$/);
       assert.equal((await sandbox.exec('pgrep -fx "sleep 987"')).exitCode, 1);
     });
 

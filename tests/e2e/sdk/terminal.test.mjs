@@ -10,7 +10,7 @@ import { Sdk } from './lib/sandbox.mjs';
 
 const { SandboxAddon } = await import('@cloudflare/sandbox/xterm');
 
-async function until(what, condition, ms = 15000) {
+async function until(what, condition, ms = 60000) {
   for (const end = Date.now() + ms; !condition();) {
     if (Date.now() > end) throw new Error(`not within ${ms} ms: ${what()}`);
     await new Promise((done) => { globalThis.setTimeout(done, 5); });

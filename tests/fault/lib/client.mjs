@@ -29,7 +29,7 @@ export class Client {
       request.once('close', () => reject(new Error('the connection was closed without an answer')));
     });
     answered.catch(() => {});
-    request.setTimeout(20_000, () => request.destroy(new Error(`no answer to ${method} ${path} for 20 s`)));
+    request.setTimeout(120_000, () => request.destroy(new Error(`no answer to ${method} ${path} for 120 s`)));
     if (body?.[Symbol.asyncIterator]) {
       for await (const piece of body) if (!request.destroyed) request.write(piece);
       request.end();

@@ -49,7 +49,7 @@ function isFirstInside(pid) {
 }
 
 /* Polls until `condition` gives something true. */
-export async function until(condition, what, deadlineMs = 10_000) {
+export async function until(condition, what, deadlineMs = 60_000) {
   const end = Date.now() + deadlineMs;
   for (;;) {
     const value = await condition();
