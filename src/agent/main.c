@@ -127,9 +127,17 @@ static void set_up_log(const struct options *options)
 /* --- signals --- */
 
 /* Ignored signals are inherited through execve(2); user commands expect none. */
-static void settle_signals(void)
+static bool from_spawn(const struct options *options)
 {
-    reset_signal_actions();
+    return options->sandbox && options->control_port == 0;
+}
+
+/* Who started us may have ignored some, which lives through exec; berm-spawn ignores none (it costs 20 us to ask).
+ */
+static void settle_signals(const struct options *options)
+{
+    if (!from_spawn(options))
+        reset_signal_actions();
     signal(SIGPIPE, SIG_IGN);
 }
 
@@ -286,8 +294,8 @@ int main(int argc, char **argv)
     set_up_log(&options);
     if (open_standard_fds() < 0)
         return 1;
-    close_inherited_fds(options.sandbox && options.control_port == 0 ? SPAWN_AGENT_FD + 1 : STDERR_FILENO + 1);
-    settle_signals();
+    close_inherited_fds(from_spawn(&options) ? SPAWN_AGENT_FD + 1 : STDERR_FILENO + 1);
+    settle_signals(&options);
     harden(&options);
     if (agent_init(&agent) < 0) {
         log_error("start_failed", "error", strerror(errno));

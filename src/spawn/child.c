@@ -26,7 +26,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
-#define NAMESPACES (CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWUTS | CLONE_NEWIPC)
+#define NAMESPACES (CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWUTS)
 
 static _Noreturn void fail(int status_fd, enum step step)
 {
@@ -139,6 +139,7 @@ static _Noreturn void child_main(const struct child_plan *plan, int status_fd)
     DO(PRIORITY, reset_priorities(plan->reset_oom_score));
     DO(JOIN_CGROUP, cgroup_join_v1(plan->cgroups, plan->name));
     DO(JOIN_NETNS, setns(plan->netns_fd, CLONE_NEWNET));
+    DO(JOIN_IPCNS, setns(plan->ipcns_fd, CLONE_NEWIPC));
     DO(CGROUPNS, unshare(CLONE_NEWCGROUP));
     DO(HOSTNAME, sethostname(plan->hostname, strlen(plan->hostname)));
     enter_root(plan, status_fd);

@@ -21,6 +21,7 @@ struct child_plan {
     const char *hostname;
     int userns_fd;
     int netns_fd;
+    int ipcns_fd;
     int listen_fd;
     int tree_fd;
     uint32_t uid_base;

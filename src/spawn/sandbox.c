@@ -472,6 +472,7 @@ static int start_child(struct sandbox *s, const struct slot *slot, const char *n
         .hostname = hostname,
         .userns_fd = slot->userns_fd,
         .netns_fd = slot->netns_fd,
+        .ipcns_fd = slot->ipcns_fd,
         .listen_fd = slot->listen_fd,
         .tree_fd = slot->tree_fd,
         .uid_base = range_uid_base(s->index),

@@ -74,8 +74,10 @@ static int make_netns(struct slot_maker *maker, struct slot *slot, uint32_t netw
     return 0;
 }
 
-static int do_netns(struct slot_maker *maker, struct slot *slot, struct berm_error *err)
+static int do_namespaces(struct slot_maker *maker, struct slot *slot, struct berm_error *err)
 {
+    if (step_fault(STEP_IPCNS) || (slot->ipcns_fd = ipcns_new(maker->stage->home_ipcns_fd)) < 0)
+        return step_fail(err, STEP_IPCNS);
     return make_netns(maker, slot, maker->usual_network, err);
 }
 
@@ -163,8 +165,8 @@ static int do_tree(struct slot_maker *maker, struct slot *slot, struct berm_erro
 static int advance(struct slot_maker *maker, struct slot *slot, struct berm_error *err)
 {
     static int (*const stages[])(struct slot_maker *, struct slot *, struct berm_error *) = {
-        [SLOT_IDS] = do_ids,   [SLOT_NETNS] = do_netns, [SLOT_CGROUP] = do_cgroup,
-        [SLOT_DISK] = do_disk, [SLOT_TREE] = do_tree,
+        [SLOT_IDS] = do_ids,   [SLOT_NAMESPACES] = do_namespaces, [SLOT_CGROUP] = do_cgroup, [SLOT_DISK] = do_disk,
+        [SLOT_TREE] = do_tree,
     };
 
     if (stages[slot->stage](maker, slot, err) < 0) {
@@ -178,7 +180,9 @@ static int advance(struct slot_maker *maker, struct slot *slot, struct berm_erro
 
 static int begin(struct slot_maker *maker, struct slot *ret, struct berm_error *err)
 {
-    *ret = (struct slot){ .userns_fd = -EBADF, .netns_fd = -EBADF, .listen_fd = -EBADF, .tree_fd = -EBADF };
+    *ret = (struct slot){
+        .userns_fd = -EBADF, .netns_fd = -EBADF, .ipcns_fd = -EBADF, .listen_fd = -EBADF, .tree_fd = -EBADF
+    };
     ret->egress = (struct egress_sockets){ -EBADF, -EBADF };
     ret->index = range_alloc(maker->ranges);
     if (ret->index == RANGE_NONE)
@@ -309,6 +313,7 @@ void slot_close_fds(struct slot *slot)
 {
     close_fd(&slot->userns_fd);
     close_fd(&slot->netns_fd);
+    close_fd(&slot->ipcns_fd);
     close_fd(&slot->listen_fd);
     close_fd(&slot->tree_fd);
     egress_close(&slot->egress);

@@ -1,5 +1,5 @@
 /*
- * slot.h - the parts of a sandbox, made ahead of time while the worker is idle: id range, user and network
+ * slot.h - the parts of a sandbox, made ahead of time while the worker is idle: id range, user, network and IPC
  * namespace, cgroups with limits, subvolume with quota, bound agent socket, and the root file system of the image
  * and with the limits and the name that the last sandbox had. A sandbox that wants others changes or rebuilds what
  * differs.
@@ -20,13 +20,14 @@
 
 #define SLOT_NAME_SIZE 16
 
-enum slot_stage { SLOT_IDS, SLOT_NETNS, SLOT_CGROUP, SLOT_DISK, SLOT_TREE, SLOT_READY };
+enum slot_stage { SLOT_IDS, SLOT_NAMESPACES, SLOT_CGROUP, SLOT_DISK, SLOT_TREE, SLOT_READY };
 
 struct slot {
     uint32_t index;
     enum slot_stage stage; /* the next to be done */
     int userns_fd;
     int netns_fd;
+    int ipcns_fd;
     int listen_fd;
     uint32_t network; /* of the namespace */
     struct egress_sockets egress;

@@ -104,15 +104,18 @@ int stage_void_clone(bool directory)
     return mount_clone(AT_FDCWD, directory ? STAGE_VOID "/dir" : STAGE_VOID "/file", false);
 }
 
-static int enter_namespaces(int *ret_netns, struct berm_error *err)
+static int enter_namespaces(struct stage *stage, struct berm_error *err)
 {
     if (unshare(CLONE_NEWNS | CLONE_NEWNET) < 0)
         return berm_fail(err, BERM_E_SYSTEM, errno, "unshare");
     if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
         return berm_fail(err, BERM_E_SYSTEM, errno, "make the mount tree private");
-    *ret_netns = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
-    if (*ret_netns < 0)
+    stage->home_netns_fd = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+    if (stage->home_netns_fd < 0)
         return berm_fail(err, BERM_E_SYSTEM, errno, "open the network namespace");
+    stage->home_ipcns_fd = open("/proc/self/ns/ipc", O_RDONLY | O_CLOEXEC);
+    if (stage->home_ipcns_fd < 0)
+        return berm_fail(err, BERM_E_SYSTEM, errno, "open the IPC namespace");
     return 0;
 }
 
@@ -122,8 +125,8 @@ int stage_enter(const char *data, const struct disk_pool *pool, const char *imag
     _cleanup_close_ int disk_mount = -EBADF;
     char run[PATH_MAX + 8];
 
-    *ret = (struct stage){ -EBADF, -EBADF, -EBADF, -EBADF, -EBADF };
-    if (enter_namespaces(&ret->home_netns_fd, err) < 0)
+    *ret = (struct stage){ -EBADF, -EBADF, -EBADF, -EBADF, -EBADF, -EBADF };
+    if (enter_namespaces(ret, err) < 0)
         return -1;
     if (agent && (ret->agent_fd = copy_agent(agent, err)) < 0)
         return -1;

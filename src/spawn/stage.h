@@ -32,6 +32,7 @@ struct stage {
     int disk_fd;   /* /disk */
     int agent_fd;  /* a sealed copy of the agent that can be executed but not read */
     int home_netns_fd;
+    int home_ipcns_fd;
 };
 
 /*

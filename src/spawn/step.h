@@ -10,6 +10,7 @@
     X(USERNS, "make user namespace")                                                                               \
     X(LISTEN, "make agent socket")                                                                                 \
     X(NETNS, "make network namespace")                                                                             \
+    X(IPCNS, "make IPC namespace")                                                                                 \
     X(EGRESS_SOCKETS, "make sockets of the way out")                                                               \
     X(EGRESS_RULES, "load rules of the way out")                                                                   \
     X(EGRESS_ROUTES, "set routes of the way out")                                                                  \
@@ -25,6 +26,7 @@
     X(PRIORITY, "reset priorities")                                                                                \
     X(JOIN_CGROUP, "join cgroups")                                                                                 \
     X(JOIN_NETNS, "join network namespace")                                                                        \
+    X(JOIN_IPCNS, "join IPC namespace")                                                                            \
     X(CGROUPNS, "unshare cgroup namespace")                                                                        \
     X(HOSTNAME, "set host name")                                                                                   \
     X(ATTACH, "attach root")                                                                                       \
