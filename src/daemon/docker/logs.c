@@ -3,9 +3,13 @@
  * container's command runs, its agent's log is followed and the newest LOG_BYTES of it are kept here, because the
  * agent takes its own along when it ends. After a restart of the daemon the first who asks begins that anew, with
  * what the agent still has.
+ *
+ * As long as somebody follows, or writes to the command's input, which nobody does without following, the agent is
+ * asked for signs of life: one that gives none any more has nothing more to tell, and its readers are cut off.
  */
 #include "daemon/docker/logs.h"
 
+#include "daemon/agent_patience.h"
 #include "daemon/docker/hijack.h"
 #include "daemon/docker/input.h"
 
@@ -26,6 +30,7 @@ struct container_log {
     struct buf incoming; /* the beginning of one */
     struct list followers;
     size_t follower_count;
+    struct agent_patience patience; /* while there is a call and a follower */
 };
 
 struct follower {
@@ -50,7 +55,8 @@ static void free_follower(struct follower *follower)
     container_input_free(follower->input);
     if (list_linked(&follower->node)) {
         list_remove(&follower->node);
-        follower->container->log->follower_count--;
+        if (--follower->container->log->follower_count == 0)
+            agent_patience_end(&follower->container->log->patience);
     }
     free(follower);
 }
@@ -173,10 +179,27 @@ static void send_kept(const struct container_log *log, struct follower *follower
     }
 }
 
+static void on_lost(struct agent_patience *patience)
+{
+    struct container_log *log = container_of(patience, struct container_log, patience);
+
+    for (struct list *node = log->followers.next, *next; node != &log->followers; node = next) {
+        next = node->next;
+        cut_off(container_of(node, struct follower, node));
+    }
+}
+
+static void be_patient(struct container_log *log)
+{
+    if (log->call && log->follower_count > 0 && !log->patience.link)
+        agent_patience_begin(&log->patience, log->container->sandbox->link, on_lost);
+}
+
 static void end_followers(struct container_log *log)
 {
     struct list *node;
 
+    agent_patience_end(&log->patience);
     while ((node = list_shift(&log->followers))) {
         log->follower_count--;
         end_follower(container_of(node, struct follower, node));
@@ -280,6 +303,7 @@ void container_log_follow(struct container *container, struct agent_link *link)
     buf_clear(&log->frames); /* the agent tells it all from the beginning */
     log->status = 0;
     log->call = http_call_start(client, "GET", "/berm/v1/logs", NULL, 0, 0, &callbacks, log, &err);
+    be_patient(log);
 }
 
 void container_log_free(struct container_log *log)
@@ -385,6 +409,7 @@ static void respond(struct follower *follower)
     }
     list_append(&log->followers, &follower->node);
     log->follower_count++;
+    be_patient(log);
 }
 
 static void on_booted(struct boot_wait *wait, struct agent_link *link, const struct berm_error *err)

@@ -32,8 +32,8 @@ describe('the Docker Engine API: exec and archive', { skip: whyNoDaemon() }, () 
   /* An upgrade as workerd makes it: {socket, bytes}, the latter what has come by now. */
   const opened = (id) => upgrade(`/exec/${id}/start`, '{"Detach":false,"Tty":false}');
 
-  async function upgrade(target, body) {
-    const socket = net.connect({ path: docker.socketPath, allowHalfOpen: true });
+  async function upgrade(target, body, engine = docker) {
+    const socket = net.connect({ path: engine.socketPath, allowHalfOpen: true });
     socket.write(`POST ${target} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: tcp\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body}`);
     let bytes = Buffer.alloc(0);
     while (!bytes.includes('\r\n\r\n')) {
@@ -313,4 +313,47 @@ describe('the Docker Engine API: exec and archive', { skip: whyNoDaemon() }, () 
     assert.ok(!fs.existsSync(path.join(daemon.top, 'escaped')));
     assert.equal((await run(port, 'echo alive')).stdout, 'alive');
   });
+
+  test('whoever follows a command, or writes to it, is cut off once its agent gives no sign of life', async () => {
+    const own = new Daemon({ poolSize: 0, options: ['--sandbox-agent-timeout', '2s'] });
+    own.options.push('--docker-socket', path.join(own.top, 'docker.sock'));
+    await own.start();
+    const engine = new Docker(path.join(own.top, 'docker.sock'));
+    let pid;
+    try {
+      await engine.post('/containers/create?name=quiet', { Image: 'cloudflare/sandbox:1', OpenStdin: true, Cmd: ['sh', '-c', 'echo begun; cat >/dev/null; sleep 1000'] });
+      assert.equal((await engine.post('/containers/quiet/start')).status, 204);
+      const attached = await upgrade('/containers/quiet/attach?stream=1&stdin=1&stdout=1&logs=1', '', engine);
+      const follow = engine.open('GET', '/containers/quiet/logs?stdout=1&follow=1');
+      follow.end();
+      const [response] = await once(follow, 'response');
+      const lost = once(response, 'aborted');
+      response.on('error', () => {});
+      response.resume();
+      attached.socket.on('error', () => {});
+      const cut = once(attached.socket, 'end');
+      await until('it has begun', () => /begun/.test(attached.bytes().toString()));
+      pid = agentOf(own);
+      process.kill(pid, 'SIGSTOP');
+      attached.socket.write('x');
+      await Promise.all([lost, cut]);
+    } finally {
+      if (pid) process.kill(pid, 'SIGCONT');
+      await engine.delete('/containers/quiet?force=1');
+      await own.stop();
+    }
+  });
+
+  /* The first process of the only sandbox of a daemon, as the host numbers it: a child of its worker that is root of nothing here. */
+  function agentOf(own) {
+    const worker = own.worker();
+    return fs.readdirSync('/proc').map(Number).find((candidate) => {
+      try {
+        const status = fs.readFileSync(`/proc/${candidate}/status`, 'utf8');
+        return Number(/^PPid:\t(\d+)$/m.exec(status)[1]) === worker && Number(/^Uid:\t(\d+)/m.exec(status)[1]) >= 65536;
+      } catch {
+        return false; /* it has ended, or is no process */
+      }
+    });
+  }
 });
