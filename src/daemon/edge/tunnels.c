@@ -106,12 +106,11 @@ static void open_tunnel(struct request *request)
 
 static int decode(const struct json *body, struct edge_wish *wish, struct berm_error *err)
 {
-    if (!body)
+    /* Upstream takes a body that is no object, an array for example, for one without options. */
+    if (!body || body->type != JSON_OBJECT)
         return 0;
-    if (body->type != JSON_OBJECT)
-        return berm_fail_field(err, "body", "must be a JSON object");
     if (json_field_cstring(body, "name", &wish->name, err) < 0)
-        return -1;
+        return berm_fail_field(err, "name", "name must be a string when provided");
     if (wish->name && !edge_tunnel_valid(str_from(wish->name)))
         return berm_fail_field(
             err, "name", "name must be a valid DNS label: 1 to 63 of a-z, 0-9 and -, with no - at either end");

@@ -50,6 +50,20 @@ describe('the bridge', { skip: whyNoDaemon() }, () => {
     assert.equal((await api.get(`/v1/sandbox/${'a'.repeat(128)}/running`)).status, 200);
   });
 
+  test('what is wrong with a tunnel is told in the bridge\'s words; a body that is no object has no options', async () => {
+    for (const port of ['80', '3000', '65536', '0x1f90', '8080.0', 'x'])
+      invalid(await api.post(`/v1/sandbox/${id}/tunnel/${port}`), /^Invalid port/);
+    invalid(await api.post(`/v1/sandbox/${id}/tunnel/8080`, '{'), /^Invalid JSON body$/);
+    for (const name of [1, [], {}, true]) invalid(await api.post(`/v1/sandbox/${id}/tunnel/8080`, { name }), /^name must be a string when provided$/);
+    for (const name of ['', '-a', 'a.b', 'a'.repeat(64)]) invalid(await api.post(`/v1/sandbox/${id}/tunnel/8080`, { name }), /valid DNS label/);
+    const other = await api.newId();
+    const made = await api.post(`/v1/sandbox/${other}/tunnel/8080`, '[]');
+    assert.deepEqual([made.status, made.json.port], [200, 8080], made.text);
+    assert.equal((await api.delete(`/v1/sandbox/${other}/tunnel/8080`)).status, 204);
+    assert.equal((await api.delete(`/v1/sandbox/${other}/tunnel/8080`)).status, 204);
+    assert.equal((await api.delete(`/v1/sandbox/${other}`)).status, 204);
+  });
+
   test('unknown routes, methods and unversioned paths are not found and start nothing', async () => {
     for (const [method, path] of [['GET', '/v1'], ['POST', '/v1/sandbox/'], ['GET', `/v1/sandbox/${id}/exec`],
       ['PATCH', `/v1/sandbox/${id}/running`], ['POST', `/v1/sandbox/${id}/nope`], ['POST', `/sandbox/${id}/exec`],
