@@ -96,31 +96,36 @@ static void stream_until(struct stream *s, const char *text)
 
 static void stream_rows(const char *session, const char *label, double first_byte, double first_output)
 {
-    struct samples byte = { .name = "first byte" }, output = { .name = "first output" };
+    struct samples byte = { .name = "first byte" }, start = { .name = "start event" };
+    struct samples output = { .name = "first output" };
     struct samples complete = { .name = "complete" };
     static struct stream s;
     char body[128], what[96];
 
     snprintf(body, sizeof(body), "{\"sessionId\":\"%s\",\"command\":\"echo x\"}", session);
     for (int i = -20; i < 300; i++) {
-        double t[4];
+        double t[5];
         t[0] = now_us();
         stream_open(&s, "POST", "/api/execute/stream", body);
-        stream_until(&s, "\"type\":\"start\"");
+        stream_until(&s, "HTTP/1.1 200 ");
         t[1] = now_us();
-        stream_until(&s, "\"type\":\"stdout\"");
+        stream_until(&s, "\"type\":\"start\"");
         t[2] = now_us();
-        stream_until(&s, "\"type\":\"complete\"");
+        stream_until(&s, "\"type\":\"stdout\"");
         t[3] = now_us();
+        stream_until(&s, "\"type\":\"complete\"");
+        t[4] = now_us();
         close(s.fd);
         if (i < 0)
             continue;
         samples_add(&byte, t[1] - t[0]);
-        samples_add(&output, t[2] - t[0]);
-        samples_add(&complete, t[3] - t[0]);
+        samples_add(&start, t[2] - t[0]);
+        samples_add(&output, t[3] - t[0]);
+        samples_add(&complete, t[4] - t[0]);
     }
     printf("execute/stream %s, with its connection (upstream 9.3, 110 and 110 ms)\n", label);
     print_samples(&byte);
+    print_samples(&start);
     print_samples(&output);
     print_samples(&complete);
     snprintf(what, sizeof(what), "stream %s, first byte, p50", label);
@@ -128,6 +133,7 @@ static void stream_rows(const char *session, const char *label, double first_byt
     snprintf(what, sizeof(what), "stream %s, first output, p50", label);
     target(what, samples_percentile(&output, .5) / 1e3, "ms", '<', first_output);
     samples_free(&byte);
+    samples_free(&start);
     samples_free(&output);
     samples_free(&complete);
 }

@@ -143,7 +143,9 @@ static void handle_with_body(struct request *rq)
     struct berm_error err;
     const struct json *body = NULL;
 
-    if (json_parse(&rq->arena, http_body(rq->ex), JSON_MAX_DEPTH, &body, &err) < 0 || body->type != JSON_OBJECT) {
+    /* Clients are JavaScript, whose strings may be cut within a character; upstream reads that as U+FFFD, too. */
+    if (json_parse_utf16(&rq->arena, http_body(rq->ex), JSON_MAX_DEPTH, &body, &err) < 0 ||
+        body->type != JSON_OBJECT) {
         if (!(rq->route->flags & ROUTE_JSON_OPTIONAL)) {
             reply_bad_body(rq, body ? "it must be a JSON object" : err.message);
             return;

@@ -220,16 +220,58 @@ static void on_drain(struct event_stream *stream)
     pump(container_of(stream, struct follower, stream));
 }
 
-/* The process does not notice. */
+/* The process does not notice. One that is still to come finds out. */
 static void on_gone(struct event_stream *stream)
 {
-    free_follower(container_of(stream, struct follower, stream));
+    struct follower *f = container_of(stream, struct follower, stream);
+
+    if (process_of(f))
+        free_follower(f);
+}
+
+static struct follower *begin(struct request *rq)
+{
+    struct follower *f = calloc(1, sizeof(*f));
+
+    if (!f)
+        return NULL;
+    f->stream.on_gone = on_gone;
+    f->go_on.callback = on_go_on;
+    event_stream_begin(&f->stream, rq);
+    return f;
+}
+
+/* What has begun is in the request, which is nobody else's meanwhile. */
+static struct follower *begun(struct request *rq)
+{
+    struct event_stream *stream = rq->data;
+
+    return stream ? container_of(stream, struct follower, stream) : NULL;
+}
+
+bool process_follow_begin(struct request *rq)
+{
+    return begin(rq) != NULL;
+}
+
+void process_follow_fail(struct request *rq, struct str command, int exit_code)
+{
+    struct follower *f = begun(rq);
+    struct json_writer *w = event_stream_event(&f->stream, "start");
+
+    json_pair_string(w, "command", command);
+    event_stream_send_stamped(&f->stream);
+    w = event_stream_event(&f->stream, "complete");
+    json_pair_int(w, "exitCode", exit_code != 0 ? exit_code : 1);
+    event_stream_send_stamped(&f->stream);
+    event_stream_end(&f->stream);
+    free(f);
 }
 
 void process_follow(struct request *rq, struct process *process, enum follow_form form,
                     const uint64_t from[STREAM_COUNT])
 {
-    struct follower *f = calloc(1, sizeof(*f));
+    struct follower *f = begun(rq) ? begun(rq) : begin(rq);
 
     if (!f) {
         reply_error(rq, AGENT_E_INTERNAL_ERROR, NULL, 0, "Out of memory");
@@ -238,14 +280,15 @@ void process_follow(struct request *rq, struct process *process, enum follow_for
     f->form = form;
     f->reader.on_more = on_more;
     f->stream.on_drain = on_drain;
-    f->stream.on_gone = on_gone;
-    f->go_on.callback = on_go_on;
     for (int i = 0; i < STREAM_COUNT; i++) {
         f->at[i] = MIN(from[i], process->logs[i].end);
         f->bulk_until[i] = process->logs[i].end;
     }
     process_attach(process, &f->reader);
-    event_stream_begin(&f->stream, rq);
+    if (!event_stream_open(&f->stream)) {
+        free_follower(f); /* the client left before there was a process */
+        return;
+    }
     put_begin(f);
     pump(f);
 }

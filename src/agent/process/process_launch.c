@@ -6,6 +6,7 @@ struct process_launch {
     struct process_start start;
     const struct process_launch_kind *kind;
     bool limited;
+    bool accepted; /* the answer has begun */
     struct limits limits;
 };
 
@@ -24,6 +25,13 @@ static void reply_not_started(struct process_launch *launch, const char *reason)
 
     reply_error(launch->start.rq, AGENT_E_STREAM_START_ERROR, context, 2, "Failed to start the command: %s",
                 reason);
+}
+
+static void on_accepted(struct process_start *start)
+{
+    struct process_launch *launch = container_of(start, struct process_launch, start);
+
+    launch->accepted = launch->kind->accept(start->rq);
 }
 
 static void on_started(struct process_start *start, struct process *process)
@@ -50,6 +58,10 @@ static void on_failed(struct process_start *start, enum process_failure failure,
 {
     struct process_launch *launch = container_of(start, struct process_launch, start);
 
+    if (launch->accepted) {
+        launch->kind->fail(start->rq, start->command, failure == PROCESS_FAIL_TERMINATED ? exit_code : 0);
+        return;
+    }
     switch (failure) {
     case PROCESS_FAIL_TERMINATED:
         reply_session_terminated(start->rq, start->session_id, exit_code);
@@ -146,6 +158,8 @@ void process_launch(struct request *rq, const struct process_launch_kind *kind)
     *start = (struct process_start){
         .rq = rq, .early = kind->early, .on_started = on_started, .on_failed = on_failed, .on_finished = on_finished
     };
+    if (kind->accept)
+        start->on_accepted = on_accepted;
     if (!decode_command(launch)) {
         free_launch(launch);
     } else if (decode(launch, &err) < 0) {

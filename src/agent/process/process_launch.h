@@ -13,7 +13,10 @@ struct process_launch_kind {
     bool takes_time_limit;
     bool takes_id; /* processId, stdin, logLimit */
     bool early;    /* as in process_start.h */
+    /* The answer may begin. If it does (true) `reply` comes, or `fail` in the place of an error. May be NULL. */
+    bool (*accept)(struct request *rq);
     void (*reply)(struct request *rq, struct process *process);
+    void (*fail)(struct request *rq, struct str command, int exit_code);
 };
 
 /* Decodes the body and starts what it says; `reply` is called once it is there. Anything else is answered here. */

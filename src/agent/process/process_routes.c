@@ -104,6 +104,12 @@ void handle_process_start(struct request *rq)
     process_launch(rq, &kind);
 }
 
+/* Nobody waits for the shell to learn that the command has been taken; `start` waits for the process. */
+static bool accept_command(struct request *rq)
+{
+    return process_follow_begin(rq);
+}
+
 static void follow_command(struct request *rq, struct process *process)
 {
     static const uint64_t from[STREAM_COUNT] = { 0 };
@@ -115,7 +121,9 @@ void handle_execute_stream(struct request *rq)
 {
     static const struct process_launch_kind kind = { .session_by_header = true,
                                                      .early = true,
-                                                     .reply = follow_command };
+                                                     .accept = accept_command,
+                                                     .reply = follow_command,
+                                                     .fail = process_follow_fail };
 
     process_launch(rq, &kind);
 }

@@ -241,6 +241,7 @@ static void run_in_session(struct session_op *op)
     };
     struct berm_error err;
     struct shell *shell = session_shell(op->session, &err);
+    bool ready;
 
     if (!shell) {
         session_discard(op->session);
@@ -255,8 +256,11 @@ static void run_in_session(struct session_op *op)
     }
     command.background = start->pair;
     command.in_path = start->with_stdin ? start->in_path : NULL;
+    ready = start->on_accepted && shell_ready(shell);
     if (shell_run(shell, &start->job, &command, &err) < 0)
         fail_in_session(start, err.message);
+    else if (ready)
+        start->on_accepted(start);
 }
 
 /* As upstream does it: it is started, and has failed. */

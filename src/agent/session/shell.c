@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 
 #define STOP_GRACE_MS  1000
 #define WATCH_AFTER_MS 4
@@ -226,6 +227,16 @@ int shell_run(struct shell *shell, struct shell_job *job, const struct shell_com
         fifo_pair_set_sink(slot->pair, job->sink);
     slot_append(shell, slot);
     return 0;
+}
+
+/* One that has just been killed is not reaped yet. */
+bool shell_ready(const struct shell *shell)
+{
+    siginfo_t info = { 0 };
+
+    if (shell->head || !shell->child)
+        return false;
+    return waitid(P_PID, (id_t)shell_pid(shell), &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid == 0;
 }
 
 void shell_abandon(struct shell_job *job)

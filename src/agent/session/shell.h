@@ -59,6 +59,8 @@ struct shell *shell_start(struct agent *agent, const struct env *env, const char
 /* 0, or -1 with *err: then nothing was given to the shell. */
 int shell_run(struct shell *shell, struct shell_job *job, const struct shell_command *command,
               struct berm_error *err);
+/* Whether it lives and does nothing, so that it begins at once with what it is given. */
+bool shell_ready(const struct shell *shell);
 /* No callback of the job comes any more; its sink is not used any more. */
 void shell_abandon(struct shell_job *job);
 /* The sink can take more. */

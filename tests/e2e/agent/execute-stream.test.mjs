@@ -218,6 +218,37 @@ test('a dead session is told once with 410', async () => {
   assert.equal(textOf(await agent.stream('echo x', { sessionId: session }), 'stdout'), 'x\n');
 });
 
+/* A session whose shell is held up before its next command. */
+async function heldUp() {
+  const session = fresh();
+  const gate = await agent.gate();
+  const { stdout: pid } = await agent.run(`trap '${gate.wait}' USR1; echo $$`, { session });
+  await agent.run(`kill -USR1 ${pid}`, { session: SESSIONLESS });
+  return { session, gate, pid };
+}
+
+test('C14: the head does not wait for the shell, the start event does', async () => {
+  const { session, gate } = await heldUp();
+  const stream = await agent.events('POST', '/api/execute/stream', { command: 'echo x', sessionId: session });
+  assert.deepEqual([stream.status, stream.headers['content-type']], [200, 'text/event-stream']);
+  await gate.open();
+  assert.deepEqual((await stream.rest()).map((e) => e.type), ['start', 'stdout', 'complete']);
+});
+
+test('C14: a client that leaves behind the head changes nothing, and a shell that ends then is a code', async () => {
+  const left = await heldUp();
+  const stream = await agent.events('POST', '/api/execute/stream', { command: 'touch /tmp/run-all-the-same', sessionId: left.session });
+  stream.close();
+  await left.gate.open();
+  await agent.run('until [ -e /tmp/run-all-the-same ]; do sleep 0.01; done');
+
+  const killed = await heldUp();
+  const doomed = await agent.events('POST', '/api/execute/stream', { command: 'echo never', sessionId: killed.session });
+  await agent.run(`kill -9 ${killed.pid}`, { session: SESSIONLESS });
+  assert.deepEqual((await doomed.rest()).map(({ type, command, exitCode }) => [type, command ?? exitCode]), [['start', 'echo never'], ['complete', 137]]);
+  assert.equal((await agent.run('echo fresh', { session: killed.session })).stdout, 'fresh');
+});
+
 test('C6: a name of a variable that no shell takes is a failure with a code, as upstream only without one', async () => {
   const events = await agent.stream('echo ran', { env: { 'A-B': 'x' } });
   assert.equal(textOf(events, 'stdout'), '');

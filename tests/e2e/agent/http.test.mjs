@@ -90,7 +90,7 @@ test('what the HTTP parser refuses is answered in the same layout', async () => 
 });
 
 test('bodies that are no JSON object are refused, and the connection lives on', async () => {
-  const bodies = ['', '{', '[]', 'null', '"x"', '5', '{"command":"x"', '{"command":"x",}', "{'command':'x'}", '{"command":"x"} x', '{"a":1,"a":2}', '\ufeff{}', '{"a":"\\ud800"}',
+  const bodies = ['', '{', '[]', 'null', '"x"', '5', '{"command":"x"', '{"command":"x",}', "{'command':'x'}", '{"command":"x"} x', '{"a":1,"a":2}', '\ufeff{}',
     Buffer.from([0x7b, 0x22, 0xff, 0x22, 0x3a, 0x31, 0x7d]), '['.repeat(100000), '{"a":'.repeat(1000) + '1' + '}'.repeat(1000), '{"a":01}', '{"a":NaN}', '{"a":"\t"}'];
   for (const route of ['/api/execute', '/api/read', '/api/write', '/api/mkdir', '/api/list-files', '/api/move']) {
     for (const body of bodies) {
@@ -101,6 +101,13 @@ test('bodies that are no JSON object are refused, and the connection lives on', 
       assert.equal('stack' in reply.json.context, false);
     }
   }
+});
+
+test('half a character in a string is U+FFFD, as in upstream', async () => {
+  const text = await agent.post('/api/write', '{"path":"/tmp/half","content":"a\\ud83d","sessionId":"half"}');
+  assert.equal(text.status, 200, text.text);
+  assert.equal((await agent.post('/api/read', { path: '/tmp/half', sessionId: 'half' })).json.content, 'a\ufffd');
+  assert.equal((await agent.run('printf %s "\ud83d\ude00|\ude00"', { session: 'half' })).stdout, '\u{1f600}|\ufffd');
 });
 
 test('wrong types are 400 with the name of the field', async () => {
