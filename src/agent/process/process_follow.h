@@ -19,10 +19,13 @@ enum follow_form {
     FOLLOW_PROCESS  /* process_info, stdout, stderr, exit; with processId and offset */
 };
 
-/* Sends the head of an answer ahead of the process; one of the two others has to come then. False without memory. */
+/* Sends the head of an answer ahead of the process; one of the two others has to come then. False without memory.
+ */
 bool process_follow_begin(struct request *rq);
-/* There is no process: the answer that has begun ends like that of a command that failed. 0 is no exit code here. */
+/* There is no process: the answer that has begun ends like that of a command that failed. 0 is no exit code here.
+ */
 void process_follow_fail(struct request *rq, struct str command, int exit_code);
-/* Answers the request, also one whose answer has begun. `from` are the offsets to begin at; those past the end mean the end. */
+/* Answers the request, also one whose answer has begun. `from` are the offsets to begin at; those past the end mean
+ * the end. */
 void process_follow(struct request *rq, struct process *process, enum follow_form form,
                     const uint64_t from[STREAM_COUNT]);

@@ -33,8 +33,8 @@ struct process_start {
     bool early; /* on_started as soon as there is a pid, when nothing can be done with the process yet */
 
     /*
-     * Of a session: its shell lives, was idle and has been given the command, so that there is nothing left to refuse.
-     * Either of the others still comes. May be NULL.
+     * Of a session: its shell lives, was idle and has been given the command, so that there is nothing left to
+     * refuse. Either of the others still comes. May be NULL.
      */
     void (*on_accepted)(struct process_start *start);
     /* One of these comes, once, perhaps before process_start() returns. The process may have ended already. */
