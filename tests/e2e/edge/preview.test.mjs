@@ -36,6 +36,7 @@ class H(http.server.BaseHTTPRequestHandler):
                 self.wfile.write(b'%x\\r\\n%s\\r\\n' % (len(text), text))
                 self.wfile.flush()
                 go.wait(10)
+                go.clear()
             return self.wfile.write(b'0\\r\\n\\r\\n')
         if self.path == '/redirect':
             return self.answer(b'', 302, [('Location', '/elsewhere'), ('Set-Cookie', 'a=1'), ('Set-Cookie', 'b=2')])
@@ -152,15 +153,17 @@ describe('previews and tunnels', { skip }, () => {
     assert.deepEqual(fields.filter(([name]) => name === 'cookie'), [['cookie', 'session=1']]);
   });
 
-  test('events arrive one by one', async () => {
-    const { url } = (await expose('app', { port: 8080, token: 'abc_1' })).json;
-    const request = http.get({ host: '127.0.0.1', port: daemon.port, path: '/slow', headers: { host: new URL(url).host }, agent: false });
-    const [response] = await once(request, 'response');
-    const pieces = response[Symbol.asyncIterator]();
-    assert.equal((await pieces.next()).value.toString(), 'data: 1\n\n');
-    await visit(`${url}go`);
-    assert.equal((await pieces.next()).value.toString(), 'data: 2\n\n');
-    assert.ok((await pieces.next()).done);
+  test('events arrive one by one, through a preview and through a tunnel', async () => {
+    for (const base of [(await expose('app', { port: 8080, token: 'abc_1' })).json.url, `${(await api.post('/v1/sandbox/app/tunnel/8080')).json.url}/`]) {
+      const request = http.get({ host: '127.0.0.1', port: daemon.port, path: '/slow', headers: { host: new URL(base).host }, agent: false });
+      const [response] = await once(request, 'response');
+      const pieces = response[Symbol.asyncIterator]();
+      assert.equal((await pieces.next()).value.toString(), 'data: 1\n\n', base);
+      await visit(`${base}go`); /* the second one is sent after the first has come */
+      assert.equal((await pieces.next()).value.toString(), 'data: 2\n\n', base);
+      assert.ok((await pieces.next()).done);
+    }
+    assert.equal((await api.delete('/v1/sandbox/app/tunnel/8080')).status, 204);
   });
 
   test('a server on ::1 is reached as well, and none is a 502', async () => {

@@ -13,6 +13,7 @@ import { inOwnNetwork, Internet } from './internet.mjs';
 import { installPackages, makePackages } from './packages.mjs';
 import { HOST, METADATA, OTHER, PRIVATE, RESOLVER, WEB, WEB6 } from './zone.mjs';
 
+const EGRESS_PORT = 64998; /* src/spawn/egress.c: FIRST_PORT */
 
 /* Talks to an address by hand: what `bytes` (a Python literal) gets back, or the error. */
 const talk = (address, port, bytes) => ['python3', '-c', `
@@ -327,6 +328,66 @@ except OSError as e: print(e.strerror)`]), /unreachable/);
         } finally {
           other.close();
           await broken.stop();
+        }
+      });
+
+      /* The only renewal that loads rules: for other ports, as somebody inside has ours. */
+      test('when the way out of a running sandbox is renewed, it has none until they load', async () => {
+        const faults = { BERM_SPAWN_FAIL_AT: String(steps.indexOf('EGRESS_RULES')), BERM_SPAWN_FAIL_AFTER: '1' };
+        const mark = `squatter-${process.pid}`;
+        const squatter = `
+import socket, sys, time
+def listen(port):
+    s = socket.socket(socket.AF_INET6)
+    s.bind(('::', port))
+    s.listen()
+    return s
+while True:
+    try:
+        ours = listen(${EGRESS_PORT})
+        break
+    except OSError:
+        time.sleep(0.01)
+told = listen(40404)
+time.sleep(10000)`;
+        const own = await new Daemon({
+          poolSize: 0,
+          options: ['--spawn', path.resolve(process.env.BERM_BUILD ?? 'build', 'src/spawn/berm-spawn-faults'), '--egress-resolvers', RESOLVER, '--sandbox-max-sandboxes', '8'],
+        }).start();
+        let asked = new Api(own);
+        const again = async (env) => {
+          asked.close();
+          own.env = env;
+          await own.start();
+          asked = new Api(own);
+        };
+        try {
+          const id = await asked.newId();
+          const state = async () => (await asked.get(`/v1/sandbox/${id}/egress`)).json.state;
+          const reach = async () => (await asked.exec(id, curl(`http://${WEB}/`))).code;
+          assert.equal((await asked.put(`/v1/sandbox/${id}`, JSON.stringify({ image: 'base' }))).status, 201);
+          assert.equal(await reach(), 0);
+          await asked.put(`/v1/sandbox/${id}/file/workspace/squatter.py`, squatter);
+          await asked.exec(id, sh(`nohup python3 squatter.py ${mark} >/dev/null 2>&1 &`));
+          const pid = await until('it runs', () => fs.readdirSync('/proc').filter((name) => /^\d+$/.test(name)).find((name) => {
+            try {
+              const words = fs.readFileSync(`/proc/${name}/cmdline`, 'latin1').split('\0');
+              return words[0] === 'python3' && words.includes(mark);
+            } catch { return false; /* it has ended meanwhile */ }
+          }), 60000);
+          await own.end('SIGKILL');
+          await until('it has the port', () => / [0-9A-F]{32}:9DD4 [0-9A-F:]+ 0A /.test(fs.readFileSync(`/proc/${pid}/net/tcp6`, 'latin1')), 60000);
+          await again(faults);
+          await until('it is told', () => own.log('egress.down').length > 0, 60000);
+          assert.equal(await state(), 'down');
+          assert.notEqual(await reach(), 0);
+          assert.deepEqual(await own.end(), [0, null]);
+          await again({});
+          await until('the way out is there again', async () => await state() === 'up', 60000);
+          assert.equal(await reach(), 0);
+        } finally {
+          asked.close();
+          await own.stop();
         }
       });
     });
