@@ -45,20 +45,22 @@ export async function until(what, condition, ms = 60000) {
 }
 
 export class Daemon {
-  /* `options`: more flags; `env`: more variables; `listen`: addresses. */
-  constructor({ options = [], env = {}, poolSize = 1, data } = {}) {
+  /* `options`: more flags; `env`: more variables; `enter`: a command that runs bermd in its own place (nsenter ...). */
+  constructor({ options = [], env = {}, poolSize = 1, data, enter = [] } = {}) {
     this.top = data ? path.dirname(data) : fs.mkdtempSync(path.join(os.tmpdir(), 'berm-e2e-'));
     fs.chmodSync(this.top, 0o755);
     this.data = data ?? path.join(this.top, 'data');
     this.places = ['--data', this.data, '--images', imagesDir, '--spawn', programs.spawn, '--agent', programs.agent];
     this.options = ['--sandbox-image', image, '--pool-size', String(poolSize), ...options];
     this.env = env;
+    this.enter = enter;
     this.lines = [];
   }
 
   /* Resolves once it listens. */
   async start(more = []) {
-    this.child = spawn(programs.bermd, ['--listen', '127.0.0.1:0', '--log-format', 'json', ...this.places, ...this.options, ...more], {
+    const [program, ...args] = [...this.enter, programs.bermd, '--listen', '127.0.0.1:0', '--log-format', 'json', ...this.places, ...this.options, ...more];
+    this.child = spawn(program, args, {
       stdio: ['ignore', 'ignore', 'pipe'],
       env: { ...process.env, ...this.env },
     });

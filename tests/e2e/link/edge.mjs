@@ -22,16 +22,18 @@ export const TRANSPORT = ['--edge-link-transport', process.env.BERM_LINK_TRANSPO
 export const newKey = () => `berm_${crypto.randomBytes(20).toString('hex')}`;
 
 export class Edge {
-  /* `keys`: name to key. */
-  constructor({ keys = {}, options = [] } = {}) {
+  /* `keys`: name to key; `enter`: a command that runs bermd in another network (nsenter ...); `host`: where links are taken. */
+  constructor({ keys = {}, options = [], enter = [], host = '127.0.0.1' } = {}) {
     this.top = fs.mkdtempSync(path.join(os.tmpdir(), 'berm-edge-'));
     fs.chmodSync(this.top, 0o755);
-    this.certificate = makeCertificate(this.top, 'edge', ['127.0.0.1', DOMAIN, `*.${DOMAIN}`]);
+    this.certificate = makeCertificate(this.top, 'edge', [...new Set([host, '127.0.0.1']), DOMAIN, `*.${DOMAIN}`]);
     fs.chmodSync(this.certificate, 0o644); /* a test's */
     this.authority = path.join(this.top, 'authority.pem');
     fs.writeFileSync(this.authority, fs.readFileSync(this.certificate, 'utf8').split('-----BEGIN PRIVATE')[0]);
     this.keysFile = path.join(this.top, 'keys');
     this.options = options;
+    this.enter = enter;
+    this.host = host;
     this.ports = { plain: 0, secure: 0, link: 0 };
     this.lines = [];
     this.setKeys(keys);
@@ -45,10 +47,11 @@ export class Edge {
 
   /* Resolves once it listens; on the same ports as before. */
   async start() {
-    const at = (name) => `127.0.0.1:${this.ports[name]}`;
-    this.child = spawn(programs.bermd, ['--edge', '--listen', at('plain'), '--tls-listen', at('secure'), '--edge-link-listen', at('link'),
-      '--tls-certificate', this.certificate, '--edge-url', `https://${DOMAIN}`, '--edge-link-keys', this.keysFile, '--log-format', 'json',
-      ...TRANSPORT, ...this.options], { stdio: ['ignore', 'ignore', 'pipe'] });
+    const at = (name, host = '127.0.0.1') => `${host}:${this.ports[name]}`;
+    const [program, ...args] = [...this.enter, programs.bermd, '--edge', '--listen', at('plain'), '--tls-listen', at('secure'),
+      '--edge-link-listen', at('link', this.host), '--tls-certificate', this.certificate, '--edge-url', `https://${DOMAIN}`,
+      '--edge-link-keys', this.keysFile, '--log-format', 'json', ...TRANSPORT, ...this.options];
+    this.child = spawn(program, args, { stdio: ['ignore', 'ignore', 'pipe'] });
     this.exited = once(this.child, 'exit');
     const wanted = { listening: 'plain', 'tls.listening': 'secure', 'link.listening': 'link' };
     await new Promise((resolve, reject) => {
@@ -69,7 +72,7 @@ export class Edge {
   daemonOptions(name, more = []) {
     const file = path.join(this.top, `key-of-${name}`);
     fs.writeFileSync(file, `${this.keys[name]}\n`, { mode: 0o600 });
-    return ['--edge-link', `127.0.0.1:${this.ports.link}`, '--edge-link-key', file, '--edge-link-authority', this.authority, ...TRANSPORT, ...more];
+    return ['--edge-link', `${this.host}:${this.ports.link}`, '--edge-link-key', file, '--edge-link-authority', this.authority, ...TRANSPORT, ...more];
   }
 
   log(event) {

@@ -17,7 +17,7 @@ const skip = whyNoDaemon();
 const BACK_MS = 5000;
 
 describe('a link that breaks', { skip }, () => {
-  let edge, daemon, api, preview, generation;
+  let edge, daemon, api, preview, urls, generation;
 
   const isUp = async () => (await api.get('/v1/link')).json.state === 'up';
   const answers = async (url) => (await edge.visit(url).catch(() => ({}))).status === 200;
@@ -28,29 +28,33 @@ describe('a link that breaks', { skip }, () => {
     return childrenOf(keeper)[0];
   }
 
-  /* Requests without a pause while `action` runs and until they are answered again: how long none was, and how many were whole. */
+  /*
+   * Requests without a pause to a preview, a quick and a named tunnel, while `action` runs and until all are answered
+   * again: how long each was not, and how many were whole.
+   */
   async function underLoad(action) {
-    let stop = false, whole = 0, last = Date.now(), gap = 0;
-    const client = async () => {
+    const names = urls.map((url) => ({ url, whole: 0, last: Date.now(), gap: 0 }));
+    let stop = false;
+    const client = async (name) => {
       while (!stop) {
-        if (await answers(`${preview}load`)) {
-          whole++;
-          gap = Math.max(gap, Date.now() - last);
-          last = Date.now();
+        if (await answers(`${name.url}load`)) {
+          name.whole++;
+          name.gap = Math.max(name.gap, Date.now() - name.last);
+          name.last = Date.now();
         } else await delay(20);
       }
     };
-    const clients = Array.from({ length: 8 }, client);
+    const clients = [...names, ...names, ...names].map(client);
     try {
-      await until('there is load', () => whole > 20);
-      const before = whole;
+      await until('there is load', () => names.every(({ whole }) => whole > 20), 60000);
       await action();
-      await until('requests are answered again', async () => whole > before + 20 && answers(preview));
+      const before = names.map(({ whole }) => whole);
+      await until('requests are answered again', () => names.every(({ whole }, i) => whole > before[i] + 10), 60000);
     } finally {
       stop = true;
       await Promise.all(clients);
     }
-    assert.ok(gap < BACK_MS, `nothing was answered for ${gap} ms`);
+    for (const { url, gap } of names) assert.ok(gap < BACK_MS, `nothing of ${url} was answered for ${gap} ms`);
     assert.equal((await api.get('/v1/sandbox/app')).json.generation, generation, 'the sandbox is another one');
   }
 
@@ -61,6 +65,9 @@ describe('a link that breaks', { skip }, () => {
     await until('the link is up', isUp);
     await serve(api, 'app', 8080);
     preview = (await api.post('/v1/sandbox/app/ports', { port: 8080, token: 'abc_1' })).json.url;
+    urls = [preview, `${(await api.post('/v1/sandbox/app/tunnel/8080')).json.url}/`];
+    await serve(api, 'app', 8081);
+    urls.push(`${(await api.post('/v1/sandbox/app/tunnel/8081', { name: 'web' })).json.url}/`);
     generation = (await api.get('/v1/sandbox/app')).json.generation;
     assert.ok(await answers(preview));
   });
