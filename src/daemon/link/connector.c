@@ -174,7 +174,7 @@ static void main_has_ended(struct connector *connector, enum connector_reason re
 
 /* --- what berm-connector says --- */
 
-/* Its keeper too, so nothing can start it again: what is asked of the daemon here needs no edge. */
+/* Its keepers too, so nothing can start it again: what is asked of the daemon here needs no edge. */
 static void lose_helper(struct connector *connector)
 {
     int fd = connector->wire.fd;

@@ -139,7 +139,7 @@ int link_helper_connector(const struct config *config, int port, struct link_hel
 void link_helper_reload(const struct link_helper *helper)
 {
     if (helper->pid > 0)
-        kill(helper->pid, SIGHUP);
+        kill(-helper->pid, SIGHUP);
 }
 
 void link_helper_wait(const struct link_helper *helper)

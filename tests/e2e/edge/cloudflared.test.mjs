@@ -9,14 +9,13 @@ import { Api, collect } from '../lib/api.mjs';
 import { Daemon, hasImage, until, whyNoDaemon } from '../lib/daemon.mjs';
 import { test } from '../lib/test.mjs';
 import { serve } from '../link/app.mjs';
-import { childrenOf, nameOf } from '../link/edge.mjs';
+import { childrenOf, kept, nameOf } from '../link/edge.mjs';
 import { follow } from '../link/events.mjs';
 import { Sdk } from '../sdk/lib/sandbox.mjs';
 import { FakeCloudflared, isAlive } from './cloudflared.mjs';
 
 const skip = whyNoDaemon() ?? (hasImage('base') ? undefined : 'no image base');
-/* bermd's child is its keeper. */
-const connectorWorker = (daemon) => childrenOf(childrenOf(daemon.pid).find((pid) => nameOf(pid).startsWith('berm-connector')))[0];
+const connectorWorker = (daemon) => kept(daemon.pid, 'berm-connector').worker;
 const URL_FORM = /^https:\/\/[a-z0-9-]+\.trycloudflare\.com$/;
 
 describe('quick tunnels through cloudflared', { skip }, () => {
@@ -375,5 +374,50 @@ describe('all names through one cloudflared with a token', { skip }, () => {
     assert.match(refused.json.error, /cloudflared is not connected/);
     fake.mode = 'good';
     await until('it is up again', async () => await state() === 'up', 70000);
+  });
+});
+
+describe('the keeper of a cloudflared with a token', { skip }, () => {
+  let daemon, api, fake;
+  const all = () => kept(daemon.pid, 'berm-connector');
+  const up = () => until('it is up', async () => (await api.get('/v1/link')).json.state === 'up', 60000);
+
+  before(async () => {
+    daemon = new Daemon();
+    fake = new FakeCloudflared(daemon.top);
+    fs.writeFileSync(`${daemon.top}/token`, 'eyJhIjoic2VjcmV0LXRva2VuLW9mLWEtdHVubmVsIn0\n', { mode: 0o600 });
+    daemon.options = ['--sandbox-image', 'base', '--edge-connector', 'cloudflared', '--edge-cloudflared', fake.program,
+      '--edge-cloudflared-token', `${daemon.top}/token`, '--edge-url', 'https://sandbox.example.com'];
+    await daemon.start();
+    api = new Api(daemon);
+    await up();
+    await serve(api, 'app', 8080);
+    assert.equal((await api.post('/v1/sandbox/app/tunnel/8080', { name: 'web' })).json.url, 'https://web.sandbox.example.com');
+  });
+  after(async () => {
+    api?.close();
+    await daemon.stop();
+  });
+
+  test('has its spare replaced when that is killed, and nothing else happens', { timeout: 60000 }, async () => {
+    const before = await until('there is a spare', () => (all().spare ? all() : undefined));
+    const [run] = fake.alive();
+    process.kill(before.spare, 'SIGKILL');
+    await until('there is another', () => ![undefined, before.spare].includes(all().spare));
+    assert.deepEqual([all().keeper, all().worker, fake.alive()[0].pid], [before.keeper, before.worker, run.pid]);
+  });
+
+  test('has a successor when it is killed, which has one, and the names are the same', { timeout: 120000 }, async () => {
+    let { keeper, spare } = all();
+    for (let i = 0; i < 2; i++) {
+      const [run] = fake.alive();
+      process.kill(keeper, 'SIGKILL');
+      await until('what it kept is gone as well', () => !isAlive(run.pid), 60000);
+      const again = await until('another one runs', () => fake.alive()[0], 60000);
+      await up();
+      assert.equal((await fake.visit('https://web.sandbox.example.com', { run: again })).status, 200);
+      keeper = spare;
+      spare = await until('it has a spare of its own', () => childrenOf(keeper).find((pid) => nameOf(pid) === 'keeper-spare'), 60000);
+    }
   });
 });

@@ -126,3 +126,9 @@ export function childrenOf(pid) {
 }
 
 export const nameOf = (pid) => fs.readFileSync(`/proc/${pid}/comm`, 'utf8').trim();
+
+/* Of bermd's helper of that name: its keeper's worker, and the spare that waits beside it. undefined between two. */
+export function kept(bermd, name) {
+  const keeper = childrenOf(bermd).find((pid) => nameOf(pid) === name), children = keeper ? childrenOf(keeper) : [];
+  return { keeper, worker: children.find((pid) => nameOf(pid) === name), spare: children.find((pid) => nameOf(pid) === 'keeper-spare') };
+}

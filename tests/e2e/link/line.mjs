@@ -155,7 +155,7 @@ export class Line {
 
   /* The worker of this part's berm-link (its keeper is its parent), or of a part that is not there any more: none. */
   worker(part) {
-    return below(part.child.pid).at(-1);
+    return below(part.child.pid).filter((pid) => fs.readFileSync(`/proc/${pid}/comm`, 'utf8') !== 'keeper-spare\n').at(-1);
   }
 
   async end() {

@@ -7,10 +7,11 @@ import { after, before, describe } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 
 import { Api } from '../lib/api.mjs';
+import { isAlive } from '../edge/cloudflared.mjs';
 import { Daemon, until, whyNoDaemon } from '../lib/daemon.mjs';
 import { test } from '../lib/test.mjs';
 import { serve } from './app.mjs';
-import { DOMAIN, Edge, childrenOf, nameOf, newKey } from './edge.mjs';
+import { DOMAIN, Edge, kept, newKey } from './edge.mjs';
 import { follow } from './events.mjs';
 
 const skip = whyNoDaemon();
@@ -22,11 +23,7 @@ describe('a link that breaks', { skip }, () => {
   const isUp = async () => (await api.get('/v1/link')).json.state === 'up';
   const answers = async (url) => (await edge.visit(url).catch(() => ({}))).status === 200;
 
-  /* berm-link's worker below one of its keepers: `of` is bermd's pid. */
-  function worker(of) {
-    const keeper = childrenOf(of).find((pid) => nameOf(pid).startsWith('berm-link'));
-    return childrenOf(keeper)[0];
-  }
+  const worker = (of) => kept(of, 'berm-link').worker;
 
   /*
    * Requests without a pause to a preview, a quick and a named tunnel, while `action` runs and until all are answered
@@ -113,6 +110,13 @@ describe('a link that breaks', { skip }, () => {
     process.kill(pid, 'SIGSTOP');
     await delay(1500);
     process.kill(pid, 'SIGCONT');
+  }));
+
+  test('berm-link and its keeper are killed at the daemon', () => underLoad(async () => {
+    const { keeper, worker, spare } = kept(daemon.pid, 'berm-link');
+    process.kill(keeper, 'SIGKILL');
+    await until('the worker is gone as well', () => !isAlive(worker));
+    assert.ok(isAlive(spare));
   }));
 
   test('an edge that stops lets requests end, and the daemon finds its successor', async () => {
