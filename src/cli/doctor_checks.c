@@ -312,6 +312,42 @@ static void check_daemon(struct cli *cli, const char *data_dir, struct finding *
         finding_set(ret, HEALTH_MISSING, "%.190s", problem.message);
 }
 
+static const char *text_or(const struct json *object, const char *key, const char *otherwise)
+{
+    const struct json *value = json_get(object, key);
+
+    return value && value->type == JSON_STRING ? value->string.p : otherwise;
+}
+
+/* The address from outside, if the daemon has one that is not its own: an edge, or Cloudflare's. */
+static void check_edge(struct cli *cli, const char *data_dir, struct finding *ret)
+{
+    const char *state, *error, *name, *at;
+    const struct json *link = NULL;
+    struct berm_problem problem;
+    struct berm_error err;
+    char *text = NULL;
+
+    (void)data_dir;
+    if ((!cli->client && !cli_client(cli)) || berm_link_state(cli->client, &text, &problem) < 0 ||
+        json_parse(&cli->arena, str_from(text), JSON_MAX_DEPTH, &link, &err) < 0) {
+        finding_set(ret, HEALTH_NOTE, "the daemon does not tell");
+        free(text);
+        return;
+    }
+    state = text_or(link, "state", "");
+    error = text_or(link, "error", NULL);
+    name = text_or(link, "name", "");
+    at = text_or(link, "edge", text_or(link, "connector", ""));
+    if (!strcmp(state, "off"))
+        finding_set(ret, HEALTH_OK, "none: previews and tunnels are served by the daemon itself");
+    else if (!strcmp(state, "up"))
+        finding_set(ret, HEALTH_OK, "connected to %.100s%s%.40s", at, name[0] ? " as " : "", name);
+    else
+        finding_set(ret, HEALTH_MISSING, "%.20s, %.100s%s%.100s", state, at, error ? ": " : "", error ? error : "");
+    free(text);
+}
+
 const struct check doctor_checks[] = {
     { "kernel", "sandboxes cannot be made", true, true, check_kernel },
     { "namespaces", "sandboxes cannot be made", true, true, check_namespaces },
@@ -329,5 +365,6 @@ const struct check doctor_checks[] = {
     { "disk_space", "sandboxes may find the disk full", false, false, check_disk_space },
     { "processor", "sandboxes on one core can watch each other's timing", false, false, check_processor },
     { "daemon", "berm has nobody to ask for sandboxes", false, false, check_daemon },
+    { "edge", "previews and tunnels cannot be reached from outside", false, false, check_edge },
     { 0 },
 };

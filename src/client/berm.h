@@ -345,6 +345,8 @@ int berm_health(struct berm_client *client, struct berm_problem *problem);
 
 /* What the daemon says about itself and its host, as JSON (GET /v1/host). *ret_json is for free(). */
 int berm_host(struct berm_client *client, char **ret_json, struct berm_problem *problem);
+/* How the daemon is reached from outside, as JSON (GET /v1/link). *ret_json is for free(). */
+int berm_link_state(struct berm_client *client, char **ret_json, struct berm_problem *problem);
 
 #ifdef __cplusplus
 }

@@ -342,12 +342,22 @@ int berm_health(struct berm_client *client, struct berm_problem *problem)
     return transfer_json(client, &t, NULL, NULL, NULL, problem);
 }
 
-int berm_host(struct berm_client *client, char **ret_json, struct berm_problem *problem)
+static int get_json(struct berm_client *client, const char *target, char **ret_json, struct berm_problem *problem)
 {
-    _cleanup_transfer_ struct transfer t = TRANSFER_INIT("GET", "/v1/host");
+    _cleanup_transfer_ struct transfer t = TRANSFER_INIT("GET", target);
 
     if (transfer_json(client, &t, NULL, NULL, NULL, problem) < 0)
         return -1;
     *ret_json = buf_steal(&t.answer, NULL);
     return *ret_json ? 0 : problem_memory(problem);
+}
+
+int berm_host(struct berm_client *client, char **ret_json, struct berm_problem *problem)
+{
+    return get_json(client, "/v1/host", ret_json, problem);
+}
+
+int berm_link_state(struct berm_client *client, char **ret_json, struct berm_problem *problem)
+{
+    return get_json(client, "/v1/link", ret_json, problem);
 }

@@ -299,7 +299,27 @@ describe('berm', { skip: reason }, () => {
     assert.equal(report.ok, true);
     assert.equal(report.checks.find((c) => c.name === 'daemon').result, 'ok');
     assert.equal(report.checks.find((c) => c.name === 'spawner').result, 'ok');
+    assert.deepEqual(report.checks.find((c) => c.name === 'edge'),
+      { name: 'edge', required: false, result: 'ok', detail: 'none: previews and tunnels are served by the daemon itself' });
     assert.match((await call(['doctor'])).out, /This host can run sandboxes/);
+  });
+
+  test('a key for an edge is made without a daemon, and its hash added to the file', async () => {
+    const file = path.join(directory, 'edge.keys');
+    fs.writeFileSync(file, '# ours'); /* without an end of line */
+    const env = { BERM_URL: 'http://127.0.0.1:1' };
+    const plain = await call(['key', 'add', 'home', '--edge', file], { env });
+    assert.equal(plain.status, 0, plain.err);
+    assert.match(plain.out, /^berm_[0-9a-f]{64}\n$/);
+    const { name, key } = JSON.parse((await call(['key', 'add', '--json', '--edge', file, 'away2'], { env })).out);
+    assert.equal(name, 'away2');
+    const hash = (text) => crypto.createHash('sha256').update(text).digest('hex');
+    assert.equal(fs.readFileSync(file, 'utf8'), `# ours\nhome sha256:${hash(plain.out.trim())}\naway2 sha256:${hash(key)}\n`);
+    for (const bad of [[], ['Home'], ['2home'], ['ho-me'], ['a'.repeat(21)], ['']]) {
+      const refused = await call(['key', 'add', '--edge', file, ...bad], { env });
+      assert.deepEqual([refused.status, refused.out], [2, ''], bad);
+    }
+    assert.equal((await call(['key', 'add', '--edge', path.join(directory, 'no', 'such'), 'home'], { env })).status, 1);
   });
 
   test('with a key, clients without one are refused; a revoked key is one no more', async () => {
