@@ -10,7 +10,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
 
-import { Daemon, hasImage, until, whyNoDaemon } from '../e2e/lib/daemon.mjs';
+import { Daemon, hasImage, imagesDir, until, whyNoDaemon } from '../e2e/lib/daemon.mjs';
 import { Docker, run } from '../e2e/lib/docker.mjs';
 
 const skip = whyNoDaemon() ?? (hasImage('minimal') ? undefined : 'no image minimal');
@@ -48,7 +48,12 @@ describe('a container of the Docker API', { skip, concurrency: 1 }, () => {
     await daemon.start();
     docker = new Docker(path.join(daemon.top, 'docker.sock'));
   });
-  after(() => daemon.stop());
+  after(async () => {
+    const { dev, ino } = fs.statSync(daemon.data);
+    const mine = `commit-${dev.toString(16)}-${ino.toString(16)}-`;
+    await until('its images are gone', () => !fs.readdirSync(path.join(imagesDir, 'names')).some((name) => name.startsWith(mine)), 60000);
+    await daemon.stop();
+  });
 
   test('reaches neither the socket, nor the daemon, nor the interceptor, nor another container', async (t) => {
     const asked = [];
