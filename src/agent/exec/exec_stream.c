@@ -129,11 +129,9 @@ static void give_name(struct exec_stream *e)
 
 static void take_name_back(struct exec_stream *e)
 {
-    struct exec_stream **at = &e->rq->agent->named_execs;
+    struct exec_stream **at = e->id ? find(e->rq->agent, e->id) : NULL;
 
-    while (*at && *at != e)
-        at = &(*at)->next_named;
-    if (*at)
+    if (at && *at == e) /* it may be another's: then `e` is what was refused its name */
         *at = e->next_named;
 }
 
