@@ -141,7 +141,8 @@ describe('a hostile FUSE server', { skip: whyNoDaemon() || none }, () => {
     const from = Date.now();
     assert.equal((await api.delete(`/v1/sandbox/${id}`)).status, 204);
     await until('it is gone', async () => (await api.get(`/v1/sandbox/${id}`)).status === 404 && !hasProcess(first));
-    assert.ok(Date.now() - from < 1000, `${Date.now() - from} ms`);
+    const took = Date.now() - from;
+    assert.ok(took < (process.env.BERM_SANITIZED ? 10000 : 1000), `${took} ms`);
   }
 
   test('it lies about sizes', async () => {
@@ -220,7 +221,7 @@ describe('a hostile FUSE server', { skip: whyNoDaemon() || none }, () => {
       assert.equal((await api.delete('/v1/sandbox/visitor')).status, 204);
       took.push(Date.now() - from);
     }
-    assert.ok(took.sort((a, b) => a - b)[took.length >> 1] < 1000, `${took} ms`); /* half of them: others share this machine */
+    assert.ok(took.sort((a, b) => a - b)[took.length >> 1] < (process.env.BERM_SANITIZED ? 10000 : 1000), `${took} ms`); /* half of them: others share this machine */
     const refused = paths.reduce((sum, target, i) => sum + (/^.(proc|dev)/.test(target) ? Math.ceil((attempts - i) / paths.length) : 0), 0);
     for (const text of await told)
       assert.equal(text, `{'done': 64, 'Operation not permitted': ${refused}, 'No space left on device': ${attempts - 64 - refused}}\n`);

@@ -51,9 +51,9 @@ describe('life cycle', { skip: whyNoDaemon() }, () => {
   });
 
   test('use, streams and keepAlive keep it awake', async () => {
-    await api.put('/v1/sandbox/busy', { sleepAfter: 1 });
+    await api.put('/v1/sandbox/busy', { sleepAfter: 3 }); // time enough to be asked about on a busy machine
     await api.put('/v1/sandbox/alive', { sleepAfter: 1, keepAlive: true });
-    assert.equal((await api.exec('busy', ['sleep', '2'])).code, 0);
+    assert.equal((await api.exec('busy', ['sleep', '5'])).code, 0);
     assert.deepEqual([(await state('busy')).generation, (await state('busy')).state], [1, 'running']);
     assert.equal((await state('alive')).state, 'running');
     await api.put('/v1/sandbox/alive', { keepAlive: false });
