@@ -45,6 +45,7 @@ enum capnweb_type {
     CAPNWEB_TARGET,   /* an object of ours */
     CAPNWEB_STUB,     /* an object of the peer, or a function */
     CAPNWEB_WRITABLE, /* a WritableStream of the peer: a stub with write(chunk), close(), abort(reason) */
+    CAPNWEB_SINK,     /* only in what we send: an object of ours with those methods, as a WritableStream */
     CAPNWEB_READER,   /* a ReadableStream of the peer */
     CAPNWEB_PIPE,     /* a ReadableStream that we give to the peer */
     CAPNWEB_PROMISE,  /* only in what we send: settled later */
@@ -105,6 +106,7 @@ struct capnweb_fetch {
 #define CAPNWEB_NOTHING      ((struct capnweb_value){ .type = CAPNWEB_UNDEFINED })
 #define CAPNWEB_THE_JSON(j)  ((struct capnweb_value){ .type = CAPNWEB_JSON, .json = (j) })
 #define CAPNWEB_OF_TARGET(t) ((struct capnweb_value){ .type = CAPNWEB_TARGET, .target = (t) })
+#define CAPNWEB_OF_SINK(t)   ((struct capnweb_value){ .type = CAPNWEB_SINK, .target = (t) })
 #define CAPNWEB_OF_PIPE(p)   ((struct capnweb_value){ .type = CAPNWEB_PIPE, .pipe = (p) })
 
 /* The member of an object; NULL when absent or undefined, or when `object` is NULL or no object. */

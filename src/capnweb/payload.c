@@ -204,6 +204,7 @@ bool cw_value_ref(const struct capnweb_value *value, struct cw_ref *ret)
 {
     switch (value->type) {
     case CAPNWEB_TARGET:
+    case CAPNWEB_SINK:
         *ret = (struct cw_ref){ CW_TARGET, value->target };
         return true;
     case CAPNWEB_STUB:

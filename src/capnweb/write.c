@@ -246,7 +246,9 @@ static void write_reference(struct capnweb_session *s, struct json_writer *w, co
 
     switch (value->type) {
     case CAPNWEB_TARGET:
-        export_object(s, w, "export", (struct cw_ref){ CW_TARGET, value->target });
+    case CAPNWEB_SINK:
+        export_object(s, w, value->type == CAPNWEB_SINK ? "writable" : "export",
+                      (struct cw_ref){ CW_TARGET, value->target });
         break;
     case CAPNWEB_STUB:
     case CAPNWEB_WRITABLE:

@@ -231,6 +231,32 @@ static void a_consumer_that_cancels_early(void **state)
     side_close(&side);
 }
 
+/* A WritableStream of ours: the peer's writer calls it by streams, whose answers are its acknowledgements. */
+static void an_object_of_ours_is_written_to(void **state)
+{
+    struct capnweb_call *call;
+    struct side side;
+
+    (void)state;
+    side_open(&side, NULL, holder());
+    play_on(&side, "> [\"push\",[\"pipeline\",0,[\"writable\"],[]]]\n> [\"pull\",1]\n");
+    call = take_call();
+    capnweb_resolve(call, CAPNWEB_OF_SINK(holder()));
+    play_on(&side, "< [\"resolve\",1,[\"writable\",-1]]\n> [\"release\",1,1]\n"
+                   "> [\"stream\",[\"pipeline\",-1,[\"write\"],[\"abc\"]]]\n");
+    call = take_call();
+    assert_true(str_is(call->path[0].name, "write"));
+    assert_true(call->arg_count == 1 && str_is(call->args[0].string, "abc"));
+    capnweb_resolve(call, CAPNWEB_NOTHING);
+    play_on(&side, "< [\"resolve\",2,[\"undefined\"]]\n> [\"stream\",[\"pipeline\",-1,[\"close\"],[]]]\n");
+    call = take_call();
+    assert_true(str_is(call->path[0].name, "close"));
+    capnweb_resolve(call, CAPNWEB_NOTHING);
+    play_on(&side, "< [\"resolve\",3,[\"undefined\"]]\n> [\"release\",-1,1]\n");
+    side_expect_idle(&side);
+    side_close(&side);
+}
+
 /* --- what the Fetch API has --- */
 
 static const struct json *parse(struct arena *arena, const char *text)
@@ -292,9 +318,13 @@ static void headers_responses_requests_and_blobs(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_call_on_a_namespace),         cmocka_unit_test(every_rejection),
-        cmocka_unit_test(all_scalars_and_bytes),         cmocka_unit_test(a_stream_inside_an_object),
-        cmocka_unit_test(a_consumer_that_cancels_early), cmocka_unit_test(headers_responses_requests_and_blobs),
+        cmocka_unit_test(a_call_on_a_namespace),
+        cmocka_unit_test(every_rejection),
+        cmocka_unit_test(all_scalars_and_bytes),
+        cmocka_unit_test(a_stream_inside_an_object),
+        cmocka_unit_test(a_consumer_that_cancels_early),
+        cmocka_unit_test(an_object_of_ours_is_written_to),
+        cmocka_unit_test(headers_responses_requests_and_blobs),
     };
 
     return cmocka_run_group_tests_name("capnweb traces", tests, NULL, NULL);

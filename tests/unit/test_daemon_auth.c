@@ -34,8 +34,8 @@ static int teardown(void **state)
 
     auth_free(&f->auth);
     store_close(f->store);
-    for (size_t i = 0; i < 3; i++) {
-        snprintf(path, sizeof(path), "%s%s", f->db, (const char *[]){ "", "-wal", "-shm" }[i]);
+    for (size_t i = 0; i < 4; i++) {
+        snprintf(path, sizeof(path), "%s%s", f->db, (const char *[]){ "", "-wal", "-shm", ".claim" }[i]);
         unlink(path);
     }
     unlink(f->keys);
