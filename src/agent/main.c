@@ -35,7 +35,7 @@
 extern char **environ;
 
 struct options {
-    bool sandbox, no_desk;
+    bool sandbox, no_desk, default_signals;
     uint64_t control_port; /* 0: the inherited socket */
     uint64_t port;
     uint64_t keep_alive_ms;
@@ -45,8 +45,8 @@ struct options {
 static int usage(const char *problem)
 {
     fprintf(stderr,
-            "berm-agent: %s\nusage: berm-agent [--sandbox] [--no-desk] [--control-port N] [--listen-port N] "
-            "[--keep-alive-ms N] [COMMAND ARGUMENTS...]\n",
+            "berm-agent: %s\nusage: berm-agent [--sandbox] [--no-desk] [--default-signals] [--control-port N] "
+            "[--listen-port N] [--keep-alive-ms N] [COMMAND ARGUMENTS...]\n",
             problem);
     return -1;
 }
@@ -64,6 +64,8 @@ static int parse_options(char **argv, struct options *options)
             options->sandbox = true;
         } else if (strcmp(*argv, "--no-desk") == 0) {
             options->no_desk = true;
+        } else if (strcmp(*argv, "--default-signals") == 0) {
+            options->default_signals = true;
         } else if (strcmp(*argv, "--listen-port") == 0) {
             argv++;
             if (!parse_port(*argv, &options->port))
@@ -126,17 +128,13 @@ static void set_up_log(const struct options *options)
 
 /* --- signals --- */
 
-/* Ignored signals are inherited through execve(2); user commands expect none. */
-static bool from_spawn(const struct options *options)
-{
-    return options->sandbox && options->control_port == 0;
-}
-
-/* Who started us may have ignored some, which lives through exec; berm-spawn ignores none (it costs 20 us to ask).
+/*
+ * Ignored signals are inherited through execve(2); user commands expect none. To reset them all is 64 calls, 20 us,
+ * which who has ignored none can spare us.
  */
 static void settle_signals(const struct options *options)
 {
-    if (!from_spawn(options))
+    if (!options->default_signals)
         reset_signal_actions();
     signal(SIGPIPE, SIG_IGN);
 }
@@ -294,7 +292,7 @@ int main(int argc, char **argv)
     set_up_log(&options);
     if (open_standard_fds() < 0)
         return 1;
-    close_inherited_fds(from_spawn(&options) ? SPAWN_AGENT_FD + 1 : STDERR_FILENO + 1);
+    close_inherited_fds(options.sandbox && options.control_port == 0 ? SPAWN_AGENT_FD + 1 : STDERR_FILENO + 1);
     settle_signals(&options);
     harden(&options);
     if (agent_init(&agent) < 0) {

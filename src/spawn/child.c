@@ -105,7 +105,8 @@ static int arrange_descriptors(int listen_fd)
 static int exec_agent(int agent_fd, const char *hostname)
 {
     char name[80];
-    char *const argv[] = { (char[]){ "berm-agent" }, (char[]){ "--sandbox" }, NULL };
+    char *const argv[] = { (char[]){ "berm-agent" }, (char[]){ "--sandbox" }, (char[]){ "--default-signals" },
+                           NULL };
     char *const envp[] = { (char[]){ "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin" },
                            (char[]){ "HOME=/root" }, name, NULL };
 
