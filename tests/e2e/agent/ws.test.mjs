@@ -187,8 +187,8 @@ channelTest('internal routes cannot be reached', async (channel) => {
 channelTest('a body that its route refuses has an answer with the id', async (channel) => {
   channel.socket.send('{"type":"request","id":"dup","method":"POST","path":"/api/execute","body":{"command":"a","command":"b"}}');
   assert.equal((await channel.answer('dup')).status, 400);
-  channel.socket.send('{"type":"request","id":"lone","method":"POST","path":"/api/execute","body":{"command":"\\ud800"}}');
-  assert.equal((await channel.answer('lone')).status, 400);
+  channel.socket.send('{"type":"request","id":"type","method":"POST","path":"/api/execute","body":{"command":5}}');
+  assert.equal((await channel.answer('type')).status, 400);
 });
 
 channelTest('fifteen megabytes go in, and fifty come out', async (channel) => {
