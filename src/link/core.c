@@ -69,11 +69,23 @@ static void bury_links(struct core *core)
     }
 }
 
+static void take_from(struct link **list, const struct link *link)
+{
+    while (*list != link)
+        list = &(*list)->next;
+    *list = link->next;
+}
+
+static void free_gone(struct link *link)
+{
+    take_from(&link->core->gone, link);
+    loop_defer_cancel(link->core->loop, &link->freeing);
+    link->ops->free(link);
+}
+
 static void free_link(struct loop_deferred *deferred)
 {
-    struct link *link = container_of(deferred, struct link, freeing);
-
-    link->ops->free(link);
+    free_gone(container_of(deferred, struct link, freeing));
 }
 
 static void close_if_drained(struct link *link);
@@ -110,11 +122,10 @@ void link_init(struct link *link, struct core *core, const struct transport_ops 
 static void forget(struct link *link)
 {
     struct core *core = link->core;
-    struct link **at = &core->links;
 
-    while (*at != link)
-        at = &(*at)->next;
-    *at = link->next;
+    take_from(&core->links, link);
+    link->next = core->gone;
+    core->gone = link;
     core->link_count--;
     core->handshakes -= link->number == 0;
     if (link->number != 0)
@@ -355,9 +366,9 @@ void core_fini(struct core *core)
 
         link->ops->close(link, LINK_CLOSED);
         forget(link);
-        loop_defer_cancel(core->loop, &link->freeing);
-        link->ops->free(link);
     }
+    while (core->gone)
+        free_gone(core->gone);
     wire_clear(core);
     loop_io_remove(core->loop, &core->wire);
     close_fd(&core->wire.fd);

@@ -32,6 +32,7 @@ struct core {
     void *owner;                     /* whose role it is */
     struct credentials *credentials; /* of new sessions */
     struct link *links;              /* up or not */
+    struct link *gone;               /* down, freed at the next turn */
     uint32_t link_count, handshakes; /* all; those not up */
     struct link_table *table;
     size_t bytes; /* held for streams */
