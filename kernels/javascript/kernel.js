@@ -27,11 +27,9 @@
   const pause = new Int32Array(new SharedArrayBuffer(4));
 
   let held; // frames that go along with the next one
-  let muted = false; // nothing is sent: what runs is a rehearsal
 
   // False: it is too large for a frame and was not sent. `hold`: it may go along with the next one.
   function send(kind, value, hold = false) {
-    if (muted) return true;
     const payload = stringify(value);
     const size = Buffer.byteLength(payload);
     if (size + 1 > FRAME_MAX) return false;
@@ -407,41 +405,18 @@
     };
   }
 
-  // What the first cells of a context wait for is V8: it compiles what has not run yet, and learns what runs often. A
-  // spare has the time for that before it is anybody's. Whoever takes it waits for the end of one step at most.
-  const REHEARSED = ['1 + 1', '"text"', '[1]', '({ a: 1 })', 'Promise.resolve(1)'];
-  const REHEARSALS = 150;
-  let isTaken = false;
-
-  async function rehearse() {
-    for (let i = 0; i < REHEARSALS && !isTaken; i++) {
-      muted = true;
-      try {
-        await execute({ code: REHEARSED[i % REHEARSED.length] });
-      } finally {
-        muted = false;
-      }
-      await new Promise(setImmediate); // frames are read in between
-    }
-    count = 0;
-  }
-
-  function tryToBecome(settings) {
-    try {
-      become(settings);
-      send('R', {});
-    } catch (error) {
-      send('F', { message: String(error.message) });
-      process.exit(1);
-    }
-  }
-
+  let queue = Promise.resolve();
   const onFrame = (kind, value) => {
     if (kind === 'X') {
       queue = queue.then(() => execute(value));
     } else if (kind === 'I') {
-      isTaken = true;
-      queue = queue.then(() => tryToBecome(value));
+      try {
+        become(value);
+        send('R', {});
+      } catch (error) {
+        send('F', { message: String(error.message) });
+        process.exit(1);
+      }
     } else if (kind === 'C') {
       onInterruptFrame();
     }
@@ -450,5 +425,4 @@
   prepare();
   send('P', {});
   receive(onFrame);
-  let queue = new Promise(setImmediate).then(rehearse); // a context that starts cold has its first frame by then
 }

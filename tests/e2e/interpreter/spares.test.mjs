@@ -79,21 +79,6 @@ describe('spare interpreters', { skip: whyNotHere() }, () => {
       await spare(id, 2);
     });
 
-  test('what a JavaScript spare has rehearsed is not to be seen in the context that it becomes', async () => {
-    const id = await world.sandbox();
-    const context = async () => world.context({ language: 'javascript' }, id);
-    const names = 'Object.getOwnPropertyNames(globalThis).sort()';
-    const cold = await world.run(await context(), names, {}, id);
-    await spare(id);
-    const second = await context();
-    const { events, results, count } = await world.run(second, names, {}, id);
-    assert.deepEqual([events.map(({ type }) => type), results, count], [cold.events.map(({ type }) => type), cold.results, cold.count]);
-    assert.match((await world.run(second, 'null()', {}, id)).error.traceback.at(-1), /^ +at cell-2:1:\d+$/);
-    /* At once after the one before it: the spare is taken in the middle. */
-    for (let i = 0; i < 3; i++)
-      assert.deepEqual((await world.run(await context(), '[1, 2]', {}, id)).events.map(({ type }) => type), ['result', 'execution_complete']);
-  });
-
   test('a spare waits for the end of what runs, but not of what runs on and on', async () => {
     const id = await world.sandbox();
     const context = await world.context({}, id);
