@@ -70,9 +70,10 @@ static int show(struct attachment *a, struct berm_problem *problem)
 
 static int converse(struct attachment *a, struct berm_problem *problem)
 {
-    int rc = 0;
+    int rc;
 
-    while (rc == 0) {
+    /* First what came along with the answer that opened it: the descriptor will not tell of that any more. */
+    while ((rc = show(a, problem)) == 0) {
         struct pollfd fds[] = {
             { .fd = berm_terminal_fd(a->terminal), .events = POLLIN },
             { .fd = a->input_ended ? -1 : STDIN_FILENO, .events = POLLIN },
@@ -86,12 +87,10 @@ static int converse(struct attachment *a, struct berm_problem *problem)
             *problem = (struct berm_problem){ .kind = BERM_PROBLEM_CANCELLED };
             return -1;
         }
-        if (fds[2].revents)
-            rc = on_resize(a, problem);
-        if (rc == 0 && fds[1].revents)
-            rc = on_input(a, problem);
-        if (rc == 0)
-            rc = show(a, problem);
+        if (fds[2].revents && on_resize(a, problem) < 0)
+            return -1;
+        if (fds[1].revents && on_input(a, problem) < 0)
+            return -1;
     }
     return rc < 0 ? -1 : 0;
 }

@@ -143,7 +143,11 @@ int berm_terminal_open(struct berm_client *client, const char *id, const struct 
 int berm_terminal_start(struct berm_client *client, const char *id, const struct berm_terminal_options *options,
                         struct berm_terminal **ret_terminal, struct berm_problem *problem);
 void berm_terminal_close(struct berm_terminal *terminal); /* NULL is allowed */
-/* As berm_stream_fd(); readable as well when what was written can go on. */
+/*
+ * As berm_stream_fd(); readable as well when what was written can go on. It tells of what has not been read
+ * yet: before waiting, also right behind berm_terminal_open(), berm_terminal_next() has to have said that it has no
+ * more.
+ */
 int berm_terminal_fd(const struct berm_terminal *terminal);
 /*
  * As berm_stream_next(): what the terminal shows as BERM_ITEM_STDOUT, events "ready" (behind what a session's

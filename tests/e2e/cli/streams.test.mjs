@@ -125,3 +125,27 @@ for (const [what, options, message] of [
     assert.doesNotMatch(err, /secret/);
   }));
 }
+
+test('what came along with the answer that opened a terminal is shown at once', async () => {
+  const server = net.createServer((socket) => {
+    let head = '';
+    socket.on('error', () => {});
+    socket.on('data', (piece) => {
+      if (head.includes('\r\n\r\n')) return;
+      head += piece.toString('latin1');
+      if (!head.includes('\r\n\r\n')) return;
+      const proof = createHash('sha1').update(/Sec-WebSocket-Key: (.*)\r\n/.exec(head)[1] + guid).digest('base64');
+      socket.write(Buffer.concat([Buffer.from(`HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ${proof}\r\n\r\n`),
+        frame(2, 'prompt'), frame(1, '{"type":"ready"}')]));
+    });
+  }).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const shell = start(['shell', 'mock'], { env: { BERM_URL: `http://127.0.0.1:${server.address().port}` }, keepStdin: true });
+  try {
+    assert.equal(String((await once(shell.child.stdout, 'data'))[0]), 'prompt');
+  } finally {
+    shell.child.kill('SIGTERM');
+    await shell.done;
+    server.close();
+  }
+});
