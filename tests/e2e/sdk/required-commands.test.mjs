@@ -5,42 +5,30 @@
 import assert from 'node:assert/strict';
 import { after, before, describe } from 'node:test';
 
-import { Agent, SESSIONLESS } from '../agent/helper.mjs';
+import { SESSIONLESS } from '../agent/helper.mjs';
 import { test } from '../lib/test.mjs';
-import { Sdk, sdk as published } from './lib/sandbox.mjs';
+import { Clients, eventsOf as all } from './lib/clients.mjs';
+import { Sdk } from './lib/sandbox.mjs';
 
 const ABANDONED_MS = 150; // after which a command is given up that waits for a gate
 
 const textOf = (events, type) => events.filter((e) => e.type === type).map((e) => e.data).join('');
 
-async function all(stream) {
-  const events = [];
-  for await (const event of published.parseSSEStream(stream)) events.push(event);
-  return events;
-}
-
 for (const transport of ['http', 'websocket', 'rpc']) {
   describe(`what is required of commands, over ${transport}`, () => {
+    let clients;
     let agent;
     let target;
-    let sdk;
     let sandbox;
     let bare; // without a default session
     let sessions = 0;
     const newSession = (options = {}) => sandbox.createSession({ id: `own-${++sessions}`, ...options });
 
     before(async () => {
-      agent = await Agent.start({ env: { SANDBOX_VERSION: '0.12.10', CLOUDFLARE_PLACEMENT_ID: 'place-7', OF_IMAGE: 'image', BOTH: 'image' } });
-      target = { origin: `http://127.0.0.1:${agent.port}` };
-      sdk = await Sdk.open(target, { transport });
-      sandbox = sdk.sandbox;
-      bare = await Sdk.open(target, { transport, name: 'bare', enableDefaultSession: false });
+      clients = await Clients.open(transport, { env: { SANDBOX_VERSION: '0.12.10', CLOUDFLARE_PLACEMENT_ID: 'place-7', OF_IMAGE: 'image', BOTH: 'image' } });
+      ({ agent, target, sandbox, bare } = clients);
     });
-    after(async () => {
-      await bare.close();
-      await sdk.close();
-      await agent.stop();
-    });
+    after(() => clients.close());
 
     /* A command that waits for a gate and is given up meanwhile; the gate opens for it later. */
     const abandon = async (session, { before: first = 'true', after: then }) => {

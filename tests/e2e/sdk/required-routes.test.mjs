@@ -6,20 +6,15 @@
 import assert from 'node:assert/strict';
 import { after, before, describe } from 'node:test';
 
-import { Agent } from '../agent/helper.mjs';
 import { test } from '../lib/test.mjs';
+import { Clients, eventsOf as all } from './lib/clients.mjs';
 import { Sdk, sdk as published } from './lib/sandbox.mjs';
 
 const { parseSSEStream, streamFile } = published;
 
-async function all(stream) {
-  const events = [];
-  for await (const event of parseSSEStream(stream)) events.push(event);
-  return events;
-}
-
 for (const transport of ['http', 'websocket', 'rpc']) {
   describe(`what is required of processes, files and watches, over ${transport}`, () => {
+    let clients;
     let agent;
     let target;
     let sdk;
@@ -27,17 +22,10 @@ for (const transport of ['http', 'websocket', 'rpc']) {
     let bare;
 
     before(async () => {
-      agent = await Agent.start({ env: { SANDBOX_VERSION: '0.12.10' } });
-      target = { origin: `http://127.0.0.1:${agent.port}` };
-      sdk = await Sdk.open(target, { transport });
-      sandbox = sdk.sandbox;
-      bare = await Sdk.open(target, { transport, name: 'bare', enableDefaultSession: false });
+      clients = await Clients.open(transport, { env: { SANDBOX_VERSION: '0.12.10' } });
+      ({ agent, target, sdk, sandbox, bare } = clients);
     });
-    after(async () => {
-      await bare.close();
-      await sdk.close();
-      await agent.stop();
-    });
+    after(() => clients.close());
 
     test('20, A24: a process of one session is seen, waited for and killed by another', async () => {
       const [one, two] = await Promise.all(['one', 'two'].map((id) => sandbox.createSession({ id })));
