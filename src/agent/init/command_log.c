@@ -5,21 +5,23 @@
 #include "agent/http/routes.h"
 
 #include <arpa/inet.h>
+#include <endian.h>
+#include <time.h>
 
-#define FRAME_HEAD 8
+#define RECORD_HEAD 16
 
-static size_t frame_size(const struct buf *frames)
+static size_t record_size(const struct buf *records)
 {
     uint32_t length;
 
-    memcpy(&length, buf_head(frames) + 4, sizeof(length));
-    return FRAME_HEAD + ntohl(length);
+    memcpy(&length, buf_head(records) + 4, sizeof(length));
+    return RECORD_HEAD + ntohl(length);
 }
 
 /* Gives the reader what it has not had, as far as it takes it at once. */
 static void send_rest(struct command_log *log)
 {
-    struct str rest = { buf_head(&log->frames) + log->frames.len - log->unsent, log->unsent };
+    struct str rest = { buf_head(&log->records) + log->records.len - log->unsent, log->unsent };
 
     if (!log->reader || log->blocked || log->unsent == 0)
         return;
@@ -34,21 +36,32 @@ static char *reserve(struct sink *sink, int stream, size_t *room, bool final)
     return scratch;
 }
 
+static uint64_t now_ns(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
 static void commit(struct sink *sink, int stream, size_t n)
 {
     struct command_log *log = container_of(sink, struct command_log, sink);
-    unsigned char head[FRAME_HEAD] = { (unsigned char)(stream + 1) };
+    unsigned char head[RECORD_HEAD] = { (unsigned char)(stream + 1) };
     uint32_t length = htonl((uint32_t)n);
+    uint64_t time = htobe64(now_ns());
 
     memcpy(head + 4, &length, sizeof(length));
-    while (log->frames.len > 0 && log->frames.len + FRAME_HEAD + n > COMMAND_LOG_BYTES) {
-        buf_consume(&log->frames, frame_size(&log->frames));
-        log->unsent = MIN(log->unsent, log->frames.len);
+    memcpy(head + 8, &time, sizeof(time));
+    while (log->records.len > 0 && log->records.len + RECORD_HEAD + n > COMMAND_LOG_BYTES) {
+        buf_consume(&log->records, record_size(&log->records));
+        log->unsent = MIN(log->unsent, log->records.len);
     }
-    if (buf_append(&log->frames, head, sizeof(head)) < 0)
+    if (buf_append(&log->records, head, sizeof(head)) < 0)
         return;
-    if (buf_append(&log->frames, scratch, n) < 0) { /* without memory: a frame that says less than it is is worse */
-        log->frames.len -= sizeof(head);
+    if (buf_append(&log->records, scratch, n) <
+        0) { /* without memory: a record that says less than it is is worse */
+        log->records.len -= sizeof(head);
         return;
     }
     log->unsent += sizeof(head) + n;
@@ -58,7 +71,7 @@ static void commit(struct sink *sink, int stream, size_t n)
 void command_log_init(struct command_log *log)
 {
     *log = (struct command_log){ .sink = { reserve, commit } };
-    buf_init(&log->frames, COMMAND_LOG_BYTES);
+    buf_init(&log->records, COMMAND_LOG_BYTES);
 }
 
 void command_log_end(struct command_log *log)
@@ -88,7 +101,7 @@ static void on_gone(struct request *rq, bool complete)
 
 void handle_logs(struct request *rq)
 {
-    static const struct http_field fields[] = { { "Content-Type", "application/octet-stream" } };
+    static const struct http_field fields[] = { { "Content-Type", "application/vnd.berm.log" } };
     struct command_log *log = &rq->agent->log;
 
     if (log->reader) {
@@ -99,7 +112,7 @@ void handle_logs(struct request *rq)
     rq->on_gone = on_gone;
     log->reader = rq;
     log->blocked = false;
-    log->unsent = log->frames.len;
+    log->unsent = log->records.len;
     http_respond_begin(rq->ex, 200, fields, ARRAY_SIZE(fields), HTTP_CHUNKED);
     send_rest(log);
     if (!rq->agent->supervised)

@@ -1,9 +1,10 @@
 /*
  * command_log.h - what the container's command has written, for GET /berm/v1/logs: the newest COMMAND_LOG_BYTES of
- * it, in the frames of Docker's streams (a byte of stream number, three zeros, a big-endian length, the bytes).
+ * it, in records of a byte of stream number, three zeros, a length and the nanoseconds since 1970 (both
+ * big-endian), and the bytes that were read then.
  *
  * There is one reader, bermd, which follows from the command's start; one that comes later gets what is still
- * there. A reader that does not read loses what is overwritten meanwhile, whole frames at a time, and never stops
+ * there. A reader that does not read loses what is overwritten meanwhile, whole records at a time, and never stops
  * the command.
  */
 #pragma once
@@ -18,10 +19,10 @@ struct request;
 
 struct command_log {
     struct sink sink;
-    struct buf frames;      /* no memory before the first byte */
+    struct buf records;     /* no memory before the first byte */
     struct request *reader; /* NULL: nobody follows */
     bool blocked;           /* the reader takes no more at the moment; what comes is only kept */
-    size_t unsent;          /* bytes at the end of `frames` that the reader has not been given */
+    size_t unsent;          /* bytes at the end of `records` that the reader has not been given */
 };
 
 void command_log_init(struct command_log *log);

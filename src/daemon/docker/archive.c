@@ -6,11 +6,13 @@
  * to it, it does behind the same walls as any other program there. The daemon looks at no byte of it.
  */
 #include "base/base64.h"
+#include "base/sys.h"
 #include "daemon/agent_exec.h"
 #include "daemon/docker/engine.h"
 
-#define STAT_MAX   4096
-#define STDERR_MAX 512
+#define STAT_MAX    4096
+#define SECONDS_MAX 253402300799 /* the end of the year 9999 */
+#define STDERR_MAX  512
 
 struct archive {
     struct request *request;
@@ -186,41 +188,78 @@ static void on_tar_end(void *data, int exit_code, const struct berm_error *err)
         http_exchange_abort(archive->request->exchange);
 }
 
+static bool path_is_root(const char *path)
+{
+    return path[strspn(path, "/")] == '\0';
+}
+
 static void start_tar(struct archive *archive)
 {
     static const struct agent_exec_callbacks callbacks = { .on_output = on_tar_output, .on_end = on_tar_end };
     static const char one[] = "cd \"$(dirname -- \"$1\")\" && exec tar -cf - -- \"$(basename -- \"$1\")\"";
     static const char all[] =
         "cd / && exec tar --one-file-system -cf - --exclude ./proc --exclude ./sys --exclude ./dev .";
-    const char *const words[] = { "sh", "-c", archive->whole ? all : one, "sh", archive->path, NULL };
+    const char *const words[] = { "sh", "-c",          archive->whole || path_is_root(archive->path) ? all : one,
+                                  "sh", archive->path, NULL };
 
     start(archive, words, &callbacks, false);
 }
 
-/* "name\0"-free lines: mode in hex, size, mtime, then the link's target, each on a line. */
+/* Go's FileMode: the permissions, and the kind and three more in bits of its own. */
+static int64_t go_mode(unsigned long mode)
+{
+    static const struct {
+        unsigned long kind, bits;
+    } kinds[] = { { 0040000, 1UL << 31 }, { 0120000, 1UL << 27 }, { 0010000, 1UL << 25 },
+                  { 0140000, 1UL << 24 }, { 0060000, 1UL << 26 }, { 0020000, 1UL << 26 | 1UL << 21 } };
+    unsigned long result = mode & 0777;
+
+    for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
+        if ((mode & 0170000) == kinds[i].kind)
+            result |= kinds[i].bits;
+    result |= mode & 04000 ? 1UL << 23 : 0;
+    result |= mode & 02000 ? 1UL << 22 : 0;
+    result |= mode & 01000 ? 1UL << 20 : 0;
+    return (int64_t)result;
+}
+
+/* "/a/b/" -> "b"; "/" is itself. */
+static struct str last_name(const char *path)
+{
+    size_t n = strlen(path), from;
+
+    while (n > 1 && path[n - 1] == '/')
+        n--;
+    for (from = n; from > 0 && path[from - 1] != '/';)
+        from--;
+    return from == n ? (struct str){ path, n } : (struct str){ path + from, n - from };
+}
+
+/* A line of mode in hex, size and mtime, then the link's target. */
 static const char *stat_field(struct archive *archive)
 {
     unsigned long mode = 0, size = 0;
     long long mtime = 0;
-    const char *slash = strrchr(archive->path, '/'), *result = NULL;
+    const char *target, *result = NULL;
+    char time[25];
     struct json_writer w;
     struct buf text, encoded;
 
     buf_append(&archive->stat, "", 1);
     if (sscanf(buf_head(&archive->stat), "%lx %lu %lld", &mode, &size, &mtime) != 3)
         return NULL;
+    target = strchr(buf_head(&archive->stat), '\n');
+    format_timestamp(MAX(MIN(mtime, SECONDS_MAX), 0) * 1000, time); /* a program of the container's says it */
     buf_init(&text, 8 * STAT_MAX);
     buf_init(&encoded, 16 * STAT_MAX);
     json_writer_init(&w, &text);
     json_object_begin(&w);
-    json_pair_cstring(&w, "name", slash && slash[1] ? slash + 1 : archive->path);
+    json_key(&w, "name");
+    json_string(&w, last_name(archive->path));
     json_pair_int(&w, "size", (int64_t)size);
-    /* Go's FileMode: the permissions, and the kind in bits of its own. */
-    json_pair_int(&w, "mode",
-                  (int64_t)((mode & 0777) | ((mode & 0170000) == 0040000 ? 1UL << 31 : 0) |
-                            ((mode & 0170000) == 0120000 ? 1UL << 27 : 0)));
-    json_pair_int(&w, "mtimeSeconds", mtime);
-    json_pair_cstring(&w, "linkTarget", "");
+    json_pair_int(&w, "mode", go_mode(mode));
+    json_pair_cstring(&w, "mtime", time);
+    json_pair_cstring(&w, "linkTarget", target ? target + 1 : "");
     json_object_end(&w);
     if (json_writer_finish(&w) == 0 && base64_append(&encoded, buf_head(&text), text.len) == 0)
         result = arena_strdup(&archive->request->arena, buf_str(&encoded));
@@ -266,7 +305,8 @@ static void on_stat_end(void *data, int exit_code, const struct berm_error *err)
 static void start_get(struct archive *archive)
 {
     static const struct agent_exec_callbacks callbacks = { .on_output = on_stat_output, .on_end = on_stat_end };
-    const char *const words[] = { "stat", "-c", "%f %s %Y", "--", archive->path, NULL };
+    static const char script[] = "stat -c '%f %s %Y' -- \"$1\" && { readlink -n -- \"$1\" || :; }";
+    const char *const words[] = { "sh", "-c", script, "sh", archive->path, NULL };
 
     if (archive->whole) {
         begin_tar(archive, NULL);

@@ -5,6 +5,8 @@
 #include "daemon/docker/ports.h"
 #include "daemon/docker/side.h"
 
+#include <signal.h>
+
 #define LABELS_BYTES_MAX (256 * 1024)
 
 /* --- finding --- */
@@ -109,6 +111,8 @@ struct container *container_new(struct docker *docker, const char *name)
     list_init(&container->start_waits);
     new_ids(container);
     snprintf(container->name, sizeof(container->name), "%s", name);
+    container->stop_signal = SIGTERM;
+    container->stop_seconds = STOP_SECONDS;
     container->created_ms = clock_realtime_ms();
     list_append(&docker->containers, &container->node);
     docker->container_count++;
@@ -198,6 +202,8 @@ static int code_of(enum end_reason reason, int exit_status)
  */
 static bool goes_with_its_end(const struct container *container)
 {
+    if (container->auto_remove)
+        return true;
     return !strncmp(container->network, "container:", 10) && !list_empty(&container->exit_waits);
 }
 
@@ -261,6 +267,39 @@ void docker_sandbox_deleted(struct sandbox *sandbox)
 
 /* --- labels --- */
 
+static bool copy_label(const struct json *labels, const char *name, char *out, size_t size)
+{
+    const struct json *value = json_get(labels, name);
+
+    return value && value->type == JSON_STRING && str_copy(value->string, out, size) == 0;
+}
+
+/* How it ends, where that is not the usual. */
+static void write_end_label(struct json_writer *w, const struct container *container)
+{
+    char text[64];
+
+    if (!container->auto_remove && container->stop_signal == SIGTERM && container->stop_seconds == STOP_SECONDS)
+        return;
+    snprintf(text, sizeof(text), "%d %lld %d", container->stop_signal, (long long)container->stop_seconds,
+             container->auto_remove);
+    json_pair_cstring(w, "docker.end", text);
+}
+
+static void read_end_label(struct container *container, const struct json *labels)
+{
+    char text[64];
+    long long seconds;
+    int signo, removed;
+
+    if (!copy_label(labels, "docker.end", text, sizeof(text)) ||
+        sscanf(text, "%2d %6lld %1d", &signo, &seconds, &removed) != 3 || signo < 1 || signo > 64)
+        return;
+    container->stop_signal = signo;
+    container->stop_seconds = seconds;
+    container->auto_remove = removed != 0;
+}
+
 static int write_labels(struct json_writer *w, const struct container *container, const struct json *own)
 {
     json_object_begin(w);
@@ -282,6 +321,7 @@ static int write_labels(struct json_writer *w, const struct container *container
         json_pair_cstring(w, "docker.plain", "1");
     if (container->open_stdin)
         json_pair_cstring(w, "docker.stdin", container->stdin_once ? "once" : "open");
+    write_end_label(w, container);
     json_object_end(w);
     return json_writer_finish(w);
 }
@@ -323,13 +363,6 @@ void container_store_labels(struct container *container)
 }
 
 /* --- after a restart of the daemon --- */
-
-static bool copy_label(const struct json *labels, const char *name, char *out, size_t size)
-{
-    const struct json *value = json_get(labels, name);
-
-    return value && value->type == JSON_STRING && str_copy(value->string, out, size) == 0;
-}
 
 static char *text_label(const struct json *labels, const char *name, const char *fallback)
 {
@@ -392,6 +425,7 @@ static int load(struct docker *docker, struct sandbox *sandbox, const struct jso
     input = json_get(labels, "docker.stdin");
     container->open_stdin = input != NULL;
     container->stdin_once = input && input->type == JSON_STRING && str_is(input->string, "once");
+    read_end_label(container, labels);
     container->argv = text_label(labels, "docker.command", "[]");
     if (json_get(labels, "docker.workdir"))
         container->workdir = text_label(labels, "docker.workdir", "/");

@@ -3,9 +3,7 @@
 #include "daemon/docker/engine.h"
 
 #include <signal.h>
-
-#define STOP_SECONDS     10
-#define STOP_SECONDS_MAX 86400
+#include <strings.h>
 
 /* --- signals --- */
 
@@ -13,24 +11,43 @@ static const struct {
     const char *name;
     int number;
 } signals[] = {
-    { "HUP", SIGHUP },   { "INT", SIGINT },   { "QUIT", SIGQUIT }, { "ABRT", SIGABRT },   { "KILL", SIGKILL },
-    { "USR1", SIGUSR1 }, { "USR2", SIGUSR2 }, { "PIPE", SIGPIPE }, { "ALRM", SIGALRM },   { "TERM", SIGTERM },
-    { "CONT", SIGCONT }, { "STOP", SIGSTOP }, { "TSTP", SIGTSTP }, { "WINCH", SIGWINCH },
+    { "HUP", SIGHUP },       { "INT", SIGINT },     { "QUIT", SIGQUIT }, { "ILL", SIGILL },   { "TRAP", SIGTRAP },
+    { "ABRT", SIGABRT },     { "IOT", SIGIOT },     { "BUS", SIGBUS },   { "FPE", SIGFPE },   { "KILL", SIGKILL },
+    { "USR1", SIGUSR1 },     { "SEGV", SIGSEGV },   { "USR2", SIGUSR2 }, { "PIPE", SIGPIPE }, { "ALRM", SIGALRM },
+    { "TERM", SIGTERM },     { "CHLD", SIGCHLD },   { "CLD", SIGCHLD },  { "CONT", SIGCONT }, { "STOP", SIGSTOP },
+    { "TSTP", SIGTSTP },     { "TTIN", SIGTTIN },   { "TTOU", SIGTTOU }, { "URG", SIGURG },   { "XCPU", SIGXCPU },
+    { "XFSZ", SIGXFSZ },     { "PROF", SIGPROF },   { "IO", SIGIO },     { "POLL", SIGPOLL }, { "PWR", SIGPWR },
+    { "VTALRM", SIGVTALRM }, { "WINCH", SIGWINCH }, { "SYS", SIGSYS },
 };
 
-/* "SIGTERM", "TERM", "15"; 0: unknown. */
-static int parse_signal(const char *text)
+int docker_signal(const char *text)
 {
     uint64_t number;
 
     if (str_to_u64(str_from(text), &number) == 0)
         return number >= 1 && number <= 64 ? (int)number : 0;
-    if (!strncmp(text, "SIG", 3))
+    if (!strncasecmp(text, "SIG", 3))
         text += 3;
     for (size_t i = 0; i < ARRAY_SIZE(signals); i++)
-        if (!strcmp(text, signals[i].name))
+        if (!strcasecmp(text, signals[i].name))
             return signals[i].number;
     return 0;
+}
+
+/* 0: answered. */
+static int take_signal(struct request *request, int otherwise)
+{
+    const char *text = NULL;
+    int signo;
+
+    if (request_query(request, "signal", &text) < 0)
+        return 0;
+    if (!text || !text[0])
+        return otherwise;
+    signo = docker_signal(text);
+    if (signo == 0)
+        docker_fail(request, 400, "Invalid signal: %s", text);
+    return signo;
 }
 
 static int kill_instance(struct container *container, struct berm_error *err)
@@ -116,18 +133,12 @@ static void end_side(struct request *request, struct container *container)
 void docker_kill(struct request *request)
 {
     struct container *container = docker_container(request);
-    const char *name = NULL;
     struct control *control;
     struct berm_error err;
     int signo;
 
-    if (!container || request_query(request, "signal", &name) < 0)
+    if (!container || (signo = take_signal(request, SIGKILL)) == 0)
         return;
-    signo = name && name[0] ? parse_signal(name) : SIGKILL;
-    if (signo == 0) {
-        docker_fail(request, 400, "Invalid signal: %s", name);
-        return;
-    }
     if (!runs(container)) {
         docker_fail(request, 409, "Cannot kill container: %s: Container %s is not running", container->name,
                     container->id);
@@ -166,20 +177,37 @@ static void on_grace_over(struct loop_timer *timer)
         docker_fail_error(control->request, &err);
 }
 
+/* -1 is for ever. False: answered. */
+static bool take_seconds(struct request *request, const struct container *container, int64_t *ret)
+{
+    const char *text = NULL;
+    uint64_t seconds = 0;
+
+    *ret = container->stop_seconds;
+    if (request_query(request, "t", &text) < 0)
+        return false;
+    if (!text || !text[0])
+        return true;
+    *ret = -1;
+    if (!strcmp(text, "-1"))
+        return true;
+    *ret = str_to_u64(str_from(text), &seconds) == 0 && seconds <= STOP_SECONDS_MAX ? (int64_t)seconds : -1;
+    if (*ret < 0)
+        docker_fail(request, 400, "t must be a number of seconds up to %d, or -1", STOP_SECONDS_MAX);
+    return *ret >= 0;
+}
+
 void docker_stop(struct request *request)
 {
     struct container *container = docker_container(request);
-    uint64_t seconds = STOP_SECONDS;
-    const char *text = NULL;
     struct control *control;
     struct berm_error err;
+    int64_t seconds;
+    int signo;
 
-    if (!container || request_query(request, "t", &text) < 0)
+    if (!container || !take_seconds(request, container, &seconds) ||
+        (signo = take_signal(request, container->stop_signal)) == 0)
         return;
-    if (text && text[0] && (str_to_u64(str_from(text), &seconds) < 0 || seconds > STOP_SECONDS_MAX)) {
-        docker_fail(request, 400, "t must be a number of seconds up to %d", STOP_SECONDS_MAX);
-        return;
-    }
     if (!runs(container)) {
         request_respond_empty(request, 304);
         return;
@@ -195,8 +223,9 @@ void docker_stop(struct request *request)
     control->wait.done = on_stopped;
     list_append(&container->exit_waits, &control->wait.node);
     loop_timer_init(&control->timer, on_grace_over);
-    loop_timer_start(request->daemon->loop, &control->timer, seconds * 1000);
-    if (send_signal(control, SIGTERM, &err) < 0)
+    if (seconds >= 0)
+        loop_timer_start(request->daemon->loop, &control->timer, (uint64_t)seconds * 1000);
+    if (send_signal(control, signo, &err) < 0)
         docker_fail_error(request, &err);
 }
 

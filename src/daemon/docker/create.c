@@ -10,7 +10,7 @@
 #include "daemon/docker/side.h"
 #include "daemon/docker/volumes.h"
 
-#define WARNINGS_MAX 32
+#define WARNINGS_MAX 48
 
 static void on_body(struct request *request);
 
@@ -94,44 +94,72 @@ static int refuse_walls(struct request *request, const struct json *host)
     return 0;
 }
 
+static const struct ignored {
+    const char *key, *text;
+} ignored_of_host[] = {
+    { "PidMode", "HostConfig.PidMode is ignored: a sandbox sees its own processes only" },
+    { "CapAdd", "HostConfig.CapAdd is ignored: every sandbox has the same capabilities" },
+    { "SecurityOpt", "HostConfig.SecurityOpt is ignored" },
+    { "ExtraHosts", "HostConfig.ExtraHosts is ignored" },
+    { "Dns", "HostConfig.Dns is ignored" },
+    { "Runtime", "HostConfig.Runtime is ignored" },
+    { "Ulimits", "HostConfig.Ulimits is ignored" },
+    { "ShmSize", "HostConfig.ShmSize is ignored" },
+    { "Tmpfs", "HostConfig.Tmpfs is ignored" },
+    { "CapDrop", "HostConfig.CapDrop is ignored: every sandbox has the same capabilities" },
+    { "ReadonlyRootfs", "HostConfig.ReadonlyRootfs is ignored: the root file system can be written" },
+    { "CpuQuota", "HostConfig.CpuQuota is ignored: use NanoCpus" },
+    { "CpuShares", "HostConfig.CpuShares is ignored: use NanoCpus" },
+    { "CpusetCpus", "HostConfig.CpusetCpus is ignored" },
+    { "MemorySwap", "HostConfig.MemorySwap is ignored: a sandbox has no swap of its own" },
+    { "StorageOpt", "HostConfig.StorageOpt is ignored" },
+    { "Links", "HostConfig.Links is ignored" },
+    { "GroupAdd", "HostConfig.GroupAdd is ignored" },
+    { "DnsOptions", "HostConfig.DnsOptions is ignored" },
+    { "DnsSearch", "HostConfig.DnsSearch is ignored" },
+    { "CpuPeriod", "HostConfig.CpuPeriod is ignored: use NanoCpus" },
+    { "CpusetMems", "HostConfig.CpusetMems is ignored" },
+    { "MemoryReservation", "HostConfig.MemoryReservation is ignored: use Memory" },
+    { "OomScoreAdj", "HostConfig.OomScoreAdj is ignored" },
+    { "OomKillDisable", "HostConfig.OomKillDisable is ignored" },
+    { "BlkioWeight", "HostConfig.BlkioWeight is ignored" },
+};
+
+static const struct ignored ignored_of_body[] = {
+    { "Volumes", "Volumes are ignored: what is there lies in the container; name a volume in HostConfig.Mounts" },
+    { "Tty", "Tty is ignored: a container's own command has no terminal, commands of exec do" },
+    { "Hostname", "Hostname is ignored: every sandbox is called sandbox" },
+    { "Domainname", "Domainname is ignored" },
+    { "MacAddress", "MacAddress is ignored" },
+    { "NetworkDisabled", "NetworkDisabled is ignored: the sandbox's policy decides what it reaches" },
+    { "Healthcheck", "Healthcheck is ignored: no state of health is kept" },
+};
+
+static bool is_root(const struct json *body)
+{
+    static const char *const root[] = { "root", "0", "0:0", "root:root" };
+
+    for (size_t i = 0; i < ARRAY_SIZE(root); i++)
+        if (is_text(body, "User", root[i]))
+            return true;
+    return !asked(body, "User");
+}
+
 static void warn_of_ignored(struct create *create)
 {
     const struct json *restart;
-    static const struct {
-        const char *key, *text;
-    } ignored[] = {
-        { "PidMode", "HostConfig.PidMode is ignored: a sandbox sees its own processes only" },
-        { "CapAdd", "HostConfig.CapAdd is ignored: every sandbox has the same capabilities" },
-        { "SecurityOpt", "HostConfig.SecurityOpt is ignored" },
-        { "ExtraHosts", "HostConfig.ExtraHosts is ignored" },
-        { "Dns", "HostConfig.Dns is ignored" },
-        { "Runtime", "HostConfig.Runtime is ignored" },
-        { "Ulimits", "HostConfig.Ulimits is ignored" },
-        { "ShmSize", "HostConfig.ShmSize is ignored" },
-        { "Tmpfs", "HostConfig.Tmpfs is ignored" },
-        { "AutoRemove", "HostConfig.AutoRemove is ignored: remove the container yourself" },
-        { "CapDrop", "HostConfig.CapDrop is ignored: every sandbox has the same capabilities" },
-        { "ReadonlyRootfs", "HostConfig.ReadonlyRootfs is ignored: the root file system can be written" },
-        { "CpuQuota", "HostConfig.CpuQuota is ignored: use NanoCpus" },
-        { "CpuShares", "HostConfig.CpuShares is ignored: use NanoCpus" },
-        { "CpusetCpus", "HostConfig.CpusetCpus is ignored" },
-        { "MemorySwap", "HostConfig.MemorySwap is ignored: a sandbox has no swap of its own" },
-        { "StorageOpt", "HostConfig.StorageOpt is ignored" },
-        { "Links", "HostConfig.Links is ignored" },
-        { "GroupAdd", "HostConfig.GroupAdd is ignored" },
-    };
 
-    for (size_t i = 0; i < ARRAY_SIZE(ignored); i++)
-        if (asked(create->host, ignored[i].key))
-            warn(create, ignored[i].text);
+    for (size_t i = 0; i < ARRAY_SIZE(ignored_of_host); i++)
+        if (asked(create->host, ignored_of_host[i].key))
+            warn(create, ignored_of_host[i].text);
+    for (size_t i = 0; i < ARRAY_SIZE(ignored_of_body); i++)
+        if (asked(create->body, ignored_of_body[i].key))
+            warn(create, ignored_of_body[i].text);
+    if (!is_root(create->body))
+        warn(create, "User is ignored: what runs in the container is its root");
     restart = json_get(json_get(create->host, "RestartPolicy"), "Name");
     if (restart && restart->type == JSON_STRING && restart->string.n > 0 && !str_is(restart->string, "no"))
         warn(create, "HostConfig.RestartPolicy is ignored: an ended container stays so");
-    if (asked(create->body, "Volumes"))
-        warn(create,
-             "Volumes are ignored: what is there lies in the container; name a volume in HostConfig.Mounts");
-    if (asked(create->body, "Tty"))
-        warn(create, "Tty is ignored: a container's own command has no terminal, commands of exec do");
 }
 
 static int take_number(const struct json *host, const char *key, uint64_t min, uint64_t max, uint64_t *ret,
@@ -264,13 +292,29 @@ static void respond(struct request *request, const struct container *container, 
     request_respond_json(request, 201, w);
 }
 
+static int take_end(struct container *container, const struct create *create, struct berm_error *err)
+{
+    const char *signal = NULL;
+
+    if (json_field_bool(create->host, "AutoRemove", &container->auto_remove, err) < 0 ||
+        json_field_int(create->body, "StopTimeout", -1, STOP_SECONDS_MAX, &container->stop_seconds, err) < 0 ||
+        json_field_cstring(create->body, "StopSignal", &signal, err) < 0)
+        return -1;
+    if (signal && signal[0])
+        container->stop_signal = docker_signal(signal);
+    return container->stop_signal
+               ? 0
+               : berm_fail_field(err, "StopSignal", "Invalid signal: %.64s", signal ? signal : "");
+}
+
 /* What is not an interceptor. -1: answered, or comes again once a volume is made. */
 static int fill_sandbox(struct request *request, struct container *container, struct create *create)
 {
     struct berm_error err;
 
     if (take_description(container, &request->arena, create, &err) < 0 ||
-        take_limits(&request->daemon->config, create->host, &container->limits, &err) < 0) {
+        take_limits(&request->daemon->config, create->host, &container->limits, &err) < 0 ||
+        take_end(container, create, &err) < 0) {
         docker_fail_error(request, &err);
         return -1;
     }

@@ -21,6 +21,8 @@
 #define DOCKER_MIN_VERSION "1.24"
 #define CONTAINERS_MAX     16384
 #define IMAGES_MAX         4096
+#define STOP_SECONDS       10
+#define STOP_SECONDS_MAX   86400
 
 struct agent_call;
 struct authority;
@@ -97,6 +99,9 @@ struct container {
     struct spawn_limits limits;         /* 0: the daemon's default */
     char network[DOCKER_NAME_MAX + 16]; /* "bridge", "none", "container:NAME" */
     bool open_stdin, stdin_once;        /* of its command, see input.h */
+    bool auto_remove;                   /* it goes with its end */
+    int stop_signal;                    /* what stop sends, and how long it waits until it kills; -1: for ever */
+    int64_t stop_seconds;
     bool plain; /* an image that is not the sandbox's: its command's end is the container's */
 
     struct sandbox *sandbox; /* a reference, while there is one in the registry */
@@ -135,6 +140,11 @@ void container_ended(struct container *container, int status);
 void container_remove_ended(struct loop_deferred *deferred);
 /* Sandboxes of the registry that were made as containers become containers again. */
 int container_load_all(struct docker *docker);
+/* A JSON text of the container's, parsed. NULL: there is none (inspect.c). */
+const struct json *container_text(struct arena *arena, const char *text);
+/* Members of an object. */
+void container_write_labels(struct json_writer *w, const struct json *labels);
+void container_write_mounts(struct json_writer *w, struct arena *arena, const struct container *container);
 /* A moment in an object; 0 as Docker tells "never" (inspect.c). */
 void docker_pair_time(struct json_writer *w, const char *key, int64_t ms);
 /* The labels that a sandbox of this container gets. NULL without memory. */
@@ -194,6 +204,8 @@ void docker_fail_error(struct request *request, const struct berm_error *err);
 struct docker *docker_of(const struct request *request);
 /* The container that the path names; NULL: 404 was answered. */
 struct container *docker_container(struct request *request);
+/* "SIGTERM", "term", "15"; 0: unknown (control.c). */
+int docker_signal(const char *text);
 /* "1", "true", "True" of the query. */
 bool docker_query_flag(struct request *request, const char *name);
 /* Collects and parses the body; an empty one is NULL. */
@@ -203,7 +215,12 @@ const struct json *docker_body(struct request *request); /* in `next`; NULL: emp
 struct docker_filters {
     const struct json *json;
 };
-int docker_filters(struct request *request, struct docker_filters *ret);
+/* `names`, up to NULL: those that there are. Another one is refused: who filters would take what is left out for
+ * what is not there. */
+int docker_filters(struct request *request, const char *const *names, struct docker_filters *ret);
+/* The values of one. */
+size_t docker_filter_count(const struct json *values);
+struct str docker_filter_value(const struct json *values, size_t i);
 /* Calls `each` for each value of filter `name`; true if there is none, or if any matches. */
 bool docker_filter_any(const struct docker_filters *filters, const char *name,
                        bool (*match)(const void *subject, struct str value), const void *subject);

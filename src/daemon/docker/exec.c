@@ -22,7 +22,7 @@ struct exec {
     char id[DOCKER_ID_HEX + 1];
     char container_id[DOCKER_ID_HEX + 1];
     char *argv, *env, *cwd;
-    bool attach_stdin, tty;
+    bool attach_stdin, attach_stdout, attach_stderr, tty;
     uint16_t cols, rows; /* of the terminal */
     bool started, running;
     int exit_code; /* -1: none yet */
@@ -125,6 +125,18 @@ static int take_console_size(struct request *request, struct exec *exec, const s
     return 0;
 }
 
+/* What a client that says neither wants is not nothing. */
+static int take_streams(const struct json *body, struct exec *exec, struct berm_error *err)
+{
+    bool said = json_get(body, "AttachStdout") || json_get(body, "AttachStderr");
+
+    exec->attach_stdout = exec->attach_stderr = !said;
+    if (json_field_bool(body, "AttachStdin", &exec->attach_stdin, err) < 0 ||
+        json_field_bool(body, "AttachStdout", &exec->attach_stdout, err) < 0)
+        return -1;
+    return json_field_bool(body, "AttachStderr", &exec->attach_stderr, err);
+}
+
 static int check_create(struct request *request, const struct json *body, struct exec *exec)
 {
     const struct json *cmd = json_get(body, "Cmd");
@@ -132,8 +144,7 @@ static int check_create(struct request *request, const struct json *body, struct
     bool privileged = false;
     struct berm_error err;
 
-    if (json_field_bool(body, "AttachStdin", &exec->attach_stdin, &err) < 0 ||
-        json_field_bool(body, "Tty", &exec->tty, &err) < 0 ||
+    if (take_streams(body, exec, &err) < 0 || json_field_bool(body, "Tty", &exec->tty, &err) < 0 ||
         json_field_bool(body, "Privileged", &privileged, &err) < 0 ||
         json_field_cstring(body, "User", &user, &err) < 0 ||
         json_field_cstring(body, "WorkingDir", &cwd, &err) < 0 || image_config_check(body, &err) < 0) {
@@ -239,6 +250,8 @@ static void on_output(void *data, int stream, struct str bytes)
     uint32_t length = htonl((uint32_t)bytes.n);
     bool wants_more = true;
 
+    if (!(stream == AGENT_EXEC_STDERR ? exec->attach_stderr : exec->attach_stdout))
+        return;
     memcpy(head + 4, &length, sizeof(length));
     if (exec->request) {
         request_write(exec->request, frame);
@@ -436,6 +449,25 @@ void docker_exec_start(struct request *request)
 
 /* --- the others --- */
 
+static void write_process(struct json_writer *w, struct arena *arena, const struct exec *exec)
+{
+    const struct json *argv = container_text(arena, exec->argv);
+
+    json_key(w, "ProcessConfig");
+    json_object_begin(w);
+    json_pair_bool(w, "tty", exec->tty);
+    json_pair_bool(w, "privileged", false);
+    json_pair_cstring(w, "user", "");
+    json_key(w, "entrypoint");
+    json_string(w, argv && argv->array.count ? argv->array.items[0].string : STR(""));
+    json_key(w, "arguments");
+    json_array_begin(w);
+    for (size_t i = 1; argv && i < argv->array.count; i++)
+        json_value(w, &argv->array.items[i]);
+    json_array_end(w);
+    json_object_end(w);
+}
+
 void docker_exec_inspect(struct request *request)
 {
     struct exec *exec = find(request);
@@ -453,9 +485,12 @@ void docker_exec_inspect(struct request *request)
         json_int(w, exec->exit_code);
     json_pair_cstring(w, "ContainerID", exec->container_id);
     json_pair_bool(w, "OpenStdin", exec->attach_stdin);
-    json_pair_bool(w, "OpenStdout", true);
-    json_pair_bool(w, "OpenStderr", true);
+    json_pair_bool(w, "OpenStdout", exec->attach_stdout);
+    json_pair_bool(w, "OpenStderr", exec->attach_stderr);
+    json_pair_bool(w, "CanRemove", exec->exit_code >= 0);
+    json_pair_cstring(w, "DetachKeys", "");
     json_pair_int(w, "Pid", 0);
+    write_process(w, &request->arena, exec);
     json_object_end(w);
     request_respond_json(request, 200, w);
 }

@@ -60,6 +60,13 @@ static void write_config(struct json_writer *w, struct arena *arena, const struc
         json_null(w);
 }
 
+static void write_labels(struct json_writer *w, struct arena *arena, const struct docker_image *image)
+{
+    const struct json *config = container_text(arena, image->config), *labels = json_get(config, "Labels");
+
+    container_write_labels(w, labels && labels->type == JSON_OBJECT ? labels : NULL);
+}
+
 static void inspect(struct request *request, const char *name)
 {
     struct docker *docker = docker_of(request);
@@ -122,6 +129,13 @@ static bool reference_matches(const void *subject, struct str value)
     return str_has_prefix(str_from(image->ref), value) && image->ref[value.n] == ':';
 }
 
+static bool dangling_matches(const void *subject, struct str value)
+{
+    bool wanted = str_is(value, "true") || str_is(value, "1") || str_is(value, "True");
+
+    return wanted == docker_ref_is_none(((const struct docker_image *)subject)->ref);
+}
+
 static bool label_matches(const void *subject, struct str value)
 {
     const struct docker_image *image = subject;
@@ -148,11 +162,12 @@ static bool label_matches(const void *subject, struct str value)
 void docker_image_list(struct request *request)
 {
     struct docker *docker = docker_of(request);
+    static const char *const names[] = { "reference", "label", "dangling", NULL };
     bool all = docker_query_flag(request, "all");
     struct docker_filters filters;
     struct json_writer *w;
 
-    if (docker_filters(request, &filters) < 0 || !(w = request_json(request)))
+    if (docker_filters(request, names, &filters) < 0 || !(w = request_json(request)))
         return;
     json_array_begin(w);
     for (struct list *node = docker->images.prev; node != &docker->images; node = node->prev) {
@@ -162,6 +177,7 @@ void docker_image_list(struct request *request)
         if (!all && !strncmp(image->ref, CACHE_PREFIX, strlen(CACHE_PREFIX)))
             continue;
         if (!docker_filter_any(&filters, "reference", reference_matches, image) ||
+            !docker_filter_any(&filters, "dangling", dangling_matches, image) ||
             !docker_filter_all(&filters, "label", label_matches, image))
             continue;
         json_object_begin(w);
@@ -173,8 +189,13 @@ void docker_image_list(struct request *request)
             json_cstring(w, image->ref);
         json_array_end(w);
         json_pair_int(w, "Created", image->created_ms / 1000);
+        json_key(w, "RepoDigests");
+        json_array_begin(w);
+        json_array_end(w);
         json_pair_int(w, "Size", 0);
+        json_pair_int(w, "SharedSize", -1);
         json_pair_int(w, "Containers", -1);
+        write_labels(w, &request->arena, image);
         json_object_end(w);
     }
     json_array_end(w);

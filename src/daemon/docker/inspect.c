@@ -1,4 +1,4 @@
-/* inspect.c - GET /containers/X/json and GET /containers/json. */
+/* inspect.c - GET /containers/X/json. */
 #include "base/sys.h"
 #include "daemon/docker/engine.h"
 #include "daemon/docker/ports.h"
@@ -34,8 +34,7 @@ static void write_state(struct json_writer *w, const struct container *container
     json_object_end(w);
 }
 
-/* A JSON text of ours, as it is. */
-static const struct json *parse(struct arena *arena, const char *text)
+const struct json *container_text(struct arena *arena, const char *text)
 {
     const struct json *value = NULL;
 
@@ -62,7 +61,7 @@ static void write_env(struct json_writer *w, const struct json *env)
     json_array_end(w);
 }
 
-static void write_labels(struct json_writer *w, const struct json *labels)
+void container_write_labels(struct json_writer *w, const struct json *labels)
 {
     json_key(w, "Labels");
     if (labels) {
@@ -75,7 +74,7 @@ static void write_labels(struct json_writer *w, const struct json *labels)
 
 static void write_config(struct json_writer *w, struct arena *arena, const struct container *container)
 {
-    const struct json *argv = parse(arena, container->argv);
+    const struct json *argv = container_text(arena, container->argv);
 
     json_key(w, "Config");
     json_object_begin(w);
@@ -86,14 +85,29 @@ static void write_config(struct json_writer *w, struct arena *arena, const struc
     json_pair_bool(w, "Tty", false);
     json_pair_bool(w, "OpenStdin", container->open_stdin);
     json_pair_bool(w, "StdinOnce", container->stdin_once);
+    json_pair_int(w, "StopTimeout", container->stop_seconds);
     json_key(w, "Cmd");
     if (argv)
         json_value(w, argv);
     else
         json_null(w);
-    write_env(w, parse(arena, container->env));
-    write_labels(w, parse(arena, container->labels));
+    write_env(w, container_text(arena, container->env));
+    container_write_labels(w, container_text(arena, container->labels));
     json_object_end(w);
+}
+
+/* Docker's `Path` and `Args` are the first word of what runs and the others. */
+static void write_command(struct json_writer *w, const struct json *argv)
+{
+    size_t count = argv ? argv->array.count : 0;
+
+    json_key(w, "Path");
+    json_string(w, count ? argv->array.items[0].string : STR(""));
+    json_key(w, "Args");
+    json_array_begin(w);
+    for (size_t i = 1; i < count; i++)
+        json_value(w, &argv->array.items[i]);
+    json_array_end(w);
 }
 
 static void write_host(struct json_writer *w, const struct container *container)
@@ -103,15 +117,16 @@ static void write_host(struct json_writer *w, const struct container *container)
     json_pair_cstring(w, "NetworkMode", container->network);
     json_pair_cstring(w, "PidMode", "");
     json_pair_bool(w, "Privileged", false);
+    json_pair_bool(w, "AutoRemove", container->auto_remove);
     json_pair_int(w, "Memory", (int64_t)container->limits.memory_bytes);
     json_pair_int(w, "NanoCpus", (int64_t)container->limits.cpu_millis * 1000000);
     json_pair_int(w, "PidsLimit", container->limits.pids);
     json_object_end(w);
 }
 
-static void write_mounts(struct json_writer *w, struct arena *arena, const struct container *container)
+void container_write_mounts(struct json_writer *w, struct arena *arena, const struct container *container)
 {
-    const struct json *mounts = container->mounts ? parse(arena, container->mounts) : NULL;
+    const struct json *mounts = container->mounts ? container_text(arena, container->mounts) : NULL;
 
     json_key(w, "Mounts");
     if (mounts) {
@@ -151,7 +166,7 @@ void docker_inspect(struct request *request)
     json_pair_cstring(w, "Id", container->id);
     json_pair_cstring(w, "Name", arena_printf(&request->arena, "/%s", container->name));
     docker_pair_time(w, "Created", container->created_ms);
-    json_pair_cstring(w, "Path", "");
+    write_command(w, container_text(&request->arena, container->argv));
     json_pair_cstring(w, "Driver", "berm");
     json_pair_cstring(w, "Platform", "linux");
     json_pair_int(w, "RestartCount", 0);
@@ -160,107 +175,7 @@ void docker_inspect(struct request *request)
     write_config(w, &request->arena, container);
     write_host(w, container);
     write_network(w, container);
-    write_mounts(w, &request->arena, container);
+    container_write_mounts(w, &request->arena, container);
     json_object_end(w);
-    request_respond_json(request, 200, w);
-}
-
-/* --- the list --- */
-
-static bool label_matches(const void *subject, struct str value)
-{
-    return docker_label_matches(((const struct container *)subject)->labels, value);
-}
-
-/* Docker's name filter is a search; a slash before it is the name's own. */
-static bool name_matches(const void *subject, struct str value)
-{
-    const struct container *container = subject;
-
-    if (str_has_prefix(value, STR("/")))
-        value = (struct str){ value.p + 1, value.n - 1 };
-    return memmem(container->name, strlen(container->name), value.p, value.n) != NULL;
-}
-
-static bool id_matches(const void *subject, struct str value)
-{
-    return str_has_prefix(str_from(((const struct container *)subject)->id), value);
-}
-
-static bool status_matches(const void *subject, struct str value)
-{
-    return str_is(value, container_status(subject));
-}
-
-static bool ancestor_matches(const void *subject, struct str value)
-{
-    const struct container *container = subject;
-    char wanted[DOCKER_REF_MAX + 1], own[DOCKER_REF_MAX + 1];
-
-    if (str_has_prefix(value, STR("sha256:")))
-        value = (struct str){ value.p + 7, value.n - 7 };
-    if (value.n >= 12 && str_has_prefix(str_from(container->image_id), value))
-        return true;
-    return docker_ref_normalise(value, wanted) == 0 && docker_ref_normalise(str_from(container->image), own) == 0 &&
-           !strcmp(wanted, own);
-}
-
-static bool listed(const struct container *container, const struct docker_filters *filters, bool all)
-{
-    if (!all && container->phase != CONTAINER_RUNNING && !json_get(filters->json, "status"))
-        return false;
-    return docker_filter_all(filters, "label", label_matches, container) &&
-           docker_filter_any(filters, "name", name_matches, container) &&
-           docker_filter_any(filters, "id", id_matches, container) &&
-           docker_filter_any(filters, "status", status_matches, container) &&
-           docker_filter_any(filters, "ancestor", ancestor_matches, container);
-}
-
-static void write_summary(struct json_writer *w, struct arena *arena, const struct container *container)
-{
-    json_object_begin(w);
-    json_pair_cstring(w, "Id", container->id);
-    json_key(w, "Names");
-    json_array_begin(w);
-    json_cstring(w, arena_printf(arena, "/%s", container->name));
-    json_array_end(w);
-    json_pair_cstring(w, "Image", container->image);
-    json_pair_cstring(w, "ImageID", arena_printf(arena, "sha256:%s", container->image_id));
-    json_pair_cstring(w, "Command", container->argv && strcmp(container->argv, "[]") ? container->argv : "");
-    json_pair_int(w, "Created", container->created_ms / 1000);
-    json_pair_cstring(w, "State", container_status(container));
-    if (container->phase == CONTAINER_EXITED)
-        json_pair_cstring(w, "Status", arena_printf(arena, "Exited (%d)", container->exit_code));
-    else
-        json_pair_cstring(w, "Status", container->phase == CONTAINER_RUNNING ? "Up" : "Created");
-    write_labels(w, parse(arena, container->labels));
-    json_key(w, "Ports");
-    json_array_begin(w);
-    json_array_end(w);
-    json_key(w, "HostConfig");
-    json_object_begin(w);
-    json_pair_cstring(w, "NetworkMode", container->network);
-    json_object_end(w);
-    write_mounts(w, arena, container);
-    json_object_end(w);
-}
-
-void docker_list(struct request *request)
-{
-    struct docker *docker = docker_of(request);
-    bool all = docker_query_flag(request, "all");
-    struct docker_filters filters;
-    struct json_writer *w;
-
-    if (docker_filters(request, &filters) < 0 || !(w = request_json(request)))
-        return;
-    json_array_begin(w);
-    for (struct list *node = docker->containers.prev; node != &docker->containers; node = node->prev) {
-        struct container *container = container_of(node, struct container, node);
-
-        if (listed(container, &filters, all))
-            write_summary(w, &request->arena, container);
-    }
-    json_array_end(w);
     request_respond_json(request, 200, w);
 }

@@ -12,21 +12,20 @@
 #include "daemon/agent_patience.h"
 #include "daemon/docker/hijack.h"
 #include "daemon/docker/input.h"
+#include "daemon/docker/log_view.h"
 
 #include <arpa/inet.h>
 
-#define LOG_BYTES     ((size_t)256 * 1024)
-#define FRAME_HEAD    8
-#define FRAME_MAX     ((size_t)64 * 1024)
-#define FOLLOWERS_MAX 64
-
-enum { WANT_STDOUT = 1 << 1, WANT_STDERR = 1 << 2 };
+#define LOG_BYTES       ((size_t)256 * 1024)
+#define FRAME_HEAD      8
+#define RECORD_TEXT_MAX ((size_t)64 * 1024)
+#define FOLLOWERS_MAX   64
 
 struct container_log {
     struct container *container;
     struct http_call *call; /* NULL: not followed, or at its end */
     int status;
-    struct buf frames;   /* whole ones */
+    struct buf records;  /* whole ones, see log_view.h */
     struct buf incoming; /* the beginning of one */
     struct list followers;
     size_t follower_count;
@@ -39,25 +38,35 @@ struct follower {
     struct hijack *stream;       /* that connection */
     struct container *container; /* while `boot` is queued */
     struct boot_wait boot;
-    unsigned wanted;
+    struct log_view view;
     bool follow;
     bool with_stdin;
     struct container_input *input; /* of `stream`; owned */
     bool attach;                   /* until the container's end, also if nothing runs yet */
     uint64_t tail;                 /* lines; UINT64_MAX: all */
+    struct loop_timer until;       /* of one that follows up to a time */
 };
 
 /* --- their lives --- */
+
+static void unfollow(struct follower *follower)
+{
+    struct container_log *log = follower->container->log;
+
+    if (!list_linked(&follower->node))
+        return;
+    list_remove(&follower->node);
+    if (--log->follower_count == 0)
+        agent_patience_end(&log->patience);
+}
 
 static void free_follower(struct follower *follower)
 {
     container_boot_cancel(&follower->boot);
     container_input_free(follower->input);
-    if (list_linked(&follower->node)) {
-        list_remove(&follower->node);
-        if (--follower->container->log->follower_count == 0)
-            agent_patience_end(&follower->container->log->patience);
-    }
+    if (follower->until.callback)
+        loop_timer_stop(follower->container->docker->daemon->loop, &follower->until);
+    unfollow(follower);
     free(follower);
 }
 
@@ -102,81 +111,51 @@ static size_t queued(const struct follower *follower)
     return follower->stream ? hijack_queued(follower->stream) : http_respond_queued(follower->request->exchange);
 }
 
-static size_t frame_size(const char *frame)
-{
-    uint32_t length;
-
-    memcpy(&length, frame + 4, sizeof(length));
-    return FRAME_HEAD + ntohl(length);
-}
-
 /* --- those who read --- */
 
-static void send_frame(struct follower *follower, struct str frame)
+static void emit(void *data, int stream, struct str time, struct str text)
 {
-    if (!(follower->wanted & 1u << (unsigned char)frame.p[0]))
-        return;
-    /* One that does not read is cut off: it shall not think that it has seen everything. */
-    if (!put(follower, frame) && queued(follower) > 2 * LOG_BYTES)
-        cut_off(follower);
-}
+    struct follower *follower = data;
+    char head[FRAME_HEAD] = { (char)stream };
+    uint32_t length = htonl((uint32_t)(time.n + text.n));
 
-static size_t count_lines(struct str text)
-{
-    size_t count = 0;
-
-    for (size_t i = 0; i < text.n; i++)
-        count += text.p[i] == '\n';
-    return count;
-}
-
-/* The frame without its first `skip` lines, which it has. */
-static void send_from_line(struct follower *follower, struct str frame, size_t skip)
-{
-    struct str text = { frame.p + FRAME_HEAD, frame.n - FRAME_HEAD };
-    char head[FRAME_HEAD];
-    uint32_t length;
-
-    for (; skip > 0; skip--) {
-        const char *end = memchr(text.p, '\n', text.n);
-
-        text = (struct str){ end + 1, text.n - (size_t)(end + 1 - text.p) };
-    }
-    if (text.n == 0 || !(follower->wanted & 1u << (unsigned char)frame.p[0]))
-        return;
-    memcpy(head, frame.p, FRAME_HEAD);
-    length = htonl((uint32_t)text.n);
     memcpy(head + 4, &length, sizeof(length));
     put(follower, (struct str){ head, FRAME_HEAD });
+    put(follower, time);
     put(follower, text);
 }
 
-static size_t wanted_lines(const struct container_log *log, unsigned wanted)
+static void send_record(struct follower *follower, const struct log_record *record)
 {
-    struct str all = buf_str(&log->frames);
-    size_t lines = 0;
+    log_view_take(&follower->view, record, emit, follower);
+    /* One that does not read is cut off: it shall not think that it has seen everything. */
+    if (queued(follower) > 2 * LOG_BYTES)
+        cut_off(follower);
+}
 
-    for (size_t at = 0; at < all.n; at += frame_size(all.p + at))
-        if (wanted & 1u << (unsigned char)all.p[at])
-            lines += count_lines((struct str){ all.p + at + FRAME_HEAD, frame_size(all.p + at) - FRAME_HEAD });
-    return lines;
+/* What is kept is whole and right: it went through take_records(). */
+static bool next_record(struct str *kept, struct log_record *ret)
+{
+    if (kept->n == 0 || log_record_parse(*kept, ret) != 0)
+        return false;
+    *kept = (struct str){ kept->p + ret->size, kept->n - ret->size };
+    return true;
 }
 
 static void send_kept(const struct container_log *log, struct follower *follower)
 {
-    struct str all = buf_str(&log->frames);
-    size_t lines = wanted_lines(log, follower->wanted),
-           skip = lines > follower->tail ? lines - (size_t)follower->tail : 0;
+    struct str kept = buf_str(&log->records);
+    struct log_view counting = follower->view;
+    struct log_record record;
+    uint64_t lines = 0;
 
-    for (size_t at = 0; at < all.n; at += frame_size(all.p + at)) {
-        struct str frame = { all.p + at, frame_size(all.p + at) };
-        size_t here = count_lines((struct str){ frame.p + FRAME_HEAD, frame.n - FRAME_HEAD });
-
-        if (!(follower->wanted & 1u << (unsigned char)frame.p[0]))
-            continue;
-        send_from_line(follower, frame, MIN(skip, here));
-        skip -= MIN(skip, here);
-    }
+    while (next_record(&kept, &record))
+        lines += log_view_count(&counting, &record);
+    follower->view.skip = lines > follower->tail ? lines - follower->tail : 0;
+    kept = buf_str(&log->records);
+    while (next_record(&kept, &record))
+        log_view_take(&follower->view, &record, emit, follower);
+    follower->view.skip = 0;
 }
 
 static void on_lost(struct agent_patience *patience)
@@ -214,38 +193,40 @@ void container_log_end(struct container_log *log)
 
 /* --- the agent's log --- */
 
-static void keep_frame(struct container_log *log, struct str frame)
+static void keep_record(struct container_log *log, const struct log_record *record, struct str bytes)
 {
-    while (log->frames.len > 0 && log->frames.len + frame.n > LOG_BYTES)
-        buf_consume(&log->frames, frame_size(buf_head(&log->frames)));
-    buf_append_str(&log->frames, frame);
+    struct log_record oldest;
+
+    while (log->records.len > 0 && log->records.len + bytes.n > LOG_BYTES &&
+           log_record_parse(buf_str(&log->records), &oldest) == 0)
+        buf_consume(&log->records, oldest.size);
+    buf_append_str(&log->records, bytes);
     for (struct list *node = log->followers.next, *next; node != &log->followers; node = next) {
         next = node->next;
-        send_frame(container_of(node, struct follower, node), frame);
+        send_record(container_of(node, struct follower, node), record);
     }
 }
 
-/* Whole frames of what has come. -1: it is no log of our agent's. */
-static int take_frames(struct container_log *log)
+/* Whole records of what has come. -1: it is no log of our agent's. */
+static int take_records(struct container_log *log)
 {
-    while (log->incoming.len >= FRAME_HEAD) {
-        const char *head = buf_head(&log->incoming);
-        size_t size = frame_size(head);
+    for (;;) {
+        struct log_record record;
+        int rc = log_record_parse(buf_str(&log->incoming), &record);
 
-        if ((head[0] != 1 && head[0] != 2) || size > FRAME_HEAD + FRAME_MAX)
-            return -1;
-        if (log->incoming.len < size)
-            return 0;
-        keep_frame(log, (struct str){ head, size });
-        buf_consume(&log->incoming, size);
+        if (rc != 0)
+            return rc < 0 ? -1 : 0;
+        keep_record(log, &record, (struct str){ buf_head(&log->incoming), record.size });
+        buf_consume(&log->incoming, record.size);
     }
-    return 0;
 }
 
 static void on_head(struct http_call *call, const struct h1_head *head, void *data)
 {
+    struct container_log *log = data;
+
     (void)call;
-    ((struct container_log *)data)->status = head->status;
+    log->status = str_is(h1_header(head, "Content-Type"), "application/vnd.berm.log") ? head->status : 0;
 }
 
 static void on_body(struct http_call *call, struct str piece, void *data)
@@ -256,7 +237,7 @@ static void on_body(struct http_call *call, struct str piece, void *data)
     while (log->status == 200 && piece.n > 0) {
         size_t n = MIN(piece.n, log->incoming.max - log->incoming.len);
 
-        if (buf_append(&log->incoming, piece.p, n) < 0 || take_frames(log) < 0)
+        if (buf_append(&log->incoming, piece.p, n) < 0 || take_records(log) < 0)
             log->status = 0; /* nothing more is believed */
         piece = (struct str){ piece.p + n, piece.n - n };
     }
@@ -283,8 +264,8 @@ static struct container_log *log_of(struct container *container)
         return NULL;
     log->container = container;
     list_init(&log->followers);
-    buf_init(&log->frames, LOG_BYTES);
-    buf_init(&log->incoming, FRAME_HEAD + FRAME_MAX);
+    buf_init(&log->records, LOG_BYTES);
+    buf_init(&log->incoming, LOG_RECORD_HEAD + RECORD_TEXT_MAX);
     container->log = log;
     return log;
 }
@@ -300,7 +281,7 @@ void container_log_follow(struct container *container, struct agent_link *link)
 
     if (!log || log->call || !client)
         return;
-    buf_clear(&log->frames); /* the agent tells it all from the beginning */
+    buf_clear(&log->records); /* the agent tells it all from the beginning */
     log->status = 0;
     log->call = http_call_start(client, "GET", "/berm/v1/logs", NULL, 0, 0, &callbacks, log, &err);
     be_patient(log);
@@ -313,7 +294,7 @@ void container_log_free(struct container_log *log)
     end_followers(log);
     if (log->call)
         http_call_cancel(log->call);
-    buf_free(&log->frames);
+    buf_free(&log->records);
     buf_free(&log->incoming);
     free(log);
 }
@@ -387,6 +368,28 @@ static int take_input(struct follower *follower)
     return -1;
 }
 
+static void on_until(struct loop_timer *timer)
+{
+    struct follower *follower = container_of(timer, struct follower, until);
+
+    unfollow(follower); /* what is still in its queue is sent, and nothing more */
+    end_follower(follower);
+}
+
+/* False: that is over already. */
+static bool follow_until(struct follower *follower)
+{
+    int64_t now = clock_realtime_ms();
+    uint64_t end = follower->view.until_ns / 1000000;
+
+    if (follower->view.until_ns == UINT64_MAX)
+        return true;
+    if (end <= (uint64_t)now)
+        return false;
+    loop_timer_init(&follower->until, on_until);
+    return loop_timer_start(follower->container->docker->daemon->loop, &follower->until, end - (uint64_t)now) == 0;
+}
+
 static void respond(struct follower *follower)
 {
     struct container *container = follower->container;
@@ -403,7 +406,8 @@ static void respond(struct follower *follower)
     if (take_input(follower) < 0 || begin(follower) < 0)
         return;
     send_kept(log, follower);
-    if (!follower->follow || !(log->call || (follower->attach && container->phase != CONTAINER_EXITED))) {
+    if (!follower->follow || !(log->call || (follower->attach && container->phase != CONTAINER_EXITED)) ||
+        !follow_until(follower)) {
         end_follower(follower);
         return;
     }
@@ -435,6 +439,19 @@ static int take_tail(struct request *request, uint64_t *ret)
     return -1;
 }
 
+/* "0" is "not said", as Docker has it. */
+static int take_time(struct request *request, const char *name, uint64_t *ret)
+{
+    const char *text = NULL;
+
+    if (request_query(request, name, &text) < 0)
+        return -1;
+    if (!text || !text[0] || !strcmp(text, "0") || log_time_parse(text, ret) == 0)
+        return 0;
+    docker_fail(request, 400, "%s must be seconds since 1970, or a time as RFC 3339 has it in UTC", name);
+    return -1;
+}
+
 static void serve(struct request *request, const struct follower *wanted)
 {
     struct container *container = docker_container(request);
@@ -451,11 +468,11 @@ static void serve(struct request *request, const struct follower *wanted)
     follower->request = request;
     follower->container = container;
     follower->boot.done = on_booted;
-    follower->wanted = (docker_query_flag(request, "stdout") ? WANT_STDOUT : 0) |
-                       (docker_query_flag(request, "stderr") ? WANT_STDERR : 0);
+    follower->view.streams =
+        (docker_query_flag(request, "stdout") ? 1u << 1 : 0) | (docker_query_flag(request, "stderr") ? 1u << 2 : 0);
     request->state = follower;
     request->cleanup = clean_up;
-    if (!follower->wanted && !follower->with_stdin)
+    if (!follower->view.streams && !follower->with_stdin)
         docker_fail(request, 400, "Bad parameters: you must choose at least one stream");
     else if (container->phase == CONTAINER_RUNNING && !container->side && strcmp(container->argv, "[]") != 0 &&
              !container->log)
@@ -466,15 +483,20 @@ static void serve(struct request *request, const struct follower *wanted)
 
 void docker_logs(struct request *request)
 {
-    struct follower wanted = { .follow = docker_query_flag(request, "follow") };
+    struct follower wanted = { .follow = docker_query_flag(request, "follow"),
+                               .view = { .timestamps = docker_query_flag(request, "timestamps"),
+                                         .until_ns = UINT64_MAX } };
 
-    if (take_tail(request, &wanted.tail) == 0)
+    if (take_tail(request, &wanted.tail) == 0 && take_time(request, "since", &wanted.view.since_ns) == 0 &&
+        take_time(request, "until", &wanted.view.until_ns) == 0)
         serve(request, &wanted);
 }
 
 void docker_attach(struct request *request)
 {
-    struct follower wanted = { .attach = true, .follow = docker_query_flag(request, "stream") };
+    struct follower wanted = { .attach = true,
+                               .follow = docker_query_flag(request, "stream"),
+                               .view = { .until_ns = UINT64_MAX } };
 
     wanted.tail = docker_query_flag(request, "logs") ? UINT64_MAX : 0;
     wanted.with_stdin = wanted.follow && docker_query_flag(request, "stdin");

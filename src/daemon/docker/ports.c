@@ -197,6 +197,22 @@ void port_map_write(struct json_writer *w, const struct port_map *map)
     }
 }
 
+void port_list_write(struct json_writer *w, uint16_t inside, uint16_t host)
+{
+    json_object_begin(w);
+    json_pair_cstring(w, "IP", "127.0.0.1");
+    json_pair_int(w, "PrivatePort", inside);
+    json_pair_int(w, "PublicPort", host);
+    json_pair_cstring(w, "Type", "tcp");
+    json_object_end(w);
+}
+
+void port_map_list(struct json_writer *w, const struct port_map *map)
+{
+    for (size_t i = 0; map && i < map->count; i++)
+        port_list_write(w, map->ports[i].port, loopback_port(&map->ports[i].listener));
+}
+
 void port_map_free(struct port_map *map)
 {
     for (size_t i = 0; map && i < map->count; i++)

@@ -23,4 +23,7 @@ uint16_t loopback_port(const struct loopback_listener *listener);
 int port_map_create(struct container *container, const struct json *body, struct berm_error *err);
 /* Members of NetworkSettings.Ports. */
 void port_map_write(struct json_writer *w, const struct port_map *map);
+/* Entries of the list's Ports. */
+void port_map_list(struct json_writer *w, const struct port_map *map);
+void port_list_write(struct json_writer *w, uint16_t inside, uint16_t host);
 void port_map_free(struct port_map *map); /* NULL is allowed */

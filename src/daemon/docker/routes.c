@@ -149,7 +149,14 @@ static bool filter_shape_ok(const struct json *json)
     return true;
 }
 
-int docker_filters(struct request *request, struct docker_filters *ret)
+static bool name_known(struct str name, const char *const *names)
+{
+    while (*names && !str_is(name, *names))
+        names++;
+    return *names != NULL;
+}
+
+int docker_filters(struct request *request, const char *const *names, struct docker_filters *ret)
 {
     const char *text = NULL;
 
@@ -158,19 +165,28 @@ int docker_filters(struct request *request, struct docker_filters *ret)
         return -1;
     if (!text || !text[0])
         return 0;
-    if (json_parse(&request->arena, str_from(text), 8, &ret->json, NULL) == 0 && filter_shape_ok(ret->json))
-        return 0;
-    docker_fail(request, 400, "invalid filters");
-    return -1;
+    if (json_parse(&request->arena, str_from(text), 8, &ret->json, NULL) < 0 || !filter_shape_ok(ret->json)) {
+        docker_fail(request, 400, "invalid filters");
+        return -1;
+    }
+    for (size_t i = 0; i < ret->json->object.count; i++) {
+        struct str name = ret->json->object.members[i].key;
+
+        if (name_known(name, names))
+            continue;
+        docker_fail(request, 400, "invalid filter '%.*s'", (int)MIN(name.n, (size_t)64), name.p);
+        return -1;
+    }
+    return 0;
 }
 
 /* {"label":["a"]} and the older {"label":{"a":true}}. */
-static size_t value_count(const struct json *values)
+size_t docker_filter_count(const struct json *values)
 {
     return values->type == JSON_ARRAY ? values->array.count : values->object.count;
 }
 
-static struct str value_at(const struct json *values, size_t i)
+struct str docker_filter_value(const struct json *values, size_t i)
 {
     return values->type == JSON_ARRAY ? values->array.items[i].string : values->object.members[i].key;
 }
@@ -180,8 +196,8 @@ static size_t count_matches(const struct json *values, bool (*match)(const void 
 {
     size_t matches = 0;
 
-    for (size_t i = 0; i < value_count(values); i++)
-        matches += match(subject, value_at(values, i));
+    for (size_t i = 0; i < docker_filter_count(values); i++)
+        matches += match(subject, docker_filter_value(values, i));
     return matches;
 }
 
@@ -190,7 +206,7 @@ bool docker_filter_any(const struct docker_filters *filters, const char *name,
 {
     const struct json *values = json_get(filters->json, name);
 
-    return !values || value_count(values) == 0 || count_matches(values, match, subject) > 0;
+    return !values || docker_filter_count(values) == 0 || count_matches(values, match, subject) > 0;
 }
 
 bool docker_filter_all(const struct docker_filters *filters, const char *name,
@@ -198,7 +214,7 @@ bool docker_filter_all(const struct docker_filters *filters, const char *name,
 {
     const struct json *values = json_get(filters->json, name);
 
-    return !values || count_matches(values, match, subject) == value_count(values);
+    return !values || count_matches(values, match, subject) == docker_filter_count(values);
 }
 
 bool docker_label_matches(const char *labels, struct str wanted)

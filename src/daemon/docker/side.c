@@ -407,6 +407,11 @@ void side_write_ports(struct json_writer *w, const struct side *side)
     json_array_end(w);
 }
 
+void side_list_ports(struct json_writer *w, const struct side *side)
+{
+    port_list_write(w, side->inside_port, loopback_port(&side->listener));
+}
+
 /* --- over a restart of the daemon --- */
 
 struct container *side_beside(const struct container *container)

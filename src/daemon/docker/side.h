@@ -24,6 +24,7 @@ struct side_egress {
 int side_create(struct container *container, const struct json *body, struct berm_error *err);
 void side_free(struct side *side); /* NULL is allowed */
 void side_write_ports(struct json_writer *w, const struct side *side);
+void side_list_ports(struct json_writer *w, const struct side *side);
 
 /*
  * A side container lives in memory, but what it was told must survive the daemon: the container beside it carries

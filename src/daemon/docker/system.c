@@ -259,13 +259,14 @@ void docker_events(struct request *request)
 {
     static const struct http_field fields[] = { { "Content-Type", "application/json" } };
     struct docker *docker = docker_of(request);
+    static const char *const names[] = { "type", "event", "container", "image", NULL };
     struct watcher *watcher = arena_calloc(&request->arena, 1, sizeof(*watcher));
 
     if (!watcher || docker->watcher_count >= WATCHERS_MAX) {
         docker_fail(request, 503, "too many watchers of events");
         return;
     }
-    if (docker_filters(request, &watcher->filters) < 0)
+    if (docker_filters(request, names, &watcher->filters) < 0)
         return;
     watcher->request = request;
     request->state = watcher;

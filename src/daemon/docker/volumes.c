@@ -111,11 +111,12 @@ static bool dangling_matches(const void *subject, struct str value)
 
 void docker_volume_list(struct request *request)
 {
+    static const char *const names[] = { "name", "label", "driver", "dangling", NULL };
     struct docker *docker = docker_of(request);
     struct docker_filters filters;
     struct json_writer *w;
 
-    if (docker_filters(request, &filters) < 0 || !(w = request_json(request)))
+    if (docker_filters(request, names, &filters) < 0 || !(w = request_json(request)))
         return;
     json_object_begin(w);
     json_key(w, "Volumes");
@@ -475,12 +476,13 @@ static bool prunable(const struct docker *docker, const struct docker_filters *f
 
 void docker_volume_prune(struct request *request)
 {
+    static const char *const names[] = { "all", "label", NULL };
     struct docker *docker = docker_of(request);
     struct docker_filters filters;
     struct json_writer *w;
     struct list *next;
 
-    if (docker_filters(request, &filters) < 0 || !(w = request_json(request)))
+    if (docker_filters(request, names, &filters) < 0 || !(w = request_json(request)))
         return;
     json_object_begin(w);
     json_key(w, "VolumesDeleted");

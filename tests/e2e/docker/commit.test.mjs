@@ -5,7 +5,7 @@ import path from 'node:path';
 import { after, afterEach, before, beforeEach, describe } from 'node:test';
 
 import { Daemon, imagesDir, until, whyNoDaemon } from '../lib/daemon.mjs';
-import { Docker } from '../lib/docker.mjs';
+import { Containers, Docker } from '../lib/docker.mjs';
 import { test } from '../lib/test.mjs';
 
 describe('commit over the Docker API', { skip: whyNoDaemon() }, () => {
@@ -26,11 +26,11 @@ describe('commit over the Docker API', { skip: whyNoDaemon() }, () => {
   });
   beforeEach(() => {
     count++;
-    made = [];
+    made = new Containers(docker, `c${count}-`);
     tags = [];
   });
   afterEach(async () => {
-    for (const container of made) await docker.delete(`/containers/${container}?force=1`);
+    await made.removeAll();
     for (const tag of tags) await docker.delete(`/images/${tag}`);
     await until('no image is left', () => ours().length === 0, 60000);
   });
@@ -49,31 +49,9 @@ describe('commit over the Docker API', { skip: whyNoDaemon() }, () => {
     }
   });
 
-  const create = async (Image, more = {}) => {
-    const name = `c${made.length}-${count}`;
-    made.push(name);
-    const answer = await docker.post(`/containers/create?name=${name}`, { Image, ...more });
-    assert.equal(answer.status, 201, answer.text);
-    return name;
-  };
-
-  const started = async (Image = 'cloudflare/sandbox:minimal', more = {}) => {
-    const name = await create(Image === 'cloudflare/sandbox:minimal' ? 'minimal' : Image, more);
-    const answer = await docker.post(`/containers/${name}/start`);
-    assert.equal(answer.status, 204, answer.text);
-    return name;
-  };
-
-  const run = async (container, script) => {
-    const exec = await docker.post(`/containers/${container}/exec`, { Cmd: ['sh', '-c', script], AttachStdout: true, AttachStderr: true, Tty: true });
-    assert.equal(exec.status, 201, exec.text);
-    const answer = await docker.post(`/exec/${exec.json.Id}/start`, { Detach: false, Tty: true });
-    const code = await until('the command ends', async () => {
-      const shown = (await docker.get(`/exec/${exec.json.Id}/json`)).json;
-      return shown.Running ? undefined : { value: shown.ExitCode };
-    });
-    return { code: code.value, text: answer.text.replaceAll('\r', '').trim() };
-  };
+  const create = (Image, more = {}) => made.created({ Image, ...more });
+  const started = (Image = 'cloudflare/sandbox:minimal', more = {}) => made.started({ Image: Image === 'cloudflare/sandbox:minimal' ? 'minimal' : Image, ...more });
+  const run = (container, script) => made.run(container, script);
 
   const commit = async (container, tag, body, query = '') => {
     tags.push(tag);

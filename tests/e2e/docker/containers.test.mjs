@@ -174,10 +174,10 @@ describe('the Docker Engine API', { skip: whyNoDaemon() }, () => {
   });
 
   test('what is ignored is said', async () => {
-    const HostConfig = { PidMode: 'host', CapAdd: ['SYS_ADMIN'], CapDrop: ['ALL'], ReadonlyRootfs: true, AutoRemove: true, SecurityOpt: ['seccomp=unconfined'], RestartPolicy: { Name: 'always' }, CpuQuota: 5 };
-    const made = await docker.post(`/containers/create?name=${name}`, { Image: 'cloudflare/sandbox:1', Tty: true, Volumes: { '/v': {} }, HostConfig });
+    const HostConfig = { PidMode: 'host', CapAdd: ['SYS_ADMIN'], CapDrop: ['ALL'], ReadonlyRootfs: true, SecurityOpt: ['seccomp=unconfined'], RestartPolicy: { Name: 'always' }, CpuQuota: 5, OomScoreAdj: -500 };
+    const made = await docker.post(`/containers/create?name=${name}`, { Image: 'cloudflare/sandbox:1', Tty: true, Volumes: { '/v': {} }, User: 'nobody', Hostname: 'x', HostConfig });
     assert.equal(made.status, 201);
-    for (const key of [...Object.keys(HostConfig), 'Tty', 'Volumes']) assert.ok(made.json.Warnings.some((warning) => warning.includes(key)), key);
+    for (const key of [...Object.keys(HostConfig), 'Tty', 'Volumes', 'User', 'Hostname']) assert.ok(made.json.Warnings.some((warning) => warning.includes(key)), key);
     const none = await docker.post(`/containers/create?name=${name}x`, { Image: 'cloudflare/sandbox:1', HostConfig: { RestartPolicy: { Name: 'no' }, AutoRemove: false, CapDrop: null } });
     assert.deepEqual(none.json.Warnings, []);
   });

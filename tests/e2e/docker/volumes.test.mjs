@@ -7,7 +7,7 @@ import path from 'node:path';
 import { after, afterEach, before, beforeEach, describe } from 'node:test';
 
 import { Daemon, until, whyNoDaemon } from '../lib/daemon.mjs';
-import { Docker } from '../lib/docker.mjs';
+import { Containers, Docker } from '../lib/docker.mjs';
 import { test } from '../lib/test.mjs';
 
 const query = (filters) => `filters=${encodeURIComponent(JSON.stringify(filters))}`;
@@ -36,10 +36,10 @@ describe('volumes of the Docker API', { skip: whyNoDaemon() }, () => {
   });
   beforeEach(() => {
     name = `workerd-snap-${++count}`;
-    made = [];
+    made = new Containers(docker, `c${count}-`);
   });
   afterEach(async () => {
-    for (const container of made) await docker.delete(`/containers/${container}?force=1`);
+    await made.removeAll();
   });
   after(() => daemon.stop());
 
@@ -49,32 +49,9 @@ describe('volumes of the Docker API', { skip: whyNoDaemon() }, () => {
     return answer.json;
   };
 
-  const create = async (HostConfig, more = {}) => {
-    const container = `c${made.length}-${count}`;
-    made.push(container);
-    const answer = await docker.post(`/containers/create?name=${container}`, { Image: 'cloudflare/sandbox:1', HostConfig, ...more });
-    return { container, answer };
-  };
-
-  const started = async (HostConfig) => {
-    const { container, answer } = await create(HostConfig);
-    assert.equal(answer.status, 201, answer.text);
-    const start = await docker.post(`/containers/${container}/start`);
-    assert.equal(start.status, 204, start.text);
-    return container;
-  };
-
-  /* Runs a shell command: {code, text}. */
-  const run = async (container, script) => {
-    const exec = await docker.post(`/containers/${container}/exec`, { Cmd: ['sh', '-c', script], AttachStdout: true, AttachStderr: true, Tty: true });
-    assert.equal(exec.status, 201, exec.text);
-    const answer = await docker.post(`/exec/${exec.json.Id}/start`, { Detach: false, Tty: true });
-    const code = await until('the command ends', async () => {
-      const shown = (await docker.get(`/exec/${exec.json.Id}/json`)).json;
-      return shown.Running ? undefined : { value: shown.ExitCode };
-    });
-    return { code: code.value, text: answer.text.replaceAll('\r', '').trim() };
-  };
+  const create = (HostConfig, more = {}) => made.create({ HostConfig, ...more });
+  const started = (HostConfig) => made.started({ HostConfig });
+  const run = (container, script) => made.run(container, script);
 
   test('a volume is made once, shown, found by its labels, and removed', async () => {
     const volume = await make({ 'dev.workerd.snapshot-created-at': '1', team: 'a' });
@@ -106,7 +83,7 @@ describe('volumes of the Docker API', { skip: whyNoDaemon() }, () => {
 
   test('many containers that name one new volume at once share it', async () => {
     const answers = await Promise.all(Array.from({ length: 4 }, (_, i) => {
-      made.push(`at-once-${i}`);
+      made.add(`at-once-${i}`);
       return docker.post(`/containers/create?name=at-once-${i}`, { Image: 'cloudflare/sandbox:1', HostConfig: { Binds: [`${name}:/a`] } });
     }));
     assert.deepEqual(answers.map((answer) => answer.status), [201, 201, 201, 201]);

@@ -1,9 +1,11 @@
 /* The Docker Engine API over its unix socket, byte by byte as workerd speaks it: one connection per request. */
+import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import http from 'node:http';
 import net from 'node:net';
 
 import { collect } from './api.mjs';
+import { until } from './daemon.mjs';
 
 export class Docker {
   constructor(socketPath) {
@@ -61,6 +63,59 @@ export class Docker {
     const started = await this.post(`/containers/${name}/start`);
     if (started.status !== 204) throw new Error(started.text);
     return { name, side, port, id: created.json.Id };
+  }
+}
+
+/* The containers of one test, which go with removeAll(). */
+export class Containers {
+  #docker;
+  #names = [];
+  #prefix;
+
+  constructor(docker, prefix) {
+    this.#docker = docker;
+    this.#prefix = prefix;
+  }
+
+  /* {container, answer}, whatever the answer is */
+  async create(config) {
+    const container = `${this.#prefix}${this.#names.length}`;
+    this.#names.push(container);
+    return { container, answer: await this.#docker.post(`/containers/create?name=${container}`, { Image: 'cloudflare/sandbox:1', ...config }) };
+  }
+
+  async created(config) {
+    const { container, answer } = await this.create(config);
+    assert.equal(answer.status, 201, answer.text);
+    return container;
+  }
+
+  async started(config) {
+    const container = await this.created(config);
+    const answer = await this.#docker.post(`/containers/${container}/start`);
+    assert.equal(answer.status, 204, answer.text);
+    return container;
+  }
+
+  /* Runs a shell command at a terminal: {code, text}. */
+  async run(container, script) {
+    const exec = await this.#docker.post(`/containers/${container}/exec`, { Cmd: ['sh', '-c', script], AttachStdout: true, AttachStderr: true, Tty: true });
+    assert.equal(exec.status, 201, exec.text);
+    const answer = await this.#docker.post(`/exec/${exec.json.Id}/start`, { Detach: false, Tty: true });
+    const code = await until('the command ends', async () => {
+      const shown = (await this.#docker.get(`/exec/${exec.json.Id}/json`)).json;
+      return shown.Running ? undefined : { value: shown.ExitCode };
+    });
+    return { code: code.value, text: answer.text.replaceAll('\r', '').trim() };
+  }
+
+  /* One that was made otherwise. */
+  add(container) {
+    this.#names.push(container);
+  }
+
+  async removeAll() {
+    for (const container of this.#names) await this.#docker.delete(`/containers/${container}?force=1`);
   }
 }
 

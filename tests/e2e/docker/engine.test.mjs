@@ -1,0 +1,207 @@
+/*
+ * What clients of Docker's API ask for beside what workerd does: which lines of a log, which containers of a list, how a
+ * container is stopped and when it goes, which streams of a command.
+ */
+import assert from 'node:assert/strict';
+import path from 'node:path';
+import { after, afterEach, before, beforeEach, describe } from 'node:test';
+
+import { Daemon, until, whyNoDaemon } from '../lib/daemon.mjs';
+import { Containers, Docker } from '../lib/docker.mjs';
+import { test } from '../lib/test.mjs';
+
+/* The frames of a stream: [[stream number, text]]. */
+function frames(bytes) {
+  const all = [];
+  for (let at = 0; at < bytes.length; at += 8 + bytes.readUInt32BE(at + 4)) all.push([bytes[at], bytes.toString('utf8', at + 8, at + 8 + bytes.readUInt32BE(at + 4))]);
+  return all;
+}
+const textOf = (bytes) => frames(bytes).map(([, text]) => text).join('');
+
+describe('the Docker Engine API for other clients', { skip: whyNoDaemon() }, () => {
+  let daemon;
+  let docker;
+  let count = 0;
+  let made;
+
+  before(async () => {
+    daemon = new Daemon({ poolSize: 2 });
+    daemon.options.push('--docker-socket', path.join(daemon.top, 'docker.sock'));
+    await daemon.start();
+    docker = new Docker(path.join(daemon.top, 'docker.sock'));
+  });
+  beforeEach(() => {
+    made = new Containers(docker, `e${++count}-`);
+  });
+  afterEach(() => made.removeAll());
+  after(() => daemon.stop());
+
+  const shell = (script, more = {}) => made.started({ Cmd: ['sh', '-c', script], ...more });
+  const ended = async (container) => (await docker.post(`/containers/${container}/wait`)).json.StatusCode;
+  const logs = async (container, query) => {
+    const answer = await docker.get(`/containers/${container}/logs?${query}`);
+    assert.equal(answer.status, 200, answer.text);
+    return textOf(answer.bytes);
+  };
+
+  test('a log has the time before each line when it is asked for, and is cut by times', async () => {
+    const container = await shell('echo one; echo two >&2; until [ -e /tmp/go ]; do sleep 0.01; done; printf three; exit 4');
+    await until('the first lines are there', async () => /two/.test(await logs(container, 'stdout=1&stderr=1')));
+    const stamped = (await logs(container, 'stdout=1&stderr=1&timestamps=1')).trim().split('\n').sort((a, b) => a.slice(31).localeCompare(b.slice(31)));
+    for (const line of stamped) assert.match(line, /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z (one|two)$/);
+    const times = stamped.map((line) => line.slice(0, 30));
+    const between = times.toSorted()[1];
+    await made.run(container, 'touch /tmp/go');
+    assert.equal(await ended(container), 4);
+    const [, third] = (await logs(container, 'stdout=1&timestamps=1')).split('\n');
+    assert.match(third, / three$/);
+    const after = third.slice(0, 30);
+    assert.ok(after > between, `${after} ${between}`);
+    assert.equal(await logs(container, `stdout=1&stderr=1&since=${after}`), 'three');
+    assert.equal(await logs(container, `stdout=1&until=${between}`), 'one\n');
+    assert.equal(await logs(container, 'stdout=1&since=0&until=0'), 'one\nthree');
+    assert.equal(await logs(container, 'stdout=1&since=4000000000'), '');
+    assert.equal(await logs(container, 'stdout=1&until=1.5'), '');
+    assert.equal(await logs(container, `stdout=1&stderr=1&tail=1&since=${times[0]}`), 'three');
+    for (const query of ['since=x', 'until=2026-01-02', 'tail=x', 'since=-1'])
+      assert.equal((await docker.get(`/containers/${container}/logs?stdout=1&${query}`)).status, 400, query);
+  });
+
+  test('who follows a log up to a time gets its end then, though the container lives on', async () => {
+    const container = await shell('echo said; exec sleep 1000');
+    await until('it is said', async () => (await logs(container, 'stdout=1')) === 'said\n');
+    const now = (await docker.get(`/containers/${container}/logs?stdout=1&timestamps=1`)).bytes.toString('utf8', 8, 38);
+    assert.equal(await logs(container, `stdout=1&follow=1&until=${now}`), 'said\n');
+    assert.equal(await logs(container, `stdout=1&follow=1&until=${Math.ceil(Date.now() / 1000) + 1}`), 'said\n');
+    assert.equal((await docker.get(`/containers/${container}/json`)).json.State.Running, true);
+  });
+
+  test('the last lines of a log include one that has no end', async () => {
+    const container = await shell("printf 'a\\nb'; exit 1");
+    await ended(container);
+    assert.equal(await logs(container, 'stdout=1&tail=1'), 'b');
+    assert.equal(await logs(container, 'stdout=1&tail=2'), 'a\nb');
+  });
+
+  test('stop sends the signal that the client or the container says', async () => {
+    const script = "trap 'echo usr; exit 5' USR1; trap 'echo int; exit 6' INT; echo ready; while :; do sleep 0.01; done";
+    const named = await shell(script, { StopSignal: 'SIGUSR1', StopTimeout: 3600 });
+    const shown = (await docker.get(`/containers/${named}/json`)).json;
+    assert.equal(shown.Config.StopTimeout, 3600);
+    assert.deepEqual([shown.Path, shown.Args], ['sh', ['-c', script]]);
+    const asked = await shell(script);
+    for (const container of [named, asked]) await until('it listens', async () => (await logs(container, 'stdout=1')) === 'ready\n');
+    assert.equal((await docker.post(`/containers/${named}/stop`)).status, 204);
+    assert.equal((await docker.post(`/containers/${asked}/stop?signal=int&t=-1`)).status, 204);
+    assert.equal(await logs(named, 'stdout=1'), 'ready\nusr\n');
+    assert.equal(await logs(asked, 'stdout=1'), 'ready\nint\n');
+    assert.equal((await docker.post(`/containers/${named}/stop`)).status, 304);
+    assert.equal((await docker.post(`/containers/${named}/stop?signal=NONE`)).status, 400);
+    assert.equal((await docker.post(`/containers/${named}/stop?t=-2`)).status, 400);
+    assert.equal((await made.create({ StopSignal: 'SIGNONE' })).answer.status, 400);
+  });
+
+  test('a container that is stopped and does not end is killed after its time', async () => {
+    const container = await shell("trap '' TERM; echo ready; while :; do sleep 0.01; done");
+    await until('it listens', async () => (await logs(container, 'stdout=1')) === 'ready\n');
+    assert.equal((await docker.post(`/containers/${container}/stop?t=1`)).status, 204);
+    assert.equal((await docker.get(`/containers/${container}/json`)).json.State.ExitCode, 137);
+  });
+
+  test('a container with AutoRemove goes with its end, and who waits for that is told its code', async () => {
+    const container = await made.created({ Cmd: ['sh', '-c', 'until [ -e /tmp/go ]; do sleep 0.01; done; exit 3'], HostConfig: { AutoRemove: true } });
+    assert.equal((await docker.get(`/containers/${container}/json`)).json.HostConfig.AutoRemove, true);
+    const removed = await docker.wait(container, '?condition=removed');
+    const next = await docker.wait(container, '?condition=next-exit');
+    await docker.post(`/containers/${container}/start`);
+    await made.run(container, 'touch /tmp/go');
+    assert.deepEqual([await next.ended, await removed.ended], [3, 3]);
+    assert.equal((await docker.get(`/containers/${container}/json`)).status, 404);
+  });
+
+  test('the list is cut to the newest, by what was made before and after, and by how it ended', async () => {
+    const three = [await shell('exit 3'), await made.created(), await shell('exec sleep 1000')];
+    assert.equal(await ended(three[0]), 3);
+    const list = async (query, filters = {}) => {
+      const answer = await docker.get(`/containers/json?${query}&filters=${encodeURIComponent(JSON.stringify({ name: [`e${count}-`], ...filters }))}`);
+      assert.equal(answer.status, 200, answer.text);
+      return answer.json.map((container) => container.Names[0].slice(1));
+    };
+    assert.deepEqual(await list('all=1'), three.toReversed());
+    assert.deepEqual(await list('limit=2'), [three[2], three[1]]);
+    assert.deepEqual(await list('all=1', { since: [three[0]] }), [three[2], three[1]]);
+    assert.deepEqual(await list('all=1', { before: [three[1]] }), [three[0]]);
+    assert.deepEqual(await list('', { exited: ['3'] }), [three[0]]);
+    assert.deepEqual(await list('', { status: ['created'] }), [three[1]]);
+    assert.deepEqual(await list('all=1', { network: ['none'] }), []);
+    const [shown] = (await docker.get(`/containers/json?filters=${encodeURIComponent(JSON.stringify({ id: [(await docker.get(`/containers/${three[2]}/json`)).json.Id] }))}`)).json;
+    assert.equal(shown.Command, 'sh -c exec sleep 1000');
+    assert.match(shown.Status, /^Up (Less than a second|\d+ (second|minute)s?)$/);
+  });
+
+  test('the list tells published ports and the mounts by which it is filtered', async () => {
+    const { container } = await made.create({ ExposedPorts: { '3000/tcp': {} }, HostConfig: { PublishAllPorts: true, Binds: [`v-${count}:/data`] } });
+    const inspect = (await docker.get(`/containers/${container}/json`)).json;
+    for (const volume of [`v-${count}`, '/data']) {
+      const [shown] = (await docker.get(`/containers/json?all=1&filters=${encodeURIComponent(JSON.stringify({ volume: [volume] }))}`)).json;
+      assert.deepEqual(shown.Ports, [{ IP: '127.0.0.1', PrivatePort: 3000, PublicPort: Number(inspect.NetworkSettings.Ports['3000/tcp'][0].HostPort), Type: 'tcp' }]);
+    }
+    await made.removeAll();
+    assert.equal((await docker.delete(`/volumes/v-${count}`)).status, 204);
+  });
+
+  test('a filter that there is not is refused, as without it everything would fit', async () => {
+    for (const target of ['/containers/json', '/images/json', '/volumes', '/events', '/volumes/prune']) {
+      const answer = await docker.call(target === '/volumes/prune' ? 'POST' : 'GET', `${target}?filters=${encodeURIComponent('{"label!":["a"]}')}`);
+      assert.equal(answer.status, 400, target);
+      assert.match(answer.json.message, /invalid filter 'label!'/);
+    }
+    for (const filters of ['{"status":["gone"]}', '{"exited":["x"]}', '[]', '{"label":"a"}'])
+      assert.equal((await docker.get(`/containers/json?filters=${encodeURIComponent(filters)}`)).status, 400, filters);
+    assert.equal((await docker.get(`/containers/json?filters=${encodeURIComponent('{"since":["nobody"]}')}`)).status, 404);
+  });
+
+  test('of a command only the streams come that were asked for', async () => {
+    const container = await made.started();
+    const run = async (streams) => {
+      const { Id } = (await docker.post(`/containers/${container}/exec`, { Cmd: ['sh', '-c', 'echo out; echo err >&2'], ...streams })).json;
+      const { bytes } = await docker.post(`/exec/${Id}/start`, {});
+      const { OpenStdout, OpenStderr, ExitCode, ProcessConfig } = (await docker.get(`/exec/${Id}/json`)).json;
+      assert.equal(ExitCode, 0);
+      assert.deepEqual([ProcessConfig.entrypoint, ProcessConfig.arguments], ['sh', ['-c', 'echo out; echo err >&2']]);
+      return [frames(bytes).map(([stream, text]) => `${stream}${text.trim()}`).sort().join(), OpenStdout, OpenStderr];
+    };
+    assert.deepEqual(await run({ AttachStdout: true, AttachStderr: true }), ['1out,2err', true, true]);
+    assert.deepEqual(await run({ AttachStdout: true }), ['1out', true, false]);
+    assert.deepEqual(await run({ AttachStderr: true }), ['2err', false, true]);
+    assert.deepEqual(await run({ AttachStdout: false }), ['', false, false]);
+    assert.deepEqual(await run({}), ['1out,2err', true, true]);
+  });
+
+  test('what a path is, in the words of Go', async () => {
+    const container = await made.started();
+    await made.run(container, 'mkdir -m 1777 /tmp/d; ln -s "target of it" /tmp/l; touch -d @1700000000 /tmp/f; chmod 4755 /tmp/f');
+    const stat = async (name) => {
+      const answer = await docker.call('HEAD', `/containers/${container}/archive?path=${name}`);
+      assert.equal(answer.status, 200);
+      return JSON.parse(Buffer.from(answer.headers['x-docker-container-path-stat'], 'base64'));
+    };
+    assert.deepEqual(await stat('/tmp/f'), { name: 'f', size: 0, mode: 2 ** 23 + 0o755, mtime: '2023-11-14T22:13:20.000Z', linkTarget: '' });
+    const link = await stat('/tmp/l');
+    assert.deepEqual([link.name, link.mode, link.linkTarget], ['l', 2 ** 27 + 0o777, 'target of it']);
+    const directory = await stat('/tmp/d/');
+    assert.deepEqual([directory.name, directory.mode], ['d', 2 ** 31 + 2 ** 20 + 0o777]);
+  });
+
+  test('of images the list tells labels, by which it is filtered too, and whether they have a name', async () => {
+    const container = await made.created();
+    assert.equal((await docker.post(`/commit?container=${container}&repo=labelled-${count}`, { Labels: { of: `test-${count}` } })).status, 201);
+    const list = async (filters) => (await docker.get(`/images/json?filters=${encodeURIComponent(JSON.stringify(filters))}`)).json;
+    const found = await list({ label: [`of=test-${count}`] });
+    assert.deepEqual(found.map(({ RepoTags, Labels }) => [RepoTags, Labels]), [[[`labelled-${count}:latest`], { of: `test-${count}` }]]);
+    assert.deepEqual(await list({ label: [`of=test-${count}`], dangling: ['true'] }), []);
+    assert.equal((await list({ label: [`of=test-${count}`], dangling: ['false'] })).length, 1);
+    assert.equal((await docker.delete(`/images/labelled-${count}`)).status, 200);
+    assert.equal((await docker.delete(`/images/labelled-${count}`)).status, 404);
+  });
+});
