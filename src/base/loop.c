@@ -9,7 +9,6 @@
 
 #include <sys/epoll.h>
 #include <sys/signalfd.h>
-#include <time.h>
 
 #define BATCH 256
 
@@ -43,22 +42,6 @@ struct loop {
     void (*signal_callback)(struct loop *, const struct signalfd_siginfo *, void *);
     void *signal_data;
 };
-
-uint64_t clock_monotonic_ns(void)
-{
-    struct timespec ts;
-
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
-}
-
-int64_t clock_realtime_ms(void)
-{
-    struct timespec ts;
-
-    clock_gettime(CLOCK_REALTIME, &ts);
-    return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
 
 uint64_t loop_now_ms(const struct loop *loop)
 {

@@ -131,6 +131,7 @@ static inline int teardown(void **state)
     http_client_free(client);
     client = NULL;
     loop_free(loop);
+    hand_ns = 0;
     for (int i = 0; i < made; i++)
         peer_close(&peers[i]);
     for (size_t i = 0; i < ARRAY_SIZE(results); i++)

@@ -15,6 +15,7 @@
 #include <sys/stat.h>
 
 #define HEARD_MAX 8192
+#define WAIT_MS   60000 /* far more than anything takes, also under sanitizers on a busy machine */
 
 /* bermd's place at a wire. */
 struct heard {
@@ -127,7 +128,7 @@ static struct heard expect(struct ends *e, struct bermd *b, uint16_t type)
     struct heard heard;
     struct waiting w = { b, type, &heard };
 
-    assert_true(run_until(e->loop, has_come, &w, 10000));
+    assert_true(run_until(e->loop, has_come, &w, WAIT_MS));
     return heard;
 }
 

@@ -258,6 +258,7 @@ static inline int teardown(void **state)
     loop_free(loop);
     peer_close(&peer);
     http_limits_default(&limits);
+    hand_ns = 0;
     return 0;
 }
 

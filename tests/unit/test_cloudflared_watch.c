@@ -12,6 +12,7 @@ struct fixture {
     struct http_server *server;
     struct cloudflared_watch watch;
     const char *answer;
+    unsigned left_ms; /* since it was asked first */
     unsigned asked, ready, late;
 };
 
@@ -20,7 +21,8 @@ static void on_request(struct http_exchange *exchange, const struct h1_head *hea
     struct fixture *f = data;
 
     assert_true(str_is(head->path, "/ready"));
-    f->asked++;
+    if (f->asked++ == 0)
+        f->watch.deadline_ms = loop_now_ms(f->loop) + f->left_ms;
     http_respond(exchange, 200, "application/json", str_from(f->answer));
 }
 
@@ -51,8 +53,8 @@ static void say(struct fixture *f, const char *text)
     cloudflared_output_take(&f->watch.output, CLOUDFLARED_STDERR, len);
 }
 
-/* Begins to watch one that has said where its metrics are, and has half a second left. */
-static void begin(struct fixture *f, const char *answer)
+/* Begins to watch one that has said where its metrics are. */
+static void begin(struct fixture *f, const char *answer, unsigned left_ms)
 {
     struct http_handler handler = { .on_request = on_request, .data = f };
     struct berm_error err;
@@ -62,6 +64,7 @@ static void begin(struct fixture *f, const char *answer)
 
     memset(f, 0, sizeof(*f));
     f->answer = answer;
+    f->left_ms = left_ms;
     f->loop = loop_new();
     assert_non_null(f->loop);
     http_limits_default(&limits);
@@ -75,7 +78,6 @@ static void begin(struct fixture *f, const char *answer)
     f->watch.on_late = on_late;
     cloudflared_watch_begin(&f->watch, f->loop, true);
     say(f, line);
-    f->watch.deadline_ms = loop_now_ms(f->loop) + 500;
 }
 
 static void end(struct fixture *f)
@@ -91,7 +93,7 @@ static void test_ready_is_a_connection_and_a_name(void **state)
     struct fixture f;
 
     (void)state;
-    begin(&f, "{\"status\":200,\"readyConnections\":1}");
+    begin(&f, "{\"status\":200,\"readyConnections\":1}", 60000);
     say(&f, "|  https://some-fine-words.trycloudflare.com  |\n");
     assert_int_equal(loop_run(f.loop), 0);
     assert_int_equal(f.ready, 1);
@@ -103,7 +105,7 @@ static void expect_late(const char *answer, const char *said)
 {
     struct fixture f;
 
-    begin(&f, answer);
+    begin(&f, answer, 300);
     say(&f, said);
     assert_int_equal(loop_run(f.loop), 0);
     assert_int_equal(f.ready, 0);

@@ -1,6 +1,8 @@
 /* HTTP/2 of the server: the same handler as for HTTP/1.1, and clients that mean no good. */
 #include "h2_peer.h"
 
+#include "hand_clock.h"
+
 static struct block b;
 
 /* --- what works --- */
@@ -591,6 +593,7 @@ static void without_the_switch_it_is_unknown(void **state)
 
 static int setup_hasty(void **state)
 {
+    clock_by_hand();
     http_limits_default(&limits);
     limits.head_timeout_ms = limits.body_timeout_ms = limits.write_timeout_ms = 50;
     limits.idle_timeout_ms = 100;

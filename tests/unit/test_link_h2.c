@@ -69,7 +69,7 @@ static void expect_bytes(struct pair *p, int fd, const char *want)
 {
     struct reading r = { .fd = fd, .want = strlen(want) };
 
-    assert_true(run_until(p->e.loop, have_read, &r, 5000));
+    assert_true(run_until(p->e.loop, have_read, &r, WAIT_MS));
     assert_str((struct str){ r.bytes, r.count }, str_from(want));
 }
 
@@ -78,7 +78,7 @@ static void expect_end(struct pair *p, int fd)
 {
     struct reading r = { .fd = fd };
 
-    assert_true(run_until(p->e.loop, have_read, &r, 5000));
+    assert_true(run_until(p->e.loop, have_read, &r, WAIT_MS));
     assert_true(r.ended);
     assert_int_equal(r.count, 0);
 }
@@ -98,7 +98,7 @@ static bool no_streams(void *data)
 
 static void end_pair(struct pair *p)
 {
-    assert_true(run_until(p->e.loop, no_streams, p, 5000));
+    assert_true(run_until(p->e.loop, no_streams, p, WAIT_MS));
     assert_int_equal(p->e.edge.bytes, 0);
     assert_int_equal(p->e.home.bytes, 0);
     ends_fini(&p->e);
@@ -221,7 +221,7 @@ static void a_large_body_arrives_whole(void **state)
     for (int way = 0; way < 2; way++) {
         struct pouring pouring = { .from = way ? w.home : w.edge, .to = way ? w.edge : w.home };
 
-        assert_true(run_until(p.e.loop, poured, &pouring, 60000));
+        assert_true(run_until(p.e.loop, poured, &pouring, WAIT_MS));
     }
     close_way(&w);
     end_pair(&p);
@@ -250,7 +250,7 @@ static void a_reader_that_does_not_read_stalls_its_stream_only(void **state)
     say(quick.edge, "ping");
     expect_bytes(&p, quick.home, "ping");
     pouring.held = false;
-    assert_true(run_until(p.e.loop, poured, &pouring, 60000));
+    assert_true(run_until(p.e.loop, poured, &pouring, WAIT_MS));
     close_way(&slow);
     close_way(&quick);
     end_pair(&p);

@@ -8,6 +8,7 @@
 #include <sys/resource.h>
 
 #include "fail_alloc.h"
+#include "hand_clock.h"
 
 static void note_idle(void *data)
 {
@@ -242,8 +243,8 @@ static void a_body_that_breaks_off_is_never_complete(void **state)
 
 static int setup_impatient(void **state)
 {
+    clock_by_hand();
     http_limits_default(&limits);
-    /* Five times the pauses of the tests, so that a busy machine does not make them fail. */
     limits.head_timeout_ms = 300;
     limits.body_timeout_ms = 300;
     limits.idle_timeout_ms = 500;
@@ -259,10 +260,9 @@ static void a_slow_head_is_refused_however_often_a_byte_comes(void **state)
     send_text("GET / HTTP/1.1\r\n");
     while (!peer_has(&peer, "}")) {
         send(peer.fd, "a:b\r\n", 5, MSG_NOSIGNAL);
-        let_time_pass(5);
-        assert_true(clock_monotonic_ns() - start < 5000000000u);
+        let_time_pass(20);
     }
-    assert_true(clock_monotonic_ns() - start >= 290000000);
+    assert_in_range(clock_monotonic_ns() - start, 290000000, 400000000);
     assert_contains(peer_take(&peer, "}"), "HTTP/1.1 408");
     WAIT_FOR(peer_sees_end(&peer));
     assert_int_equal(stats().timeouts_total, 1);

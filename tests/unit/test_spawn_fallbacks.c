@@ -42,7 +42,7 @@ static void try_life(void)
 
 static void try_rounds(void)
 {
-    int fds, mounts;
+    int fds = 0, mounts = 0;
 
     for (uint64_t i = 1; i <= 20; i++) {
         if (i == 10) {
@@ -54,8 +54,7 @@ static void try_rounds(void)
         assert_done(harness_simple(&live, SPAWN_OP_DESTROY, KEY + i));
     }
     WAIT_FOR(nothing_left());
-    assert_int_equal(count_worker_fds(), fds);
-    assert_int_equal(count_worker_mounts(), mounts);
+    WAIT_FOR(count_worker_fds() <= fds && count_worker_mounts() <= mounts);
 }
 
 static void trees_are_built_attached_before_linux_6_15(void **state)
@@ -111,7 +110,7 @@ static void what_has_no_record_is_killed_without_cgroup_v2(void **state)
     harness_start(&live);
     assert_done(harness_simple(&live, SPAWN_OP_HELLO, 0));
     WAIT_FOR(kill(created.sandbox.host_pid, 0) < 0);
-    assert_true(nothing_left());
+    WAIT_FOR(nothing_left());
     stop();
 }
 
