@@ -19,18 +19,18 @@ struct http_client *http_client_new(struct loop *loop, const struct http_client_
         return NULL;
     client->loop = loop;
     client->config = *config;
-    client->ready_end = &client->ready;
+    list_init(&client->ready);
+    list_init(&client->dead);
     client->deferred.callback = client_run_ready;
     return client;
 }
 
-static void free_conns(struct client_conn *conn)
+static void free_conns(struct http_client *client)
 {
-    while (conn) {
-        struct client_conn *next = conn->next_ready;
-        free(conn);
-        conn = next;
-    }
+    struct list *node;
+
+    while ((node = list_shift(&client->dead)))
+        free(container_of(node, struct client_conn, turn));
 }
 
 static void free_calls(struct http_call *call)
@@ -54,11 +54,10 @@ void client_leave(struct http_client *client)
 {
     if (--client->depth > 0)
         return;
-    free_conns(TAKE_PTR(client->dead));
+    free_conns(client);
     free_calls(TAKE_PTR(client->dead_calls));
     if (!client->freed)
         return;
-    free_conns(client->ready);
     loop_defer_cancel(client->loop, &client->deferred);
     free(client);
 }

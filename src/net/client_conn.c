@@ -121,22 +121,17 @@ void client_conn_destroy(struct client_conn *conn)
     close_fd(&fd);
     buf_free(&conn->in);
     unlink_conn(conn);
-    if (conn->queued)
-        return; /* freed from the ready list */
-    conn->next_ready = client->dead;
-    client->dead = conn;
+    list_remove(&conn->turn);
+    list_append(&client->dead, &conn->turn);
 }
 
 void client_conn_wake(struct client_conn *conn)
 {
     struct http_client *client = conn->client;
 
-    if (conn->driving || conn->queued || conn->gone)
+    if (conn->driving || list_linked(&conn->turn))
         return;
-    conn->queued = true;
-    conn->next_ready = NULL;
-    *client->ready_end = conn;
-    client->ready_end = &conn->next_ready;
+    list_append(&client->ready, &conn->turn);
     loop_defer(client->loop, &client->deferred);
 }
 
@@ -445,21 +440,15 @@ static void settle(struct client_conn *conn)
 void client_run_ready(struct loop_deferred *deferred)
 {
     struct http_client *client = container_of(deferred, struct http_client, deferred);
-    struct client_conn *conn = client->ready;
+    struct list turn, *node; /* whoever becomes ready meanwhile has the next one */
 
     client_enter(client);
-    client->ready = NULL;
-    client->ready_end = &client->ready;
-    while (conn) {
-        struct client_conn *next = conn->next_ready;
-        conn->queued = false;
-        if (conn->gone) {
-            free(conn);
-        } else {
-            drive_kept(conn);
-            settle(conn);
-        }
-        conn = next;
+    list_init(&turn);
+    list_splice(&turn, &client->ready);
+    while ((node = list_shift(&turn))) {
+        struct client_conn *conn = container_of(node, struct client_conn, turn);
+        drive_kept(conn);
+        settle(conn);
     }
     client_leave(client);
 }
@@ -553,7 +542,7 @@ static void on_event(struct loop_io *io, uint32_t events)
     struct client_conn *conn = container_of(io, struct client_conn, io);
     struct http_client *client = conn->client;
 
-    if (conn->queued)
+    if (list_linked(&conn->turn))
         return; /* its turn comes behind this batch, and the event comes again */
     client_enter(client);
     if (events & EPOLLOUT) {

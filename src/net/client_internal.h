@@ -1,6 +1,7 @@
 /* client_internal.h - what the files of the client share; private to src/net. */
 #pragma once
 
+#include "base/list.h"
 #include "client.h"
 #include "head_writer.h"
 #include "outq.h"
@@ -11,9 +12,9 @@ enum client_phase { CLIENT_IDLE, CLIENT_HEAD, CLIENT_BODY };
 struct http_client {
     struct loop *loop;
     struct http_client_config config;
-    struct client_conn *busy, *idle;        /* those with a call, and the others: the last used one first */
-    struct client_conn *ready, **ready_end; /* to be driven, in this order, when the batch of events is through */
-    struct client_conn *dead;               /* memory that a frame below may still point to */
+    struct client_conn *busy, *idle; /* those with a call, and the others: the last used one first */
+    struct list ready;               /* to be driven, in this order, when the batch of events is through */
+    struct list dead;                /* memory that a frame below may still point to */
     struct http_call *dead_calls;
     struct loop_deferred deferred;
     unsigned depth; /* frames of ours on the stack: nothing may be freed meanwhile */
@@ -24,7 +25,7 @@ struct http_client {
 struct client_conn {
     struct http_client *client;
     struct client_conn *prev, *next;
-    struct client_conn *next_ready; /* also links the dead */
+    struct list turn; /* in client->ready, or among the dead */
     struct http_call *call;
     struct loop_io io;
     struct loop_timer timer;
@@ -38,7 +39,7 @@ struct client_conn {
     bool blocked; /* waiting for EPOLLOUT */
     bool muted;   /* not waiting for EPOLLIN: the call is paused and there is something to read */
     bool parked;  /* out of epoll altogether: the call is paused and the peer has hung up */
-    bool driving, queued;
+    bool driving;
     bool yielded; /* too much at once: go on in the next turn */
     uint8_t flushes;
     bool failed; /* to be destroyed; the reason is in the call */

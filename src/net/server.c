@@ -151,7 +151,8 @@ struct http_server *http_server_new(struct loop *loop, const struct http_limits 
     server->head_limits.max_head = MIN(limits->max_head, NET_SCRATCH / 2);
     server->head_limits.max_headers = H1_MAX_HEADERS;
     loop_timer_init(&server->accept_timer, on_accept_timer);
-    server->ready_end = &server->ready;
+    list_init(&server->ready);
+    list_init(&server->dead);
     server->deferred.callback = http_conn_run_ready;
     return server;
 }
@@ -167,15 +168,6 @@ void http_server_drain(struct http_server *server, void (*on_idle)(void *), void
     loop_defer(server->loop, &server->deferred);
 }
 
-static void free_list(struct http_conn *conn)
-{
-    while (conn) {
-        struct http_conn *next = conn->next_ready;
-        free(conn);
-        conn = next;
-    }
-}
-
 void http_server_free(struct http_server *server)
 {
     if (!server)
@@ -184,8 +176,7 @@ void http_server_free(struct http_server *server)
     while (server->conns)
         http_conn_destroy(server->conns);
     http_pumps_free(server);
-    free_list(server->ready);
-    free_list(server->dead);
+    http_conn_free_dead(server);
     loop_defer_cancel(server->loop, &server->deferred);
     free(server->next_exchange);
     recycled_free(&server->exchanges);

@@ -116,7 +116,9 @@ void http_collect_body(struct http_exchange *ex, size_t limit);
 struct str http_body(const struct http_exchange *ex);
 void http_body_pause(struct http_exchange *ex);
 void http_body_resume(struct http_exchange *ex);
-/* Nobody wants the rest of the body: it is dropped, and if it is long the client is told that the connection ends.
+/*
+ * Nobody wants the rest of the body: it is dropped, and if it is long the client is told that the connection ends.
+ * Only an answer below 400 needs it: an error says it by itself. But a body that is paused goes on by it.
  */
 void http_body_ignore(struct http_exchange *ex);
 /*

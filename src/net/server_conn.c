@@ -189,11 +189,8 @@ void http_conn_destroy(struct http_conn *conn)
     close_fd(&fd);
     buf_free(&conn->in);
     unlink_conn(server, conn);
-    conn->gone = true;
-    if (conn->queued)
-        return; /* freed from the ready list */
-    conn->next_ready = server->dead;
-    server->dead = conn;
+    list_remove(&conn->turn);
+    list_append(&server->dead, &conn->turn);
     loop_defer(server->loop, &server->deferred);
 }
 
@@ -300,34 +297,33 @@ void http_conn_wake(struct http_conn *conn)
 {
     struct http_server *server = conn->server;
 
-    if (conn->driving || conn->queued)
+    if (conn->driving || list_linked(&conn->turn))
         return;
-    conn->queued = true;
-    conn->next_ready = NULL;
-    *server->ready_end = conn;
-    server->ready_end = &conn->next_ready;
+    list_append(&server->ready, &conn->turn);
     loop_defer(server->loop, &server->deferred);
 }
 
 static void run_ready(struct http_server *server)
 {
-    struct http_conn *conn = server->ready;
+    struct list turn, *node; /* whoever becomes ready meanwhile has the next one */
 
-    server->ready = NULL;
-    server->ready_end = &server->ready;
-    while (conn) {
-        struct http_conn *next = conn->next_ready;
-        conn->queued = false;
-        if (conn->gone) {
-            free(conn);
-        } else {
-            drive_kept(conn);
-            if (has_unread(conn))
-                read_input(conn);
-            settle(conn);
-        }
-        conn = next;
+    list_init(&turn);
+    list_splice(&turn, &server->ready);
+    while ((node = list_shift(&turn))) {
+        struct http_conn *conn = container_of(node, struct http_conn, turn);
+        drive_kept(conn);
+        if (has_unread(conn))
+            read_input(conn);
+        settle(conn);
     }
+}
+
+void http_conn_free_dead(struct http_server *server)
+{
+    struct list *node;
+
+    while ((node = list_shift(&server->dead)))
+        free(container_of(node, struct http_conn, turn));
 }
 
 void http_conn_run_ready(struct loop_deferred *deferred)
@@ -335,11 +331,7 @@ void http_conn_run_ready(struct loop_deferred *deferred)
     struct http_server *server = container_of(deferred, struct http_server, deferred);
 
     run_ready(server);
-    while (server->dead) {
-        struct http_conn *conn = server->dead;
-        server->dead = conn->next_ready;
-        free(conn);
-    }
+    http_conn_free_dead(server);
     if (server->draining && !server->conns && server->on_idle) {
         void (*on_idle)(void *) = server->on_idle;
         server->on_idle = NULL;
@@ -453,7 +445,7 @@ static void on_event(struct loop_io *io, uint32_t events)
 {
     struct http_conn *conn = container_of(io, struct http_conn, io);
 
-    if (conn->queued)
+    if (list_linked(&conn->turn))
         return; /* its turn comes behind this batch, and the event comes again */
     if (conn->phase == CONN_HANDSHAKE && !shake_hands(conn)) {
         settle(conn);

@@ -122,7 +122,7 @@ static void add_framing(struct http_exchange *ex, struct head_writer *w, int sta
 static void decide_keep_alive(struct http_exchange *ex, int status)
 {
     struct http_conn *conn = ex->conn;
-    /* Who refuses a request does not read the rest of it. */
+    /* Who refuses a request does not read the rest of it; who answers it otherwise may, unless he has said so. */
     bool ignored = status >= 400 || (!ex->collecting && !ex->callbacks.on_body);
 
     if (ex->stream)

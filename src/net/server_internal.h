@@ -1,6 +1,7 @@
 /* server_internal.h - what the files of the server share; private to src/net. */
 #pragma once
 
+#include "base/list.h"
 #include "base/recycle.h"
 #include "channel.h"
 #include "mux.h"
@@ -60,9 +61,9 @@ struct http_server {
     struct http_listener *listeners;
     struct loop_timer accept_timer; /* accepting goes on after descriptors ran out */
     struct http_conn *conns;
-    struct http_conn *ready, **ready_end; /* to be driven, in this order, when the batch of events is through */
-    struct http_conn *dead;               /* to be freed then */
-    struct http_pump *pumps;              /* upgraded connections that still go through their channel */
+    struct list ready;       /* to be driven, in this order, when the batch of events is through */
+    struct list dead;        /* to be freed then */
+    struct http_pump *pumps; /* upgraded connections that still go through their channel */
     struct loop_deferred deferred;
     struct http_exchange *next_exchange; /* that the next head is parsed into */
     struct recycled exchanges;
@@ -77,7 +78,7 @@ struct http_server {
 struct http_conn {
     struct http_server *server;
     struct http_conn *prev, *next;
-    struct http_conn *next_ready; /* also links the dead */
+    struct list turn; /* in server->ready, or among the dead */
     struct http_exchange *ex;
     void *mux; /* in phase MUX: the protocol's own */
     struct loop_io io;
@@ -103,7 +104,6 @@ struct http_conn {
     bool used;           /* a request has come */
     bool keep_alive;     /* after the response in progress */
     bool driving;        /* inside drive(): callbacks need not wake the connection up */
-    bool queued;         /* on the server's ready list */
     bool broken_off;     /* without the words by which a channel ends in order */
     bool failed;         /* to be closed without ceremony */
     bool blocked;        /* the socket took less than we had: waiting for EPOLLOUT */
@@ -111,7 +111,6 @@ struct http_conn {
     bool peer_closed;    /* the peer sends no more */
     bool peer_left;      /* the same, as was known when it was last read: there may be input before that end */
     bool detached;       /* the socket has been handed over */
-    bool gone;           /* destroyed, memory not freed yet */
     bool progress;       /* bytes have been read since the deadline was set */
 };
 
@@ -165,6 +164,7 @@ int http_conn_detach(struct http_conn *conn);
 void http_conn_wake(struct http_conn *conn);
 bool http_conn_wants_input(const struct http_conn *conn);
 void http_conn_run_ready(struct loop_deferred *deferred);
+void http_conn_free_dead(struct http_server *server);
 
 /* server_drive.c */
 /* Moves forward with `input`; what could not be used is left in conn->input. */
