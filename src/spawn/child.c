@@ -1,10 +1,10 @@
 /*
  * child.c - the order of things between clone3 and exec.
  *
- * The child begins as host root in fresh mount, pid, uts and ipc namespaces that belong to the *initial* user
- * namespace: nothing that runs inside later has any right over them. It joins its cgroups and network namespace,
- * builds the root and pivots; only then does it enter the sandbox's user namespace and drop what is left, so that
- * no step that touches the image or executes code has rights outside.
+ * The child begins as host root in fresh mount, pid and uts namespaces that belong to the *initial* user namespace:
+ * nothing that runs inside later has any right over them. It joins its cgroups and the network and IPC namespaces
+ * of its slot, builds the root and pivots; only then does it enter the sandbox's user namespace and drop what is
+ * left, so that no step that touches the image or executes code has rights outside.
  *
  * It writes the failed step and errno to the status pipe and exits; success closes the pipe at exec.
  */

@@ -7,6 +7,36 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
+/* Going on in a sandbox's namespace would start the next sandbox in the wrong one: better a restart. */
+static void go_home(int home_fd, int kind)
+{
+    int saved = errno;
+
+    if (setns(home_fd, kind) < 0)
+        abort();
+    errno = saved;
+}
+
+/* `set_up`, in the new one, may be NULL; 0, or -1 with errno. */
+static int new_namespace(int kind, const char *path, int home_fd, int (*set_up)(void *data), void *data)
+{
+    int fd = -1;
+
+    if (unshare(kind) < 0)
+        return -1;
+    if (!set_up || set_up(data) == 0)
+        fd = open(path, O_RDONLY | O_CLOEXEC);
+    go_home(home_fd, kind);
+    return fd;
+}
+
+int ipcns_new(int home_fd)
+{
+    return new_namespace(CLONE_NEWIPC, "/proc/thread-self/ns/ipc", home_fd, NULL, NULL);
+}
+
+/* --- network --- */
+
 static int raise_loopback(void)
 {
     _cleanup_close_ int sock = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
@@ -19,45 +49,28 @@ static int raise_loopback(void)
  * No capability over this namespace exists inside, so low ports are opened to all instead. And whatever the host
  * sends to the internet with, here is nothing but a loopback (see socket_unpace()).
  */
-static int configure_and_open(struct egress_sockets *ret_egress)
+static int set_up_network(void *ret_egress)
 {
     if (raise_loopback() < 0 ||
         write_small_file(AT_FDCWD, "/proc/sys/net/ipv4/ip_unprivileged_port_start", "0") < 0 ||
         write_small_file(AT_FDCWD, "/proc/sys/net/ipv4/tcp_congestion_control", TCP_LOOPBACK_CONTROL) < 0)
         return -1;
-    if (ret_egress && egress_set_up(ret_egress) < 0)
-        return -1;
-    return open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
+    return ret_egress ? egress_set_up(ret_egress) : 0;
 }
 
 int netns_new(int home_fd, struct egress_sockets *ret_egress)
 {
-    _cleanup_close_ int fd = -EBADF;
-    int saved;
+    int fd, saved;
 
     if (ret_egress)
         *ret_egress = (struct egress_sockets){ -EBADF, -EBADF };
-
-    if (unshare(CLONE_NEWNET) < 0)
-        return -1;
-    fd = configure_and_open(ret_egress);
+    fd = new_namespace(CLONE_NEWNET, "/proc/thread-self/ns/net", home_fd, set_up_network, ret_egress);
+    if (fd >= 0 || !ret_egress)
+        return fd;
     saved = errno;
-    if (setns(home_fd, CLONE_NEWNET) == 0 && fd >= 0)
-        return TAKE_FD(fd);
-    if (ret_egress)
-        egress_close(ret_egress);
-    errno = fd < 0 ? saved : errno;
-    return -1;
-}
-
-/* Going on in a sandbox's namespace would start the next sandbox with the wrong network: better a restart. */
-static void go_home(int home_fd)
-{
-    int saved = errno;
-
-    if (setns(home_fd, CLONE_NEWNET) < 0)
-        abort();
+    egress_close(ret_egress);
     errno = saved;
+    return -1;
 }
 
 int netns_renew_egress(int pidfd, int home_fd, bool any_port, struct egress_sockets *ret)
@@ -67,7 +80,7 @@ int netns_renew_egress(int pidfd, int home_fd, bool any_port, struct egress_sock
     if (setns(pidfd, CLONE_NEWNET) < 0)
         return -1;
     rc = egress_renew(ret, any_port);
-    go_home(home_fd);
+    go_home(home_fd, CLONE_NEWNET);
     return rc;
 }
 
@@ -78,6 +91,6 @@ int netns_socket(int pidfd, int home_fd, int family, int type)
     if (setns(pidfd, CLONE_NEWNET) < 0)
         return -1;
     fd = socket(family, type | SOCK_CLOEXEC, 0);
-    go_home(home_fd);
+    go_home(home_fd, CLONE_NEWNET);
     return fd;
 }
