@@ -1,7 +1,5 @@
 #include "image/config.h"
 
-#include "base/json.h"
-
 #include <sys/utsname.h>
 
 const char *image_host_architecture(void)
@@ -138,8 +136,8 @@ int image_config_write(struct image_config *config, struct buf *out, struct berm
     return 0;
 }
 
-static int parse_words(struct arena *arena, const struct json *object, const char *key, struct str *words,
-                       size_t *count, struct berm_error *err)
+int image_config_take_words(struct arena *arena, const struct json *object, const char *key, struct str *words,
+                            size_t *count, struct berm_error *err)
 {
     const struct json *array = NULL;
     if (json_field_array(object, key, &array, err) < 0)
@@ -194,8 +192,9 @@ int image_config_parse(struct arena *arena, struct str text, struct image_config
     if (json_parse(arena, text, 8, &object, &detail) < 0 ||
         (object->type != JSON_OBJECT && berm_fail(&detail, BERM_E_IMAGE_INVALID, 0, "it is not an object") < 0) ||
         parse_strings(arena, object, &config, &detail) < 0 || parse_env(arena, object, &config, &detail) < 0 ||
-        parse_words(arena, object, "cmd", config.cmd, &config.cmd_count, &detail) < 0 ||
-        parse_words(arena, object, "entrypoint", config.entrypoint, &config.entrypoint_count, &detail) < 0)
+        image_config_take_words(arena, object, "cmd", config.cmd, &config.cmd_count, &detail) < 0 ||
+        image_config_take_words(arena, object, "entrypoint", config.entrypoint, &config.entrypoint_count, &detail) <
+            0)
         return berm_fail(err, BERM_E_IMAGE_INVALID, 0, "config.json of the image: %s", detail.message);
     *ret = config;
     return 0;

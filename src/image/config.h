@@ -4,6 +4,7 @@
 #pragma once
 
 #include "base/buf.h"
+#include "base/json.h"
 #include "image/image.h"
 
 #define IMAGE_CONFIG_MAX_BYTES (128u * 1024)
@@ -25,6 +26,9 @@ int image_config_set_user(struct image_config *config, struct arena *arena, stru
                           struct berm_error *err);
 int image_config_add_word(struct str *words, size_t *count, struct arena *arena, struct str word,
                           struct berm_error *err);
+/* Those of the array `key` of a document, if it has one. */
+int image_config_take_words(struct arena *arena, const struct json *object, const char *key, struct str *words,
+                            size_t *count, struct berm_error *err);
 
 /* The canonical text (see image.h). Sorts config->env. */
 int image_config_write(struct image_config *config, struct buf *out, struct berm_error *err);

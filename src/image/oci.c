@@ -1,7 +1,5 @@
 #include "image/oci.h"
 
-#include "base/json.h"
-
 #define REF_NAME       "org.opencontainers.image.ref.name"
 #define LAYER_SIZE_MAX (1ll << 40)
 #define DOCUMENT_DEPTH 16
@@ -186,22 +184,6 @@ static int take_env(struct arena *arena, const struct json *object, struct image
     return 0;
 }
 
-static int take_words(struct arena *arena, const struct json *object, const char *key, struct str *words,
-                      size_t *count, struct berm_error *err)
-{
-    const struct json *array = NULL;
-    if (json_field_array(object, key, &array, err) < 0)
-        return -1;
-    for (size_t i = 0; array && i < array->array.count; i++) {
-        const struct json *item = &array->array.items[i];
-        if (item->type != JSON_STRING)
-            return berm_fail_field(err, key, "%s must hold strings only", key);
-        if (image_config_add_word(words, count, arena, item->string, err) < 0)
-            return -1;
-    }
-    return 0;
-}
-
 static int take_settings(struct arena *arena, const struct json *document, struct image_config *config,
                          struct berm_error *err)
 {
@@ -215,9 +197,9 @@ static int take_settings(struct arena *arena, const struct json *document, struc
         json_field_string(object, "WorkingDir", &workdir, err) < 0 ||
         image_config_set_user(config, arena, user, err) < 0 ||
         image_config_set_workdir(config, arena, workdir, err) < 0 || take_env(arena, object, config, err) < 0 ||
-        take_words(arena, object, "Cmd", config->cmd, &config->cmd_count, err) < 0)
+        image_config_take_words(arena, object, "Cmd", config->cmd, &config->cmd_count, err) < 0)
         return -1;
-    return take_words(arena, object, "Entrypoint", config->entrypoint, &config->entrypoint_count, err);
+    return image_config_take_words(arena, object, "Entrypoint", config->entrypoint, &config->entrypoint_count, err);
 }
 
 int oci_parse_config(struct arena *arena, struct str text, const char *architecture, struct image_config *ret,

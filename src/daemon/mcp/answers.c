@@ -126,26 +126,36 @@ const struct mcp_take mcp_take_exec = { .on_event = exec_event, .on_done = exec_
 
 /* --- a file: {"content","encoding","mimeType"} --- */
 
-static void file_done(struct mcp_call *call)
+int mcp_call_file(struct mcp_call *call, struct mcp_file *ret)
 {
     const struct json *answer = NULL;
-    const char *encoding = NULL, *mime = NULL;
-    struct str content = { 0 };
+    const char *encoding = NULL;
 
+    *ret = (struct mcp_file){ .mime = NULL };
     if (json_parse(&call->request->arena, buf_str(&call->body), 16, &answer, NULL) < 0 ||
-        json_field_string(answer, "content", &content, NULL) < 0 || !content.p ||
+        json_field_string(answer, "content", &ret->content, NULL) < 0 || !ret->content.p ||
         json_field_cstring(answer, "encoding", &encoding, NULL) < 0 ||
-        json_field_cstring(answer, "mimeType", &mime, NULL) < 0) {
+        json_field_cstring(answer, "mimeType", &ret->mime, NULL) < 0) {
         mcp_call_fail(call, "protocol_error", "the file could not be read");
-        return;
+        return -1;
     }
-    if (!encoding || strcmp(encoding, "base64") != 0) {
-        mcp_call_add_text(call, content);
-    } else if (mime && strncmp(mime, "image/", 6) == 0) {
-        mcp_call_add_media(call, "image", content, mime);
+    ret->is_base64 = encoding && strcmp(encoding, "base64") == 0;
+    return 0;
+}
+
+static void file_done(struct mcp_call *call)
+{
+    struct mcp_file file;
+
+    if (mcp_call_file(call, &file) < 0)
+        return;
+    if (!file.is_base64) {
+        mcp_call_add_text(call, file.content);
+    } else if (file.mime && strncmp(file.mime, "image/", 6) == 0) {
+        mcp_call_add_media(call, "image", file.content, file.mime);
     } else {
         mcp_call_add_text(call, STR("[base64]"));
-        mcp_call_add_text(call, content);
+        mcp_call_add_text(call, file.content);
     }
     mcp_call_finish(call, NULL, false);
 }

@@ -84,6 +84,16 @@ void mcp_call_fail(struct mcp_call *call, const char *code, const char *text);
 /* Tells a piece of output to a client that asked for progress. */
 void mcp_call_progress(struct mcp_call *call, struct str text);
 
+/* What the API has answered to the wish for a file, in the request's arena. */
+struct mcp_file {
+    struct str content;
+    const char *mime; /* NULL: not told */
+    bool is_base64;
+};
+
+/* -1: it is no such answer, and the call has ended. */
+int mcp_call_file(struct mcp_call *call, struct mcp_file *ret);
+
 /* What has come on stdout and stderr. */
 void mcp_call_add_output(struct mcp_call *call);
 

@@ -140,20 +140,11 @@ static void document_done(struct mcp_call *call)
 
 static void file_done(struct mcp_call *call)
 {
-    const struct json *answer = NULL;
-    const char *encoding = NULL, *mime = NULL;
-    struct str content = { 0 };
-    bool is_base64;
+    struct mcp_file file;
 
-    if (json_parse(&call->request->arena, buf_str(&call->body), 16, &answer, NULL) < 0 ||
-        json_field_string(answer, "content", &content, NULL) < 0 || !content.p ||
-        json_field_cstring(answer, "encoding", &encoding, NULL) < 0 ||
-        json_field_cstring(answer, "mimeType", &mime, NULL) < 0) {
-        mcp_call_fail(call, "protocol_error", "the file could not be read");
-        return;
-    }
-    is_base64 = encoding && strcmp(encoding, "base64") == 0;
-    finish_with(call, mime ? mime : "application/octet-stream", is_base64 ? "blob" : "text", content);
+    if (mcp_call_file(call, &file) == 0)
+        finish_with(call, file.mime ? file.mime : "application/octet-stream", file.is_base64 ? "blob" : "text",
+                    file.content);
 }
 
 /* One of a directory, with the URI under which it can be read. */
