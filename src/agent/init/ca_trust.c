@@ -90,7 +90,7 @@ static int append_once(const char *bundle, struct str certificate)
         return -1;
     if (memmem(buf_head(&there), there.len, certificate.p, certificate.n))
         return 0;
-    fd = open(bundle, O_WRONLY | O_APPEND | O_CLOEXEC);
+    fd = open(bundle, O_WRONLY | O_APPEND | O_NONBLOCK | O_CLOEXEC);
     if (fd < 0 || write_all(fd, "\n", 1) < 0 || write_all(fd, certificate.p, certificate.n) < 0)
         return -1;
     return 0;

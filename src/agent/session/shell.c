@@ -144,7 +144,10 @@ static void on_input_broken(struct shell_input *input)
     shell_kill(container_of(input, struct shell, input)); /* a script with a hole in it must not run on */
 }
 
-/* Puts a script into a file of the slot's own. Where there is no room for it the slot stays without. */
+/*
+ * Puts a script into a file of the slot's own. Where there is no room for it the slot stays without. Code in the
+ * sandbox may have put a FIFO in its place, for whose reader nobody must wait.
+ */
 static void store_script(struct shell *shell, struct shell_slot *slot, struct str text)
 {
     _cleanup_close_ int fd = -EBADF;
@@ -153,7 +156,7 @@ static void store_script(struct shell *shell, struct shell_slot *slot, struct st
         slot->file[0] = '\0';
         return;
     }
-    fd = open(slot->file, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
+    fd = open(slot->file, O_WRONLY | O_NONBLOCK | O_CLOEXEC | O_NOFOLLOW);
     if (fd >= 0 && write_all(fd, text.p, text.n) == 0)
         return;
     unlink(slot->file);
