@@ -140,6 +140,27 @@ function registerDisk(world) {
   });
 }
 
+function registerStorm(world) {
+  test('C5-storm: a neighbour reads and writes while the disk is kept busy', async () => {
+    const [sandbox, neighbour] = [await world.sandbox(), await world.shared()];
+    let turns = 0;
+    const inside = await besideNeighbour(world, async () => {
+      let over = false;
+      const storm = sandbox.probe(['C5-storm', '4', '2'], { cwd: '/workspace' }).finally(() => { over = true; });
+      for (; !over; turns++) {
+        const content = `turn ${turns}`;
+        await neighbour.put('/workspace/beside', content, 0o644);
+        assert.equal(await (await fetch(`${neighbour.base}/file/workspace/beside`)).text(), content);
+      }
+      return storm;
+    });
+    assert.equal(inside.status, 0, inside.text);
+    assert.ok(turns > 0);
+    await sandbox.destroy();
+    report.add({ id: 'C5-storm', items: 1, result: 'endured', layers: [`not limited; the neighbour's file was written and read ${turns} times meanwhile`] });
+  });
+}
+
 function registerTables(world) {
   const rows = [['fds', 300, { nofile: 256 }], ['in-flight', 2048, { nofile: 256 }], ['terminals', 2048, { nofile: 4096 }], ['threads', 128, { pids: 64 }], ['signals', 200_000, {}]];
   for (const [table, count, limits] of rows) {
@@ -163,5 +184,6 @@ export function registerResources(world) {
   registerMemory(world);
   registerCpu(world);
   registerDisk(world);
+  registerStorm(world);
   registerTables(world);
 }

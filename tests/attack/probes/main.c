@@ -14,9 +14,9 @@
 enum exit_code { EXIT_REACHED = 0, EXIT_REFUSED = 1, EXIT_BROKEN = 2 };
 
 static const struct probe *const tables[] = {
-    probes_a1, probes_a2, probes_a3, probes_a4, probes_a5, probes_a6,          probes_a7,
-    probes_a9, probes_b1, probes_b4, probes_b5, probes_b7, probes_c1,          probes_c2,
-    probes_c3, probes_c4, probes_c6, probes_c8, probes_d1, probes_daemon_user, probes_wire,
+    probes_a1, probes_a2, probes_a3, probes_a4, probes_a5, probes_a6,          probes_a7,   probes_a9,
+    probes_b1, probes_b2, probes_b4, probes_b5, probes_b7, probes_c1,          probes_c2,   probes_c3,
+    probes_c4, probes_c5, probes_c6, probes_c8, probes_d1, probes_daemon_user, probes_wire,
 };
 
 static unsigned items_reached, items_refused;

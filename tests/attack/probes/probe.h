@@ -23,8 +23,8 @@ struct probe {
 
 /* Each class's file gives one table, ended by a row without a name. */
 extern const struct probe probes_a1[], probes_a2[], probes_a3[], probes_a4[], probes_a5[], probes_a6[], probes_a7[];
-extern const struct probe probes_a9[], probes_b1[], probes_b4[], probes_b5[], probes_b7[];
-extern const struct probe probes_c1[], probes_c2[], probes_c3[], probes_c4[], probes_c6[], probes_c8[];
+extern const struct probe probes_a9[], probes_b1[], probes_b2[], probes_b4[], probes_b5[], probes_b7[];
+extern const struct probe probes_c1[], probes_c2[], probes_c3[], probes_c4[], probes_c5[], probes_c6[], probes_c8[];
 extern const struct probe probes_d1[], probes_daemon_user[], probes_wire[];
 
 /* Reports. `item` is a printf format so that tables can name their rows. */
