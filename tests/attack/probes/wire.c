@@ -19,6 +19,7 @@
 #define ANSWER_MS   10000
 #define RUBBISH     20000
 #define WITH_FDS    2000
+#define IMAGES_GONE 100
 #define LEAK_MARGIN 4 /* an image or a timer more or less */
 
 static int sock;
@@ -201,11 +202,67 @@ static void try_fields(void)
     r = request(SPAWN_OP_PREPARE);
     r.prepare.slots = UINT32_MAX;
     must_be_refused(&r, "four billion slots");
-    for (uint32_t op = SPAWN_OP_SET_LIMITS; op <= SPAWN_OP_FREEZE; op++) {
+    for (uint32_t op = SPAWN_OP_SET_LIMITS; op <= SPAWN_OP_EGRESS; op++) {
         if (op == SPAWN_OP_LIST || op == SPAWN_OP_PREPARE)
             continue;
         r = request(op);
         must_be_refused(&r, "an operation on a sandbox that there is not");
+    }
+}
+
+static void try_volumes(void)
+{
+    struct spawn_request r = request(SPAWN_OP_VOLUME_CREATE);
+
+    r.volume.disk_bytes = 2 * GIB;
+    must_be_refused(&r, "a volume above the ceiling");
+    r = request(SPAWN_OP_VOLUME_CREATE);
+    must_be_refused(&r, "a volume without a limit");
+    r = request(SPAWN_OP_VOLUME_CREATE);
+    r.volume.disk_bytes = GIB / 4;
+    r.key = 0;
+    must_be_refused(&r, "a volume without a number");
+    r = request(SPAWN_OP_VOLUME_DELETE);
+    must_be_refused(&r, "the removal of a volume that there is not");
+    r = request(SPAWN_OP_VOLUME_MOUNT);
+    r.volume_mount.number = 1;
+    must_be_refused(&r, "a volume in a sandbox that there is not");
+    r.serial = next_serial++;
+    r.volume_mount.number = 0;
+    must_be_refused(&r, "a mount of no volume");
+    r = request(SPAWN_OP_VOLUME_MOUNT);
+    r.volume_mount.number = 1;
+    r.volume_mount.fd = UINT32_MAX;
+    must_be_refused(&r, "a mount over a descriptor that is none");
+    r.serial = next_serial++;
+    r.volume_mount.fd = 3;
+    r.volume_mount.read_only = 2;
+    must_be_refused(&r, "a mount that is neither for reading nor for writing");
+}
+
+static void try_commits(void)
+{
+    struct spawn_request r = request(SPAWN_OP_COMMIT);
+
+    r.commit.number = 1;
+    must_be_refused(&r, "an image of a sandbox that there is not");
+    r.serial = next_serial++;
+    r.commit.number = 0;
+    must_be_refused(&r, "an image without a number");
+    r = request(SPAWN_OP_IMAGE_DELETE);
+    r.key = 0;
+    must_be_refused(&r, "the removal of an image without a number");
+}
+
+/* Its name is made of a number, so that it is never an operator's; more at once than the imager takes are refused.
+ */
+static void delete_images(void)
+{
+    for (int i = 0; i < IMAGES_GONE; i++) {
+        struct spawn_request r = request(SPAWN_OP_IMAGE_DELETE);
+        r.key = (uint64_t)i + 1;
+        send_message(&r, sizeof r, -1);
+        drain();
     }
 }
 
@@ -235,8 +292,8 @@ static void send_rubbish(void)
         struct spawn_request *r = (void *)bytes;
         if (next_random() % 2 == 0)
             r->version = SPAWN_WIRE_VERSION;
-        r->op = (uint32_t)next_random() % 16;
-        if (r->op == SPAWN_OP_PREPARE)
+        r->op = (uint32_t)next_random() % (SPAWN_OP_IMAGE_LIST + 2);
+        if (r->op == SPAWN_OP_PREPARE || r->op == SPAWN_OP_IMAGE_DELETE)
             r->op = SPAWN_OP_CREATE;
         send_message(bytes, size, -1);
         if (i % 16 == 0)
@@ -293,6 +350,9 @@ static void run_wire(int argc, char **argv)
     try_hostnames();
     try_limits();
     try_fields();
+    try_volumes();
+    try_commits();
+    survive(delete_images, "removals of images that there are not");
     survive(send_rubbish, "rubbish");
     survive(send_descriptors, "descriptors that nobody asked for");
     close(sock);
