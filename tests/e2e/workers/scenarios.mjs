@@ -146,6 +146,72 @@ export function scenarios(at) {
     await call(id, 'destroy');
   });
 
+  test('a bucket is a directory that is kept the same, both ways, until it is unmounted', async () => {
+    const id = 'synced';
+    const synced = async (changes = {}) => (await get(`/synced?id=${id}`, { method: 'POST', body: JSON.stringify(changes) })).json();
+    await synced({ 'in/first.txt': 'of the bucket', 'other/none.txt': 'not below the prefix' });
+    await call(id, 'mountBucket', ['SYNCED', '/workspace/synced', { localBucket: true, prefix: '/in/' }]);
+    assert.equal(await ran(id, 'cd /workspace/synced; find . -type f; cat first.txt'), './first.txt\nof the bucket');
+    await assert.rejects(call(id, 'mountBucket', ['SYNCED', '/workspace/synced', { localBucket: true }]), /already in use/);
+    await call(id, 'exec', ['mkdir -p /workspace/synced/deep; echo -n written >/workspace/synced/deep/second.txt']);
+    await until('it is in the bucket', async () => (await synced())['in/deep/second.txt'] === 'written');
+    await synced({ 'in/third.txt': 'later', 'in/first.txt': null });
+    await until('it is in the directory', async () => (await call(id, 'exists', ['/workspace/synced/third.txt'])).exists);
+    await until('what was deleted is gone', async () => !(await call(id, 'exists', ['/workspace/synced/first.txt'])).exists);
+    await call(id, 'exec', ['rm /workspace/synced/deep/second.txt']);
+    await until('it is gone from the bucket', async () => !('in/deep/second.txt' in (await synced())));
+    await call(id, 'unmountBucket', ['/workspace/synced']);
+    await assert.rejects(call(id, 'unmountBucket', ['/workspace/synced']), /No active mount found/);
+    assert.equal(await ran(id, 'cat /workspace/synced/third.txt'), 'later');
+    await call(id, 'destroy');
+  });
+
+  for (const transport of ['http', 'rpc']) {
+    test(`${transport}: a directory is backed up and restored, in its place and elsewhere`, async () => {
+      const id = `backup-${transport}`;
+      const options = { transport };
+      const tree = 'find . -type f -exec sha256sum {} + | sort; find . -type d | sort';
+      await ran(id, 'mkdir -p "/workspace/app/empty dir" /workspace/app/a/b; cd /workspace/app; echo one >"a/b/ö 🙂 名.txt"; head -c 3000000 /dev/urandom >a/bytes; ' +
+        'git init -q .; echo "*.log" >.gitignore; echo ignored >x.log; mkdir node_modules; echo 1 >node_modules/m', options);
+      const before = await ran(id, `cd /workspace/app; rm -rf .git/hooks; ${tree}`, options);
+      const whole = await call(id, 'createBackup', [{ dir: '/workspace/app', name: 'whole', localBucket: true }], options);
+      assert.match(whole.id, /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/);
+      assert.deepEqual([whole.dir, whole.localBucket], ['/workspace/app', true]);
+      const less = await call(id, 'createBackup', [{ dir: '/workspace/app', localBucket: true, gitignore: true, excludes: ['node_modules'], compression: { format: 'zstd', threads: 1 } }], options);
+      const stored = await (await get(`/backups?id=${id}`)).json();
+      const meta = stored[`backups/${whole.id}/meta.json`];
+      assert.deepEqual([meta.id, meta.dir, meta.name, meta.ttl, meta.sizeBytes], [whole.id, '/workspace/app', 'whole', 259200, stored[`backups/${whole.id}/data.sqsh`]]);
+      assert.ok(meta.sizeBytes > 3000000);
+      assert.equal(await ran(id, 'ls /var/backups 2>/dev/null | wc -l', options), '0');
+      await ran(id, 'rm -rf /workspace/app/a; echo changed >/workspace/app/.gitignore', options);
+      const restored = await call(id, 'restoreBackup', [whole], options);
+      assert.deepEqual([restored.success, restored.dir, restored.id], [true, '/workspace/app', whole.id]);
+      assert.equal(await ran(id, `cd /workspace/app; ${tree}`, options), before);
+      await call(id, 'restoreBackup', [{ ...less, dir: '/workspace/elsewhere' }], options);
+      assert.equal(await ran(id, 'cd /workspace/elsewhere; ls -A; cat a/b/*.txt', options), '.git\n.gitignore\na\nempty dir\none');
+      await call(id, 'destroy', [], options);
+    });
+  }
+
+  test('a backup that is not there, has expired, or goes where it may not, says so', async () => {
+    const id = 'no-backup';
+    const kind = (method, ...args) => call(id, method, args).then(() => 'done', (error) => /^(\w+):/.exec(error.message)[1]);
+    await ran(id, 'mkdir -p /workspace/app; echo 1 >/workspace/app/one');
+    for (const dir of ['relative', '/workspace/../etc', '/etc', '/workspace/a\0b']) assert.equal(await kind('createBackup', { dir, localBucket: true }), 'InvalidBackupConfigError', dir);
+    for (const more of [{ ttl: 0 }, { name: 'x'.repeat(257) }, { compression: { format: 'rar' } }, { compression: { threads: 0 } }, { excludes: 'no list' }])
+      assert.equal(await kind('createBackup', { dir: '/workspace/app', localBucket: true, ...more }), 'InvalidBackupConfigError', JSON.stringify(more));
+    assert.equal(await kind('createBackup', { dir: '/workspace/none', localBucket: true }), 'BackupCreateError');
+    const short = await call(id, 'createBackup', [{ dir: '/workspace/app', localBucket: true, ttl: 1 }]);
+    assert.equal(await kind('restoreBackup', short), 'BackupExpiredError');
+    assert.equal(await kind('restoreBackup', { ...short, id: 'no-uuid' }), 'InvalidBackupConfigError');
+    assert.equal(await kind('restoreBackup', { ...short, id: '00000000-0000-4000-8000-000000000000' }), 'BackupNotFoundError');
+    const good = await call(id, 'createBackup', [{ dir: '/workspace/app', localBucket: true }]);
+    assert.equal(await kind('restoreBackup', { ...good, dir: '/proc/1/none' }), 'InvalidBackupConfigError');
+    assert.equal(await kind('restoreBackup', good), 'done');
+    assert.equal(await ran(id, `cat /workspace/app/one; grep -c ${good.id} /proc/mounts`), '1\n0');
+    await call(id, 'destroy');
+  });
+
   test('a preview URL of a runtime that has ended is 410, and its token still unknown to others', async () => {
     const id = 'stale';
     const before = await known();

@@ -59,6 +59,20 @@ const scenarios = {
     const after = await sandbox.exec('ls /mnt/r2 2>&1; env | grep -ciE "secret|access_key" || true');
     return Response.json({ inside: inside.stdout, written, after: after.stdout });
   },
+
+  /* The objects of the bucket that is synchronised: {key: text}, after those of the request's body were put. */
+  async synced(sandbox, request, env) {
+    for (const [key, text] of Object.entries(await request.json())) await (text === null ? env.SYNCED.delete(key) : env.SYNCED.put(key, text));
+    const { objects } = await env.SYNCED.list();
+    return Response.json(Object.fromEntries(await Promise.all(objects.map(async ({ key }) => [key, await (await env.SYNCED.get(key)).text()]))));
+  },
+
+  /* What lies in the bucket of backups: {key: its text, or the size of what is none}. */
+  async backups(sandbox, request, env) {
+    const { objects } = await env.BACKUP_BUCKET.list();
+    return Response.json(Object.fromEntries(await Promise.all(objects.map(async ({ key, size }) =>
+      [key, key.endsWith('.json') ? await (await env.BACKUP_BUCKET.get(key)).json() : size]))));
+  },
 };
 
 export default {
