@@ -161,7 +161,8 @@ int http_exchange_begin(struct http_exchange *ex, int status, const struct http_
         ; /* no word about the connection */
     else if (!ex->conn->keep_alive)
         head_add_field(&w, STR("Connection"), STR("close"));
-    else if (ex->head.minor_version == 0)
+    else if (ex->head.minor_version == 0 ||
+             ex->framing == RESPONSE_CHUNKED) /* of a stream some clients look for it */
         head_add_field(&w, STR("Connection"), STR("keep-alive"));
     head_add(&w, STR("\r\n"));
     if (w.failed)

@@ -69,14 +69,14 @@ static void env_of_json_takes_strings_and_skips_null(void **state)
     (void)state;
     arena_init(&arena, 65536);
     assert_int_equal(json_parse(&arena, STR("{\"A\":\"1\",\"N\":null,\"\xc3\xa9\":\"\"}"), 8, &json, &err), 0);
-    assert_int_equal(env_from_json(&env, json, &err), 0);
+    assert_int_equal(env_from_json(&env, json, "env_vars", &err), 0);
     assert_int_equal(env.count, 2);
     assert_string_equal(env.items[0], "A=1");
     env_free(&env);
     for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
         assert_int_equal(json_parse(&arena, str_from(bad[i]), 8, &json, &err), 0);
-        assert_int_equal(env_from_json(&env, json, &err), -1);
-        assert_string_equal(err.field, "env");
+        assert_int_equal(env_from_json(&env, json, "env_vars", &err), -1);
+        assert_string_equal(err.field, "env_vars");
         assert_int_equal(env.count, 0);
     }
     arena_free(&arena);

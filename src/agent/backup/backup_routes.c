@@ -61,6 +61,20 @@ static bool is_absent(const struct json *value)
     return !value || value->type == JSON_NULL;
 }
 
+/* Nothing here runs in a session, but what could be none is refused, as by upstream. */
+static const char *session_problem(struct request *rq)
+{
+    const struct json *session = json_get(rq->body, "sessionId");
+
+    if (is_absent(session))
+        return NULL;
+    if (session->type != JSON_STRING)
+        return "sessionId must be a string";
+    if (memchr(session->string.p, 0, session->string.n))
+        return "sessionId must not hold a NUL character";
+    return is_blank(session->string) ? "sessionId must not be blank" : NULL;
+}
+
 static const char *option_problem(struct request *rq)
 {
     const struct json *gitignore = json_get(rq->body, "gitignore"), *excludes = json_get(rq->body, "excludes");
@@ -71,9 +85,13 @@ static const char *option_problem(struct request *rq)
         return NULL;
     if (excludes->type != JSON_ARRAY)
         return "excludes must be an array of strings";
-    for (size_t i = 0; i < excludes->array.count; i++)
-        if (excludes->array.items[i].type != JSON_STRING)
+    for (size_t i = 0; i < excludes->array.count; i++) {
+        const struct json *pattern = &excludes->array.items[i];
+        if (pattern->type != JSON_STRING)
             return "excludes must be an array of strings";
+        if (memchr(pattern->string.p, 0, pattern->string.n))
+            return "excludes must not hold a NUL character";
+    }
     return NULL;
 }
 
@@ -156,6 +174,8 @@ void handle_backup_create(struct request *rq)
         problem = option_problem(rq);
     if (!problem)
         problem = compression_problem(rq);
+    if (!problem)
+        problem = session_problem(rq);
     handle(rq, BACKUP_CREATE, problem, backup_create);
 }
 
@@ -165,6 +185,8 @@ void handle_backup_upload_parts(struct request *rq)
 
     if (!problem)
         problem = parts_problem(rq);
+    if (!problem)
+        problem = session_problem(rq);
     if (problem)
         backup_refuse(rq, BACKUP_CREATE, problem);
     else
@@ -175,5 +197,7 @@ void handle_backup_restore(struct request *rq)
 {
     const char *problem = dir_problem(rq);
 
-    handle(rq, BACKUP_RESTORE, problem ? problem : archive_problem(rq), backup_restore);
+    if (!problem)
+        problem = archive_problem(rq);
+    handle(rq, BACKUP_RESTORE, problem ? problem : session_problem(rq), backup_restore);
 }

@@ -126,7 +126,7 @@ int env_apply(struct env *env, const struct env *over)
     return 0;
 }
 
-static int add_member(struct env *env, const struct json_member *member, struct berm_error *err)
+static int add_member(struct env *env, const struct json_member *member, const char *field, struct berm_error *err)
 {
     const struct json *value = &member->value;
     char *item;
@@ -134,25 +134,25 @@ static int add_member(struct env *env, const struct json_member *member, struct 
     if (value->type == JSON_NULL)
         return 0;
     if (value->type != JSON_STRING)
-        return berm_fail_field(err, "env", "every value must be a string");
+        return berm_fail_field(err, field, "every value must be a string");
     if (member->key.n == 0 || memchr(member->key.p, '=', member->key.n) || memchr(member->key.p, 0, member->key.n))
-        return berm_fail_field(err, "env",
+        return berm_fail_field(err, field,
                                "Invalid environment variable name: it must not be empty or hold '=' or NUL");
     if (memchr(value->string.p, 0, value->string.n))
-        return berm_fail_field(err, "env", "a value must not hold NUL");
+        return berm_fail_field(err, field, "a value must not hold NUL");
     item = make_item(member->key, value->string);
     if (!item || append_take(env, item) < 0)
         return berm_fail(err, BERM_E_SYSTEM, ENOMEM, "environment");
     return 0;
 }
 
-int env_from_json(struct env *env, const struct json *object, struct berm_error *err)
+int env_from_json(struct env *env, const struct json *object, const char *field, struct berm_error *err)
 {
     if (!object)
         return 0;
     /* Keys of a parsed object are unique, so none has to be looked up. */
     for (size_t i = 0; i < object->object.count; i++) {
-        if (add_member(env, &object->object.members[i], err) < 0) {
+        if (add_member(env, &object->object.members[i], field, err) < 0) {
             env_free(env);
             return -1;
         }

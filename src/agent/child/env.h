@@ -27,9 +27,10 @@ int env_apply(struct env *env, const struct env *over);
 
 /*
  * Adds the members of a JSON object to an empty `env`: strings; null is skipped, anything else refused with a field
- * error, as are names that are empty or hold '=' or NUL, and values that hold NUL. `object` NULL adds nothing.
+ * error of `field`, as are names that are empty or hold '=' or NUL, and values that hold NUL. `object` NULL adds
+ * nothing.
  */
-int env_from_json(struct env *env, const struct json *object, struct berm_error *err);
+int env_from_json(struct env *env, const struct json *object, const char *field, struct berm_error *err);
 
 /* The array for execve(2): `base` with `over` (may be NULL) laid over it, strings borrowed. NULL without memory. */
 char **env_merge(struct arena *arena, const struct env *base, const struct env *over);

@@ -442,7 +442,7 @@ static int decode(struct exec_stream *e, struct str text, struct berm_error *err
         request_field_text(body, "id", &e->id, err) < 0 ||
         json_field_bool(body, "keepOnDisconnect", &e->keep_on_disconnect, err) < 0 ||
         json_field_object(body, "tty", &tty, err) < 0 || decode_terminal(e, tty, err) < 0 ||
-        json_field_object(body, "env", &variables, err) < 0 || env_from_json(&e->env, variables, err) < 0 ||
+        json_field_object(body, "env", &variables, err) < 0 || env_from_json(&e->env, variables, "env", err) < 0 ||
         command_limits(body, e->session_id, &e->limits, &e->limited, err) < 0)
         return -1;
     if (e->session_id && strcmp(e->session_id, SESSIONLESS_ID) == 0)

@@ -287,7 +287,7 @@ static int decode(struct execution *e, bool *ret_background, struct berm_error *
     if (command_limits(body, e->named_session, &e->limits, &e->limited, err) < 0)
         return -1;
     e->session_id = e->named_session ? e->named_session : e->limited ? SESSIONLESS_ID : "default";
-    return env_from_json(&e->env, variables, err);
+    return env_from_json(&e->env, variables, "env", err);
 }
 
 static bool decode_command(struct execution *e)

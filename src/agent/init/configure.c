@@ -53,7 +53,7 @@ void handle_configure(struct request *rq)
     if (json_field_object(rq->body, "env", &variables, &err) < 0 ||
         request_field_text(rq->body, "workdir", &workdir, &err) < 0 ||
         json_field_string(rq->body, "authority", &authority, &err) < 0 ||
-        env_from_json(&env, variables, &err) < 0) {
+        env_from_json(&env, variables, "env", &err) < 0) {
         reply_invalid_field(rq, &err);
         return;
     }
@@ -92,7 +92,7 @@ int configure_by_field(struct agent *agent, struct str value)
     text = arena_alloc(&arena, value.n / 4 * 3 + 3);
     if (text && base64_decode(value, text, &n) == 0 &&
         json_parse(&arena, (struct str){ text, n }, 2, &variables, NULL) == 0 && variables->type == JSON_OBJECT &&
-        env_from_json(&env, variables, NULL) == 0)
+        env_from_json(&env, variables, "env", NULL) == 0)
         rc = apply(agent, &env, variables);
     arena_free(&arena);
     return rc;

@@ -212,7 +212,7 @@ static void on_error(struct kernel *kernel, const struct json *error)
                                     json_get(error, "traceback"));
 }
 
-static void on_done(struct kernel *kernel, int64_t count)
+static void on_done(struct kernel *kernel)
 {
     struct context *context = kernel->data;
 
@@ -221,7 +221,7 @@ static void on_done(struct kernel *kernel, int64_t count)
         if (execution->timed_out)
             fail_timed_out(execution);
         else
-            execution->events->on_complete(execution, count);
+            execution->events->on_complete(execution);
     }
     start_next(context);
 }

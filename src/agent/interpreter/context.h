@@ -25,7 +25,7 @@ struct code_execution_events {
     void (*on_output)(struct code_execution *execution, int stream, struct str text); /* valid UTF-8 */
     void (*on_result)(struct code_execution *execution, const struct json *result);   /* see kernel.h */
     /* One of these, last. The execution is not touched any more. */
-    void (*on_complete)(struct code_execution *execution, int64_t execution_count);
+    void (*on_complete)(struct code_execution *execution);
     /* `traceback` is an array of strings, or NULL. */
     void (*on_error)(struct code_execution *execution, struct str ename, struct str evalue,
                      const struct json *traceback);

@@ -11,7 +11,7 @@
  *                   R {} | F {message}  ready | cannot be
  *                   r {text|html|...}   a result
  *                   e {ename, evalue, traceback}
- *                   d {execution_count} the end of an execution
+ *                   d {execution_count} the end of an execution; the count is not used
  *
  * Code of users runs in the kernel's process, so every frame from it is untrusted.
  */

@@ -139,7 +139,7 @@ void handle_context_create(struct request *rq)
     if (request_field_text(rq->body, "language", &language, &err) < 0 ||
         request_field_text(rq->body, "cwd", &cwd, &err) < 0 ||
         json_field_object(rq->body, "env_vars", &variables, &err) < 0 ||
-        env_from_json(&c->env, variables, &err) < 0) {
+        env_from_json(&c->env, variables, "env_vars", &err) < 0) {
         reply_invalid_field(rq, &err);
         finish_creation(c);
         return;
@@ -278,11 +278,12 @@ static void finish_run(struct code_run *run)
     free(run);
 }
 
-static void on_complete(struct code_execution *execution, int64_t execution_count)
+/* Upstream counts none: it is 1 each time. */
+static void on_complete(struct code_execution *execution)
 {
     struct code_run *run = of_execution(execution);
 
-    json_pair_int(event_stream_event(&run->stream, "execution_complete"), "execution_count", execution_count);
+    json_pair_int(event_stream_event(&run->stream, "execution_complete"), "execution_count", 1);
     finish_run(run);
 }
 

@@ -229,14 +229,11 @@ static void take_failure(struct kernel *kernel, const struct json *value)
     die(kernel, "the interpreter gave up");
 }
 
-static void take_done(struct kernel *kernel, const struct json *value)
+static void take_done(struct kernel *kernel)
 {
-    int64_t count = 0;
-
-    (void)json_field_int(value, "execution_count", 0, INT64_MAX, &count, NULL);
     kernel->state = KERNEL_IDLE;
     loop_timer_stop(kernel->agent->loop, &kernel->timer);
-    kernel->events->on_done(kernel, count);
+    kernel->events->on_done(kernel);
 }
 
 static bool take_error(struct kernel *kernel, const struct json *value)
@@ -283,7 +280,7 @@ static bool take_frame(struct kernel *kernel, char kind, const struct json *valu
     case 'd':
         if (kernel->state != KERNEL_RUNNING)
             return false;
-        take_done(kernel, value);
+        take_done(kernel);
         return true;
     default:
         return false;

@@ -35,7 +35,7 @@ struct kernel_events {
     void (*on_output)(struct kernel *kernel, int stream, struct str text); /* valid UTF-8 */
     void (*on_result)(struct kernel *kernel, const struct json *result);   /* an object, only while RUNNING */
     void (*on_error)(struct kernel *kernel, const struct json *error);     /* an object with its three members */
-    void (*on_done)(struct kernel *kernel, int64_t execution_count);       /* it is IDLE again */
+    void (*on_done)(struct kernel *kernel);                                /* it is IDLE again */
     void (*on_dead)(struct kernel *kernel);                                /* `failure` says why */
 };
 

@@ -133,7 +133,8 @@ static int decode(struct process_launch *launch, struct berm_error *err)
 
     if (decode_session(launch, err) < 0 || request_field_text(body, "cwd", &start->cwd, err) < 0 ||
         request_field_ms(body, "timeoutMs", &timeout_ms, err) < 0 ||
-        json_field_object(body, "env", &variables, err) < 0 || env_from_json(&start->env, variables, err) < 0 ||
+        json_field_object(body, "env", &variables, err) < 0 ||
+        env_from_json(&start->env, variables, "env", err) < 0 ||
         command_limits(body, start->session_id, &launch->limits, &launch->limited, err) < 0)
         return -1;
     if (launch->limited) {

@@ -114,7 +114,7 @@ static int decode_create(struct session_request *sr, struct berm_error *err)
     if (request_field_text(body, "id", &sr->id, err) < 0 || json_field_object(body, "env", &variables, err) < 0 ||
         request_field_text(body, "cwd", &sr->cwd, err) < 0 ||
         request_field_ms(body, "commandTimeoutMs", &sr->timeout_ms, err) < 0 ||
-        env_from_json(&sr->env, variables, err) < 0)
+        env_from_json(&sr->env, variables, "env", err) < 0)
         return -1;
     if (sr->timeout_ms == 0)
         sr->timeout_ms = -1; /* as COMMAND_TIMEOUT_MS: no limit */

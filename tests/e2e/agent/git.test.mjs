@@ -187,9 +187,11 @@ test('the backup routes check their requests', async () => {
     ['create', { ...ok, dir: '/app', gitignore: true, excludes: ['x'], compression: { format: 'zstd', threads: 2 } }, 500, 'BACKUP_CREATE_FAILED'],
     ...[{ dir: 'rel' }, { dir: '/workspace/../etc' }, { dir: '/workspace/a..b' }, { dir: '/etc' }, { dir: '/workspacex' }, { dir: 5 }, { dir: '/tmp/\0' },
       { dir: `/tmp/${'x'.repeat(4096)}` }, { archivePath: '/tmp/x' }, { archivePath: '/var/backups/../x' }, { archivePath: null }, { gitignore: 'yes' }, { excludes: 'x' },
-      { excludes: [1] }, { compression: 'lz4' }, { compression: { format: 'xz' } }, { compression: { threads: 0 } }]
+      { excludes: [1] }, { excludes: ['a\0b'] }, { compression: 'lz4' }, { compression: { format: 'xz' } }, { compression: { threads: 0 } },
+      { compression: { threads: '2' } }, { sessionId: 5 }, { sessionId: '' }, { sessionId: ' ' }, { sessionId: 'a\0' }]
       .map((wrong) => ['create', { ...ok, ...wrong }, 400, 'INVALID_BACKUP_CONFIG']),
-    ['restore', { ...ok, dir: '/etc' }, 400, 'INVALID_BACKUP_CONFIG'],
+    ['restore', { ...ok, dir: '/etc' }, 400, 'INVALID_BACKUP_CONFIG'], ['restore', { ...ok, sessionId: '' }, 400, 'INVALID_BACKUP_CONFIG'],
+    ['upload-parts', { archivePath: ok.archivePath, parts: [{ partNumber: 1, url: 'https://a.invalid/', offset: 0, size: 1 }], sessionId: [] }, 400, 'INVALID_BACKUP_CONFIG'],
   ];
   for (const [route, body, status, code] of cases) {
     const { status: got, json } = await agent.post(`/api/backup/${route}`, body);

@@ -33,6 +33,13 @@ test('CORS headers are there once, also on errors', async () => {
   }
 });
 
+test('the head of a stream of events', async () => {
+  const stream = await agent.request('POST', '/api/execute/stream', { command: 'true' });
+  assert.deepEqual(['content-type', 'cache-control', 'connection', 'transfer-encoding'].map((name) => stream.headers[name]), ['text/event-stream', 'no-cache', 'keep-alive', 'chunked']);
+  const last = await agent.request('POST', '/api/execute/stream', { command: 'true' }, { headers: { Connection: 'close' } });
+  assert.equal(last.headers.connection, 'close');
+});
+
 test('no route is 404 with UNKNOWN_ERROR', async () => {
   for (const [method, path] of [['GET', '/api/health'], ['GET', '/api/ping/'], ['POST', '/api/ping'], ['GET', '/api/execute'], ['OPTIONS', '/api/execute'], ['PATCH', '/api/ping'],
     ['GET', '/api/process/a/b/c'], ['GET', '/ws'], ['GET', '/ws/pty?sessionId=x'], ['GET', '/rpc'], ['POST', '/API/execute'], ['GET', '//'], ['POST', '/api/expose-port']]) {

@@ -57,6 +57,22 @@ describe('code contexts', { skip }, () => {
     assert.equal((await world.interrupt('nope')).status, 404);
   });
 
+  test('what is wrong with a request names its field', async () => {
+    for (const [route, body, field] of [['contexts', { language: 5 }, 'language'], ['contexts', { cwd: [] }, 'cwd'], ['contexts', { env_vars: 'x' }, 'env_vars'],
+      ['contexts', { env_vars: { A: 1 } }, 'env_vars'], ['contexts', { env_vars: { 'A=': '1' } }, 'env_vars'], ['execute/code', { context_id: 5, code: '1' }, 'context_id'],
+      ['execute/code', { context_id: 'x', code: 5 }, 'code'], ['execute/code', { context_id: 'x', code: '1', language: {} }, 'language'],
+      ['execute/code', { context_id: 'x', code: '1', timeout_ms: '5' }, 'timeout_ms']]) {
+      const { status, json } = await world.api.post(world.url(`api/${route}`), body);
+      assert.deepEqual([status, json.code, json.context.validationErrors[0].field], [400, 'VALIDATION_FAILED', field], JSON.stringify(body));
+    }
+  });
+
+  test('every execution that ends well is the first, as upstream counts', async () => {
+    const context = await world.context();
+    for (let i = 0; i < 2; i++) assert.equal((await world.run(context, 'None')).count, 1);
+    await world.remove(context);
+  });
+
   test('code of another language is refused with both of its details', async () => {
     const context = await world.context();
     const reply = await world.execute(context, '1', { language: 'js' });

@@ -37,7 +37,7 @@ describe('Python contexts from a snapshot', { skip: whyNotHere() }, () => {
   it('a context starts from the snapshot, with the modules there and nobody\'s names', async () => {
     const context = await world.context();
     assert.deepEqual((await world.run(context, EXE)).results, FROM_SNAPSHOT);
-    assert.equal((await world.run(context, '1')).count, 2);
+    assert.equal((await world.run(context, '1')).out, 'Out[2]: 1\n');
     assert.deepEqual((await world.run(context, 'import sys; [m in sys.modules for m in ("numpy", "pandas", "matplotlib.pyplot")]')).results,
       [{ json: [true, true, true] }]);
     const names = '[n for n in globals() if not n.startswith("_")]';
