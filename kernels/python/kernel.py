@@ -412,7 +412,12 @@ def make_shell(results):
             pass
 
     class Hook(DisplayHook):
-        value, prompt = None, ''
+        value, prompt, short_way = None, '', None
+
+        def __call__(self, result=None):
+            """For an int, a str and None without asking for what nobody has set."""
+            if self.short_way is None or not self.short_way(self, usual, result):
+                super().__call__(result)
 
         def compute_format_data(self, result):
             self.value = result
@@ -543,6 +548,8 @@ class Kernel:
         os.register_at_fork(after_in_child=self.after_fork)
         self.shell = make_shell(self.results)
         self.shell.loop_runner = self.run_coroutine
+        self.cells = Cells(self.shell)
+        self.shell.displayhook.short_way = self.cells.show
         self.shell.display_formatter.formatters['image/png'].for_type_by_name(
             'matplotlib.figure', 'Figure', self.figures.png)
         warnings.filterwarnings('ignore', message='To exit: use')  # sys.exit() is an error like others
@@ -597,7 +604,7 @@ class Kernel:
         self.results.too_large = 0
         try:
             self.executing = True
-            error = self.error_of(self.shell.run_cell(code, store_history=True))
+            error = self.error_of(self.cells.run_cell(code))
             self.figures.flush()
         except BaseException as raised:  # an interrupt, or a figure that cannot be drawn
             error = error or raised

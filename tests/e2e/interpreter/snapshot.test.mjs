@@ -10,7 +10,7 @@ const EXE = 'import os; os.readlink("/proc/self/exe")';
 /* FNV-1a of the kernel's text: what a snapshot was made of is in its header. */
 function hashOfKernel() {
   let value = 0xcbf29ce484222325n;
-  for (const name of ['charts.py', 'kernel.py'])
+  for (const name of ['charts.py', 'cells.py', 'kernel.py'])
     for (const byte of fs.readFileSync(new URL(`../../../kernels/python/${name}`, import.meta.url)))
       value = ((value ^ BigInt(byte)) * 0x100000001b3n) & 0xffffffffffffffffn;
   return value;
