@@ -106,6 +106,8 @@ struct json_writer *event_stream_event(struct event_stream *stream, const char *
     }
     buf_clear(&writer->buf);
     json_writer_init(&writer->w, &writer->buf);
+    if (stream->named)
+        buf_printf(&writer->buf, "event: %s\n", type);
     writer->w.failed = buf_append_str(&writer->buf, STR("data: ")) < 0;
     json_object_begin(&writer->w);
     json_pair_cstring(&writer->w, "type", type);

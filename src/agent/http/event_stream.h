@@ -32,6 +32,7 @@ struct event_stream {
     struct request *rq; /* NULL when not open */
     bool blocked;
     bool began;        /* the head of the answer has been sent */
+    bool named;        /* each event has its type in a line "event: ..." before it, too */
     uint64_t spoke_ms; /* when the last of it was sent */
     struct loop_timer keep_alive;
     void (*on_drain)(struct event_stream *stream); /* may be NULL */

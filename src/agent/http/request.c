@@ -262,8 +262,8 @@ void reply_session_terminated(struct request *rq, const char *session_id, int ex
 {
     struct context_item context[] = { CTX_STR("sessionId", session_id), CTX_INT("exitCode", exit_code) };
 
-    reply_error(rq, AGENT_E_SESSION_TERMINATED, context, 2,
-                "Session '%s' is terminated: its shell exited (exit code: %d)", session_id, exit_code);
+    reply_error(rq, AGENT_E_SESSION_TERMINATED, context, 2, "Session '%s' shell exited (exit code: %d)", session_id,
+                exit_code);
 }
 
 /* --- decoding --- */

@@ -65,6 +65,7 @@ static const struct route routes[] = {
     { "POST", "/berm/v1/supervise", ROUTE_JSON | ROUTE_INTERNAL, handle_supervise },
     { "POST", "/berm/v1/supervise/input", ROUTE_STREAM | ROUTE_INTERNAL, handle_command_input },
     { "GET", "/berm/v1/logs", ROUTE_INTERNAL, handle_logs },
+    { "DELETE", "/berm/v1/logs", ROUTE_INTERNAL, handle_logs_told },
     { "POST", "/berm/v1/signal", ROUTE_JSON | ROUTE_INTERNAL, handle_signal },
     { "POST", "/berm/v1/exec", ROUTE_STREAM | ROUTE_INTERNAL, handle_exec_stream },
     { "POST", "/berm/v1/exec/resize", ROUTE_JSON | ROUTE_INTERNAL, handle_exec_resize },

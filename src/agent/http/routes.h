@@ -12,6 +12,7 @@ void handle_directories(struct request *rq);
 void handle_supervise(struct request *rq);
 void handle_signal(struct request *rq);
 void handle_logs(struct request *rq);
+void handle_logs_told(struct request *rq);
 void handle_command_input(struct request *rq);
 /* The value of AGENT_ENVIRONMENT_FIELD. 0, or -1 and the environment is as it was. */
 int configure_by_field(struct agent *agent, struct str value);

@@ -9,6 +9,7 @@
 #include <time.h>
 
 #define RECORD_HEAD 16
+#define LAST_MS     2000
 
 static size_t record_size(const struct buf *records)
 {
@@ -68,12 +69,6 @@ static void commit(struct sink *sink, int stream, size_t n)
     send_rest(log);
 }
 
-void command_log_init(struct command_log *log)
-{
-    *log = (struct command_log){ .sink = { reserve, commit } };
-    buf_init(&log->records, COMMAND_LOG_BYTES);
-}
-
 void command_log_end(struct command_log *log)
 {
     if (!log->reader)
@@ -83,6 +78,48 @@ void command_log_end(struct command_log *log)
     http_respond_end(log->reader->ex);
     log->reader = NULL;
 }
+
+/* --- the end of the agent --- */
+
+bool command_log_settled(const struct command_log *log)
+{
+    return log->told || log->records.len == 0;
+}
+
+static void on_last(struct loop_timer *timer)
+{
+    loop_stop(container_of(timer, struct agent, log.last)->loop);
+}
+
+void command_log_leave(struct agent *agent)
+{
+    if (command_log_settled(&agent->log) || loop_timer_start(agent->loop, &agent->log.last, LAST_MS) < 0)
+        loop_stop(agent->loop);
+}
+
+void handle_logs_told(struct request *rq)
+{
+    struct agent *agent = rq->agent;
+
+    if (agent->supervised || !agent->keep_log) {
+        reply_error(rq, AGENT_E_INTERNAL_ERROR, NULL, 0, "The log is not at its end");
+        return;
+    }
+    agent->log.told = true;
+    http_respond(rq->ex, 200, "application/json", STR("{\"ok\":true}"));
+    if (loop_timer_armed(&agent->log.last)) /* a timer, as the answer is written at the end of this turn */
+        (void)loop_timer_start(agent->loop, &agent->log.last, 0);
+    shutdown_check(agent);
+}
+
+void command_log_init(struct command_log *log)
+{
+    *log = (struct command_log){ .sink = { reserve, commit } };
+    buf_init(&log->records, COMMAND_LOG_BYTES);
+    loop_timer_init(&log->last, on_last);
+}
+
+/* --- its reader --- */
 
 static void on_drain(struct request *rq)
 {

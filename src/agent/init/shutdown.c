@@ -11,7 +11,7 @@
 
 static bool is_quiet(const struct agent *agent)
 {
-    return !agent->supervised && agent->processes.running.count == 0;
+    return !agent->supervised && agent->processes.running.count == 0 && command_log_settled(&agent->log);
 }
 
 /* Either what was waited for is gone and the last answers have been written, or the time is up. */

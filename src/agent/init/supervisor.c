@@ -33,7 +33,7 @@ static void on_exit_of_command(struct child *child, void *data)
     if (code != 0)
         log_error("command_failed", "exit_code", log_num(code));
     agent->exit_code = code;
-    loop_stop(agent->loop);
+    command_log_leave(agent);
 }
 
 static void on_stdin_drain(struct child *child, void *data)

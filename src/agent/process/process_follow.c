@@ -78,6 +78,10 @@ static void put_begin(struct follower *f)
 
     put_id(f, w);
     json_pair_string(w, "command", process->command);
+    if (f->form == FOLLOW_CALL && process->session_id)
+        json_pair_cstring(w, "sessionId", process->session_id);
+    if (f->form == FOLLOW_CALL && process->pid > 0)
+        json_pair_int(w, "pid", process->pid);
     if (f->form == FOLLOW_PROCESS)
         json_pair_cstring(w, "status", process_status_name(process->status));
     event_stream_send_stamped(&f->stream);
@@ -94,7 +98,7 @@ static void put_end(struct follower *f)
     put_id(f, w);
     if (process->has_exit_code)
         json_pair_int(w, "exitCode", process->exit_code);
-    else if (f->form == FOLLOW_COMMAND)
+    else if (f->form != FOLLOW_PROCESS)
         json_pair_int(w, "exitCode", 1);
     if (f->form == FOLLOW_PROCESS) {
         if (process->has_exit_code)
@@ -254,11 +258,21 @@ bool process_follow_begin(struct request *rq)
     return begin(rq) != NULL;
 }
 
+enum follow_form process_follow_form(const struct request *rq)
+{
+    struct str form;
+
+    return query_get(http_request(rq->ex)->query, "events", &form) && str_is(form, "named") ? FOLLOW_CALL
+                                                                                            : FOLLOW_COMMAND;
+}
+
 void process_follow_fail(struct request *rq, struct str command, int exit_code)
 {
     struct follower *f = begun(rq);
-    struct json_writer *w = event_stream_event(&f->stream, "start");
+    struct json_writer *w;
 
+    f->stream.named = rq->ex && process_follow_form(rq) == FOLLOW_CALL;
+    w = event_stream_event(&f->stream, "start");
     json_pair_string(w, "command", command);
     event_stream_send_stamped(&f->stream);
     w = event_stream_event(&f->stream, "complete");
@@ -278,6 +292,7 @@ void process_follow(struct request *rq, struct process *process, enum follow_for
         return;
     }
     f->form = form;
+    f->stream.named = form == FOLLOW_CALL;
     f->reader.on_more = on_more;
     f->stream.on_drain = on_drain;
     for (int i = 0; i < STREAM_COUNT; i++) {

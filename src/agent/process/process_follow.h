@@ -16,6 +16,7 @@
 
 enum follow_form {
     FOLLOW_COMMAND, /* start, stdout, stderr, complete */
+    FOLLOW_CALL,    /* the same with names of events; start has the pid and the session */
     FOLLOW_PROCESS  /* process_info, stdout, stderr, exit; with processId and offset */
 };
 
@@ -24,6 +25,8 @@ enum follow_form {
 bool process_follow_begin(struct request *rq);
 /* There is no process: the answer that has begun ends like that of a command that failed. 0 is no exit code here.
  */
+/* Of the two forms of a command that which the request asks for: `?events=named` is RPC's. */
+enum follow_form process_follow_form(const struct request *rq);
 void process_follow_fail(struct request *rq, struct str command, int exit_code);
 /* Answers the request, also one whose answer has begun. `from` are the offsets to begin at; those past the end mean
  * the end. */

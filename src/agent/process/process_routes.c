@@ -114,7 +114,7 @@ static void follow_command(struct request *rq, struct process *process)
 {
     static const uint64_t from[STREAM_COUNT] = { 0 };
 
-    process_follow(rq, process, FOLLOW_COMMAND, from);
+    process_follow(rq, process, rq->ex ? process_follow_form(rq) : FOLLOW_COMMAND, from);
 }
 
 void handle_execute_stream(struct request *rq)

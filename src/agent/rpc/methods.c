@@ -152,7 +152,10 @@ static const struct method {
     void (*run)(struct capnweb_call *call);
 } methods[] = {
     { "commands", "execute", { "POST", "/api/execute", "command sessionId *", NULL, NULL }, NULL },
-    { "commands", "executeStream", { "POST", "/api/execute/stream", "command sessionId *", NULL, NULL }, NULL },
+    { "commands",
+      "executeStream",
+      { "POST", "/api/execute/stream?events=named", "command sessionId *", NULL, NULL },
+      NULL },
 
     { "files", "readFile", { NULL }, rpc_read_file },
     { "files", "readFileStream", { "POST", "/api/read/stream", "path sessionId", NULL, "file.read" }, NULL },

@@ -167,7 +167,7 @@ static void reply_unknown(struct request *rq, const char *id)
 {
     struct context_item context[] = { CTX_STR("sessionId", id), CTX_STR("originalError", "Session not found") };
 
-    reply_error(rq, AGENT_E_INTERNAL_ERROR, context, 2, "Cannot delete session '%s': Session not found", id);
+    reply_error(rq, AGENT_E_INTERNAL_ERROR, context, 2, "Session '%s' not found", id);
 }
 
 static void on_stopped(struct session_op *op)

@@ -12,6 +12,7 @@
 #include "daemon/docker/image_config.h"
 
 #include <arpa/inet.h>
+#include <signal.h>
 
 #define EXECS_MAX  4096 /* those that have ended make room, oldest first */
 #define FRAME_HEAD 8
@@ -260,7 +261,7 @@ static void on_output(void *data, int stream, struct str bytes)
         hijack_write(exec->stream, frame);
         wants_more = hijack_write(exec->stream, bytes);
     }
-    if (!wants_more)
+    if (!wants_more && exec->run)
         agent_exec_pause(exec->run);
 }
 
@@ -272,6 +273,10 @@ static void on_end(void *data, int exit_code, const struct berm_error *err)
     exec->run = NULL;
     exec->running = false;
     exec->exit_code = err->code == BERM_OK ? exit_code : 126;
+    if (err->code != BERM_OK) { /* the head is on its way: the client is told where it reads */
+        on_output(exec, AGENT_EXEC_STDERR, str_from(err->message));
+        on_output(exec, AGENT_EXEC_STDERR, STR("\n"));
+    }
     if (request) {
         exec->request = NULL;
         request->state = NULL;
@@ -315,15 +320,22 @@ static void on_stream_drain(void *data)
         agent_exec_resume(exec->run);
 }
 
+static void cancel_run(struct exec *exec)
+{
+    if (exec->run)
+        exec->exit_code = 128 + SIGKILL;
+    agent_exec_cancel(exec->run);
+    exec->run = NULL;
+    exec->running = false;
+}
+
 /* A client that is gone takes what it ran along, as Docker has it. */
 static void on_stream_close(void *data)
 {
     struct exec *exec = data;
 
     exec->stream = NULL;
-    agent_exec_cancel(exec->run);
-    exec->run = NULL;
-    exec->running = false;
+    cancel_run(exec);
 }
 
 /* --- start --- */
@@ -339,9 +351,7 @@ static void forget_request(struct request *request)
         container_boot_cancel(&exec->boot);
         return;
     }
-    agent_exec_cancel(exec->run);
-    exec->run = NULL;
-    exec->running = false;
+    cancel_run(exec);
 }
 
 static void on_request_drained(struct request *request)

@@ -9,6 +9,7 @@
  */
 #include "daemon/docker/logs.h"
 
+#include "daemon/agent_call.h"
 #include "daemon/agent_patience.h"
 #include "daemon/docker/hijack.h"
 #include "daemon/docker/input.h"
@@ -23,7 +24,8 @@
 
 struct container_log {
     struct container *container;
-    struct http_call *call; /* NULL: not followed, or at its end */
+    struct http_call *call;  /* NULL: not followed, or at its end */
+    struct agent_call *told; /* that it is at its end */
     int status;
     struct buf records;  /* whole ones, see log_view.h */
     struct buf incoming; /* the beginning of one */
@@ -243,12 +245,30 @@ static void on_body(struct http_call *call, struct str piece, void *data)
     }
 }
 
+static void on_told(const struct berm_error *err, void *data)
+{
+    (void)err; /* it waits for this no longer than a while */
+    ((struct container_log *)data)->told = NULL;
+}
+
+/* It does not end, whatever its command did, before it hears that all of its log has arrived. */
+static void tell_agent(struct container_log *log)
+{
+    struct sandbox *sandbox = log->container->sandbox;
+    struct berm_error err;
+
+    if (sandbox && sandbox->link && !log->told)
+        log->told = agent_call_start(sandbox->link, "DELETE", "/berm/v1/logs", STR(""), NULL, on_told, log, &err);
+}
+
 static void on_end(struct http_call *call, const struct berm_error *err, void *data)
 {
     struct container_log *log = data;
 
-    (void)call, (void)err; /* how the command ended is not the log's to tell */
+    (void)call;
     log->call = NULL;
+    if (err->code == BERM_OK)
+        tell_agent(log);
     buf_clear(&log->incoming);
     end_followers(log);
 }
@@ -294,6 +314,7 @@ void container_log_free(struct container_log *log)
     end_followers(log);
     if (log->call)
         http_call_cancel(log->call);
+    agent_call_cancel(log->told);
     buf_free(&log->records);
     buf_free(&log->incoming);
     free(log);

@@ -3,6 +3,7 @@
  * container is stopped and when it goes, which streams of a command.
  */
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import path from 'node:path';
 import { after, afterEach, before, beforeEach, describe } from 'node:test';
 
@@ -81,6 +82,21 @@ describe('the Docker Engine API for other clients', { skip: whyNoDaemon() }, () 
     await ended(container);
     assert.equal(await logs(container, 'stdout=1&tail=1'), 'b');
     assert.equal(await logs(container, 'stdout=1&tail=2'), 'a\nb');
+  });
+
+  test('the log of a command is whole when its end has been told, however fast that was and whatever came last', async () => {
+    for (let i = 0; i < 12; i++) {
+      const container = await shell(`echo only ${i}; exit 1`);
+      assert.equal(await ended(container), 1);
+      assert.equal(await logs(container, 'stdout=1'), `only ${i}\n`);
+    }
+    const much = await shell("head -c 200000 /dev/zero | tr '\\0' x; exit 2");
+    assert.equal(await ended(much), 2);
+    assert.equal((await logs(much, 'stdout=1')).length, 200000);
+    const stopped = await shell("trap 'head -c 200000 /dev/zero; exit 3' TERM; echo ready; while :; do sleep 0.01; done");
+    await until('it listens', async () => (await logs(stopped, 'stdout=1')) === 'ready\n');
+    assert.equal((await docker.post(`/containers/${stopped}/stop`)).status, 204);
+    assert.equal((await logs(stopped, 'stdout=1')).length, 200006);
   });
 
   test('stop sends the signal that the client or the container says', async () => {
@@ -176,6 +192,27 @@ describe('the Docker Engine API for other clients', { skip: whyNoDaemon() }, () 
     assert.deepEqual(await run({ AttachStderr: true }), ['2err', false, true]);
     assert.deepEqual(await run({ AttachStdout: false }), ['', false, false]);
     assert.deepEqual(await run({}), ['1out,2err', true, true]);
+  });
+
+  test('a command that cannot be started says why where its output would be; one whose client left has been killed', async () => {
+    const container = await made.started();
+    const { Id } = (await docker.post(`/containers/${container}/exec`, { Cmd: ['true'], WorkingDir: '/no/such', AttachStderr: true })).json;
+    const [[stream, text]] = frames((await docker.post(`/exec/${Id}/start`, {})).bytes);
+    assert.equal(stream, 2);
+    assert.match(text, /no\/such/);
+    assert.equal((await docker.get(`/exec/${Id}/json`)).json.ExitCode, 126);
+    const left = (await docker.post(`/containers/${container}/exec`, { Cmd: ['sh', '-c', 'echo begun; exec sleep 1000'], AttachStdout: true })).json.Id;
+    const request = docker.open('POST', `/exec/${left}/start`);
+    request.end('{}');
+    const [response] = await once(request, 'response');
+    await once(response, 'data');
+    response.on('error', () => {});
+    request.destroy();
+    const shown = await until('it has ended', async () => {
+      const { json } = await docker.get(`/exec/${left}/json`);
+      return json.Running ? undefined : json;
+    });
+    assert.equal(shown.ExitCode, 137);
   });
 
   test('what a path is, in the words of Go', async () => {

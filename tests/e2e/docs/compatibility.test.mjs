@@ -37,7 +37,7 @@ const sources = new Map();
 function sourceOf(file) {
   if (!sources.has(file)) {
     const source = fs.readFileSync(file, 'utf8');
-    const calls = file.endsWith('.c') ? /\b(?:cmocka_unit_test\w*|TEST)\((\w+)/g : /\w*[tT]est\(\s*(?:'((?:\\.|[^'\\])*)'|"((?:\\.|[^"\\])*)"|`((?:\\.|[^`\\])*)`)/g;
+    const calls = file.endsWith('.c') ? /\b(?:cmocka_unit_test\w*|TEST|BY_HAND)\((\w+)/g : /\w*[tT]est\(\s*(?:'((?:\\.|[^'\\])*)'|"((?:\\.|[^"\\])*)"|`((?:\\.|[^`\\])*)`)/g;
     const titles = [...source.matchAll(calls)].map(([, single, double, template]) =>
       tokens((single ?? double ?? template).replace(/\\(.)/g, '$1'), template === undefined ? /$^/ : /\$\{(?:[^{}]|\{[^{}]*\})*\}/));
     sources.set(file, { source, titles });
