@@ -46,9 +46,10 @@ const PUBLIC = ['93.184.216.34', '9.9.9.9', '[2606:2800:220:1::1]'];
 
 const LAYERS = { ECONNRESET: 'egress policy', EPERM: 'nft', EHOSTUNREACH: 'nft' };
 
+/* `nodad`: without it an address is no source of answers for a moment. */
 const onLoopback = (addresses) =>
   addresses.map((text) => text.replace(/^\[|\]$/g, '').replace('::ffff:', ''))
-    .map((text) => `ip addr add ${text}/${text.includes(':') ? '128' : '32'} dev lo`).join('; ');
+    .map((text) => `ip addr add ${text}/${text.includes(':') ? '128' : '32'} dev lo ${text.includes(':') ? 'nodad' : ''}`).join('; ');
 
 function registerHost(world) {
   for (const protocol of ['connect', 'udp']) {

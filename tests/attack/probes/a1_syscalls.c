@@ -40,7 +40,7 @@ static void sweep(long bit)
     for (long number = 0; number < NUMBERS; number++) {
         struct call call = { .number = number | bit, .args = { -1, -1, -1, -1, -1, -1 } };
         use_other_arguments(&call);
-        long result = try_in_child(attempt_call, &call, 1);
+        long result = try_in_child(attempt_call, &call, 4);
         if (result <= TRY_SIGNAL || result == TRY_BLOCKED || result > -4096)
             outcome(result, "%ld", number);
         else
@@ -85,9 +85,9 @@ static void run_i386(int argc, char **argv)
 {
     (void)argc;
     (void)argv;
-    outcome(try_in_child(attempt_getpid32, NULL, 1), "getpid by int 0x80");
-    outcome(try_in_child(attempt_socket32, NULL, 1), "socket by int 0x80");
-    long result = try_in_child(attempt_socketcall, NULL, 1);
+    outcome(try_in_child(attempt_getpid32, NULL, 4), "getpid by int 0x80");
+    outcome(try_in_child(attempt_socket32, NULL, 4), "socket by int 0x80");
+    long result = try_in_child(attempt_socketcall, NULL, 4);
     outcome(result == -EFAULT ? 0 : result, "socketcall by int 0x80"); /* EFAULT: it went to read its arguments */
 }
 

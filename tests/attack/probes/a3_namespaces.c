@@ -55,7 +55,7 @@ static void each_kind(const char *call, long (*attempt)(void *arg))
 {
     for (size_t i = 0; i < KINDS; i++) {
         uint64_t flag = kinds[i].flag;
-        outcome(try_in_child(attempt, &flag, 2), "%s %s", call, kinds[i].name);
+        outcome(try_in_child(attempt, &flag, 30), "%s %s", call, kinds[i].name);
     }
 }
 
@@ -68,7 +68,7 @@ static void run_make(int argc, char **argv)
     for (size_t i = 0; i < KINDS; i++) {
         uint64_t flag = kinds[i].flag;
         if (flag > 0xff) /* below lies the exit signal: clone cannot make a time namespace */
-            outcome(try_in_child(attempt_clone, &flag, 2), "clone %s", kinds[i].name);
+            outcome(try_in_child(attempt_clone, &flag, 30), "clone %s", kinds[i].name);
     }
     each_kind("clone3", attempt_clone3);
 }
@@ -103,8 +103,8 @@ static void run_enter(int argc, char **argv)
     long pid = (long)number_argument(argc, argv, 0, "a pid whose namespaces to enter");
     for (size_t kind = 0; kind < KINDS; kind++) {
         struct target target = { pid, kind };
-        outcome(try_in_child(attempt_setns, &target, 2), "setns %s", kinds[kind].name);
-        outcome(try_in_child(attempt_setns_pidfd, &target, 2), "setns by pidfd %s", kinds[kind].name);
+        outcome(try_in_child(attempt_setns, &target, 30), "setns %s", kinds[kind].name);
+        outcome(try_in_child(attempt_setns_pidfd, &target, 30), "setns by pidfd %s", kinds[kind].name);
     }
 }
 

@@ -92,14 +92,14 @@ static void run_old(int argc, char **argv)
     if (mkdtemp(workdir) == NULL)
         broken("mkdtemp: %s", errno_name(errno));
     for (size_t i = 0; i < sizeof mounts / sizeof mounts[0]; i++)
-        outcome(try_in_child(attempt_mount, (void *)&mounts[i], 2), "%s", mounts[i].name);
+        outcome(try_in_child(attempt_mount, (void *)&mounts[i], 30), "%s", mounts[i].name);
     for (size_t i = 0; i < sizeof fuse_targets / sizeof fuse_targets[0]; i++)
-        outcome(try_in_child(attempt_fuse, (void *)fuse_targets[i], 2), "mount fuse over %s", fuse_targets[i]);
-    outcome(try_in_child(attempt_remount, (void *)"/", 2), "remount / writable");
-    outcome(try_in_child(attempt_remount, (void *)"/sys", 2), "remount /sys writable");
-    outcome(try_in_child(attempt_remount, (void *)"/proc", 2), "remount /proc writable");
-    outcome(try_in_child(attempt_move, NULL, 2), "move /proc");
-    outcome(try_in_child(attempt_propagation, NULL, 2), "make / shared");
+        outcome(try_in_child(attempt_fuse, (void *)fuse_targets[i], 30), "mount fuse over %s", fuse_targets[i]);
+    outcome(try_in_child(attempt_remount, (void *)"/", 30), "remount / writable");
+    outcome(try_in_child(attempt_remount, (void *)"/sys", 30), "remount /sys writable");
+    outcome(try_in_child(attempt_remount, (void *)"/proc", 30), "remount /proc writable");
+    outcome(try_in_child(attempt_move, NULL, 30), "move /proc");
+    outcome(try_in_child(attempt_propagation, NULL, 30), "make / shared");
     umount2(workdir, MNT_DETACH);
     rmdir(workdir);
 }
@@ -201,7 +201,7 @@ static void run_new(int argc, char **argv)
         { "pivot_root", attempt_pivot_root },      { "open_by_handle_at", attempt_handle },
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
-        outcome(try_in_child(rows[i].attempt, NULL, 2), "%s", rows[i].name);
+        outcome(try_in_child(rows[i].attempt, NULL, 30), "%s", rows[i].name);
 }
 
 /* Every mount point of the table, the deepest first: taking one off may uncover what it masks. */
@@ -218,7 +218,7 @@ static void run_unmask(int argc, char **argv)
         count++;
     fclose(table);
     for (size_t i = count; i-- > 0;)
-        outcome(try_in_child(attempt_umount, points[i], 2), "umount %s", points[i]);
+        outcome(try_in_child(attempt_umount, points[i], 30), "umount %s", points[i]);
 }
 
 /* The classic way out of a chroot: a directory open from before, a second chroot, and up. */
@@ -249,7 +249,7 @@ static void run_chroot(int argc, char **argv)
 {
     if (argc < 1)
         broken("the path of a file that only the host has");
-    outcome(try_in_child(attempt_chroot_escape, argv[0], 2), "chroot out of the root");
+    outcome(try_in_child(attempt_chroot_escape, argv[0], 30), "chroot out of the root");
 }
 
 const struct probe probes_a4[] = {

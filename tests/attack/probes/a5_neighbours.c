@@ -109,7 +109,7 @@ static void run_calls(int argc, char **argv)
         { "setpriority", attempt_priority },
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
-        outcome(try_in_child(rows[i].attempt, (void *)4096, 2), "%s", rows[i].name);
+        outcome(try_in_child(rows[i].attempt, (void *)4096, 30), "%s", rows[i].name);
 }
 
 static long attempt_open(void *arg)
@@ -149,11 +149,11 @@ static void run_proc(int argc, char **argv)
         ">timerslack_ns"
     };
     for (size_t i = 0; i < sizeof files / sizeof files[0]; i++)
-        outcome(try_in_child(attempt_open, (void *)files[i], 2), "%s%s", files[i][0] == '>' ? "write " : "read ",
+        outcome(try_in_child(attempt_open, (void *)files[i], 30), "%s%s", files[i][0] == '>' ? "write " : "read ",
                 files[i] + (files[i][0] == '>' ? 1 : 0));
     static const char *const links[] = { "exe", "cwd", "root", "fd/0", "ns/mnt" };
     for (size_t i = 0; i < sizeof links / sizeof links[0]; i++)
-        outcome(try_in_child(attempt_readlink, (void *)links[i], 2), "readlink %s", links[i]);
+        outcome(try_in_child(attempt_readlink, (void *)links[i], 30), "readlink %s", links[i]);
 }
 
 /* Reached if the victim is gone (or stopped) after the signal; kill() returning 0 means nothing, for pid 1 ignores

@@ -318,7 +318,7 @@ static void run_calls(int argc, char **argv)
     (void)argc;
     (void)argv;
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
-        outcome(try_in_child(rows[i].attempt, rows[i].arg, 2), "%s", rows[i].name);
+        outcome(try_in_child(rows[i].attempt, rows[i].arg, 30), "%s", rows[i].name);
 }
 
 const struct probe probes_a6[] = {

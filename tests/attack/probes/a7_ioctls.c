@@ -84,12 +84,12 @@ static void run_ioctls(int argc, char **argv)
 {
     (void)argc;
     (void)argv;
-    outcome(try_in_child(attempt_tiocsti, (void *)TIOCSTI, 2), "TIOCSTI");
-    outcome(try_in_child(attempt_tioclinux, NULL, 2), "TIOCLINUX");
-    outcome(try_in_child(attempt_tioccons, NULL, 2), "TIOCCONS");
-    outcome(try_in_child(attempt_setflags, (void *)FS_IMMUTABLE_FL, 2), "FS_IOC_SETFLAGS immutable");
-    outcome(try_in_child(attempt_setflags, (void *)FS_APPEND_FL, 2), "FS_IOC_SETFLAGS append");
-    outcome(try_in_child(attempt_freeze, NULL, 2), "FITHAW");
+    outcome(try_in_child(attempt_tiocsti, (void *)TIOCSTI, 30), "TIOCSTI");
+    outcome(try_in_child(attempt_tioclinux, NULL, 30), "TIOCLINUX");
+    outcome(try_in_child(attempt_tioccons, NULL, 30), "TIOCCONS");
+    outcome(try_in_child(attempt_setflags, (void *)FS_IMMUTABLE_FL, 30), "FS_IOC_SETFLAGS immutable");
+    outcome(try_in_child(attempt_setflags, (void *)FS_APPEND_FL, 30), "FS_IOC_SETFLAGS append");
+    outcome(try_in_child(attempt_freeze, NULL, 30), "FITHAW");
 }
 
 static const struct device {
@@ -150,8 +150,8 @@ static void run_devices(int argc, char **argv)
     (void)argc;
     (void)argv;
     for (size_t i = 0; i < sizeof devices / sizeof devices[0]; i++) {
-        outcome(try_in_child(attempt_open_device, (void *)&devices[i], 2), "open /dev/%s", devices[i].name);
-        outcome(try_in_child(attempt_own_node, (void *)&devices[i], 2), "mknod %s", devices[i].name);
+        outcome(try_in_child(attempt_open_device, (void *)&devices[i], 30), "open /dev/%s", devices[i].name);
+        outcome(try_in_child(attempt_own_node, (void *)&devices[i], 30), "mknod %s", devices[i].name);
     }
 }
 

@@ -65,14 +65,14 @@ static void run_doors(int argc, char **argv)
 {
     (void)argc;
     (void)argv;
-    outcome(try_in_child(attempt_alg, (void *)"gcm(aes)", 2), "AF_ALG gcm(aes)");
-    outcome(try_in_child(attempt_alg, (void *)"authencesn(hmac(sha256),cbc(aes))", 2), "AF_ALG authencesn");
-    outcome(try_in_child(attempt_rxrpc, NULL, 2), "AF_RXRPC");
-    outcome(try_in_child(attempt_xfrm, (void *)SOCK_RAW, 2), "NETLINK_XFRM");
-    outcome(try_in_child(attempt_xfrm, (void *)SOCK_DGRAM, 2), "NETLINK_XFRM datagram");
-    outcome(try_in_child(attempt_key, NULL, 2), "AF_KEY");
-    outcome(try_in_child(attempt_encap, NULL, 2), "UDP_ENCAP");
-    outcome(try_in_child(attempt_ulp, NULL, 2), "TCP_ULP tls");
+    outcome(try_in_child(attempt_alg, (void *)"gcm(aes)", 30), "AF_ALG gcm(aes)");
+    outcome(try_in_child(attempt_alg, (void *)"authencesn(hmac(sha256),cbc(aes))", 30), "AF_ALG authencesn");
+    outcome(try_in_child(attempt_rxrpc, NULL, 30), "AF_RXRPC");
+    outcome(try_in_child(attempt_xfrm, (void *)SOCK_RAW, 30), "NETLINK_XFRM");
+    outcome(try_in_child(attempt_xfrm, (void *)SOCK_DGRAM, 30), "NETLINK_XFRM datagram");
+    outcome(try_in_child(attempt_key, NULL, 30), "AF_KEY");
+    outcome(try_in_child(attempt_encap, NULL, 30), "UDP_ENCAP");
+    outcome(try_in_child(attempt_ulp, NULL, 30), "TCP_ULP tls");
 }
 
 const struct probe probes_a9[] = {

@@ -54,13 +54,13 @@ static void run_priority(int argc, char **argv)
 {
     (void)argc;
     (void)argv;
-    outcome(try_in_child(attempt_policy, (void *)SCHED_FIFO, 2), "SCHED_FIFO");
-    outcome(try_in_child(attempt_policy, (void *)SCHED_RR, 2), "SCHED_RR");
-    outcome(try_in_child(attempt_deadline, NULL, 2), "SCHED_DEADLINE");
-    outcome(try_in_child(attempt_nice, NULL, 2), "nice -20");
-    outcome(try_in_child(attempt_ioprio, NULL, 2), "real-time I/O class");
-    outcome(try_in_child(attempt_rlimit, (void *)RLIMIT_RTPRIO, 2), "RLIMIT_RTPRIO raised");
-    outcome(try_in_child(attempt_rlimit, (void *)RLIMIT_NICE, 2), "RLIMIT_NICE raised");
+    outcome(try_in_child(attempt_policy, (void *)SCHED_FIFO, 30), "SCHED_FIFO");
+    outcome(try_in_child(attempt_policy, (void *)SCHED_RR, 30), "SCHED_RR");
+    outcome(try_in_child(attempt_deadline, NULL, 30), "SCHED_DEADLINE");
+    outcome(try_in_child(attempt_nice, NULL, 30), "nice -20");
+    outcome(try_in_child(attempt_ioprio, NULL, 30), "real-time I/O class");
+    outcome(try_in_child(attempt_rlimit, (void *)RLIMIT_RTPRIO, 30), "RLIMIT_RTPRIO raised");
+    outcome(try_in_child(attempt_rlimit, (void *)RLIMIT_NICE, 30), "RLIMIT_NICE raised");
 }
 
 static void run_spin(int argc, char **argv)

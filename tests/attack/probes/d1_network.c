@@ -18,7 +18,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-enum { CONNECT_MS = 1500, RESET_MS = 1000, DATAGRAMS = 3 };
+/* On a busy machine a reset is late, and so is an answer; where there is neither, little is lost. */
+enum { CONNECT_MS = 15000, RESET_MS = 10000, DATAGRAMS = 3 };
 
 struct address {
     struct sockaddr_storage storage;
@@ -59,7 +60,7 @@ static struct address parse(const char *text)
 
 /*
  * Every connection of a sandbox is taken by the daemon's listener, and what the policy refuses is reset after that.
- * So one that stands is reached only if no reset comes.
+ * So one that stands is reached only if no reset comes. Who serves says something, and is not waited for.
  */
 static long await_reset(int fd)
 {
@@ -150,7 +151,26 @@ static int bound_socket(int type, in_port_t port)
     return fd;
 }
 
-/* Accepts by TCP and answers by UDP, on every address, in the background: it returns once that works. */
+static void serve_stream(int listener)
+{
+    int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+    if (fd < 0)
+        return;
+    (void)send(fd, "x", 1, MSG_NOSIGNAL);
+    close(fd);
+}
+
+static void serve_datagram(int fd)
+{
+    struct sockaddr_storage peer;
+    socklen_t length = sizeof peer;
+    char buf[16];
+    ssize_t got = recvfrom(fd, buf, sizeof buf, 0, (struct sockaddr *)&peer, &length);
+    if (got >= 0)
+        sendto(fd, buf, (size_t)got, 0, (struct sockaddr *)&peer, length);
+}
+
+/* Greets by TCP and answers by UDP, on every address, in the background: it returns once that works. */
 static void run_serve(int argc, char **argv)
 {
     in_port_t port = htons((uint16_t)number_argument(argc, argv, 0, "a port"));
@@ -165,13 +185,14 @@ static void run_serve(int argc, char **argv)
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
     for (int fd = 0; fd < 3; fd++)
         dup2(null, fd);
+    struct pollfd pollers[] = { { .fd = stream, .events = POLLIN }, { .fd = datagram, .events = POLLIN } };
     for (;;) {
-        struct sockaddr_storage peer;
-        socklen_t length = sizeof peer;
-        char buf[16];
-        ssize_t got = recvfrom(datagram, buf, sizeof buf, 0, (struct sockaddr *)&peer, &length);
-        if (got >= 0)
-            sendto(datagram, buf, (size_t)got, 0, (struct sockaddr *)&peer, length);
+        if (poll(pollers, 2, -1) < 0)
+            continue;
+        if (pollers[0].revents)
+            serve_stream(stream);
+        if (pollers[1].revents)
+            serve_datagram(datagram);
     }
 }
 
@@ -262,12 +283,12 @@ static void run_reconfigure(int argc, char **argv)
 {
     (void)argc;
     (void)argv;
-    outcome(try_in_child(attempt_address, NULL, 2), "a further address");
-    outcome(try_in_child(attempt_route, NULL, 2), "a default route");
-    outcome(try_in_child(attempt_link, NULL, 2), "a further interface");
-    outcome(try_in_child(attempt_tun, NULL, 2), "a tun interface");
-    outcome(try_in_child(attempt_port, NULL, 2), "the agent's port");
-    outcome(try_in_child(attempt_down, NULL, 2), "taking the loopback down");
+    outcome(try_in_child(attempt_address, NULL, 30), "a further address");
+    outcome(try_in_child(attempt_route, NULL, 30), "a default route");
+    outcome(try_in_child(attempt_link, NULL, 30), "a further interface");
+    outcome(try_in_child(attempt_tun, NULL, 30), "a tun interface");
+    outcome(try_in_child(attempt_port, NULL, 30), "the agent's port");
+    outcome(try_in_child(attempt_down, NULL, 30), "taking the loopback down");
 }
 
 const struct probe probes_d1[] = {

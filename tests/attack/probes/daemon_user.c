@@ -92,14 +92,14 @@ static void run_daemon_user(int argc, char **argv)
     outcome(open_path("/sys/fs/cgroup/%s", "cgroup.procs", O_WRONLY), "the cgroup tree");
     outcome(open_path("/sys/fs/cgroup/%s", "memory/cgroup.procs", O_WRONLY), "the memory groups");
     outcome(open_path("/proc/sys/kernel/%s", "core_pattern", O_WRONLY), "core_pattern");
-    outcome(try_in_child(attempt_ptrace, &pid, 2), "ptrace of a sandbox");
-    outcome(try_in_child(attempt_signal, &pid, 2), "a signal to a sandbox");
-    outcome(try_in_child(attempt_setns, &pid, 2), "entering a sandbox's network");
-    outcome(try_in_child(attempt_module, NULL, 2), "loading a module");
-    outcome(try_in_child(attempt_mount, NULL, 2), "a mount");
-    outcome(try_in_child(attempt_chroot, NULL, 2), "chroot");
-    outcome(try_in_child(attempt_setuid, NULL, 2), "becoming root");
-    outcome(try_in_child(attempt_raw_socket, NULL, 2), "a packet socket");
+    outcome(try_in_child(attempt_ptrace, &pid, 30), "ptrace of a sandbox");
+    outcome(try_in_child(attempt_signal, &pid, 30), "a signal to a sandbox");
+    outcome(try_in_child(attempt_setns, &pid, 30), "entering a sandbox's network");
+    outcome(try_in_child(attempt_module, NULL, 30), "loading a module");
+    outcome(try_in_child(attempt_mount, NULL, 30), "a mount");
+    outcome(try_in_child(attempt_chroot, NULL, 30), "chroot");
+    outcome(try_in_child(attempt_setuid, NULL, 30), "becoming root");
+    outcome(try_in_child(attempt_raw_socket, NULL, 30), "a packet socket");
 }
 
 const struct probe probes_daemon_user[] = {

@@ -180,7 +180,7 @@ const destroy = {
 };
 
 const sleep = {
-  prepare: ({ client }) => client.put(path, { ...wish, sleepAfter: 1 }),
+  prepare: ({ client }) => client.put(path, { ...wish, sleepAfter: 3 }), /* not before the daemon that is to die of it is there */
   async act() {},
   async check({ client }) {
     await until(async () => (await client.describe('fresh')).state === 'sleeping', 'the sandbox to sleep');
