@@ -82,7 +82,7 @@ test('commands take no longer than twice as long', async () => {
 
 test('and when all have gone, so has what they cost', async () => {
   const descriptors = async () => Number((await agent.run('ls /proc/1/fd | wc -l')).stdout);
-  for (let left = Infinity, end = Date.now() + 20000; left > 400; left = await descriptors())
+  for (let left = Infinity, end = Date.now() + 100000; left > 400; left = await descriptors())
     assert.ok(Date.now() < end, `${left} descriptors`);
   const status = (await agent.run('cat /proc/1/status')).stdout;
   assert.ok(sanitized || Number(/VmRSS:\s+(\d+)/.exec(status)[1]) < 60000, status);

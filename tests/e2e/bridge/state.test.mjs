@@ -80,12 +80,12 @@ describe('labels, environment, statistics, events', { skip: whyNoDaemon() }, () 
 
   test('statistics tell what a running sandbox uses, and start none', async () => {
     assert.equal((await api.get(path('nobody', '/stats'))).status, 404);
-    await api.put(path('stats'), { sleepAfter: 1 });
     await api.exec('stats', 'i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done');
     const stats = (await api.get(path('stats', '/stats'))).json;
     assert.equal(stats.state, 'running');
     assert.ok(stats.usage.cpuUsec > 1000 && stats.usage.memoryBytes > 0 && stats.usage.pids >= 1, JSON.stringify(stats));
     assert.equal(stats.limits.pids, (await api.get(path('stats'))).json.limits.pids);
+    await api.put(path('stats'), { sleepAfter: 1 });
     await until('it sleeps', async () => (await api.get(path('stats'))).json.state === 'sleeping');
     const asleep = (await api.get(path('stats', '/stats'))).json;
     assert.deepEqual([asleep.state, asleep.usage], ['sleeping', null]);
@@ -103,7 +103,7 @@ describe('labels, environment, statistics, events', { skip: whyNoDaemon() }, () 
 
   test('events tell the life of a sandbox, with reasons, as a list and as they come', async () => {
     const all = await follow('/v1/events');
-    await api.put(path('life'), { sleepAfter: 1 });
+    await api.put(path('life'), { sleepAfter: 6 }); /* not before it is followed, nor once more before the list is asked for */
     const one = await follow(path('life', '/events'));
     await until('it sleeps', () => names(one.events).includes('slept'));
     await api.exec('life', ['true']);
@@ -137,7 +137,7 @@ describe('labels, environment, statistics, events', { skip: whyNoDaemon() }, () 
 
   test('a stream keeps nothing awake, ends with the daemon, and the list survives', async () => {
     const all = await follow('/v1/events');
-    await api.put(path('idle'), { sleepAfter: 1 });
+    await api.put(path('idle'), { sleepAfter: 4 }); /* not before it is followed */
     const idle = await follow(path('idle', '/events'));
     await until('it sleeps although it is followed', () => names(idle.events).includes('slept'));
     idle.close();

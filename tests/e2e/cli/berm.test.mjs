@@ -182,7 +182,7 @@ describe('berm', { skip: reason }, () => {
     child.kill('SIGINT');
     assert.equal((await done).signal, 'SIGINT');
     const wait = 'while grep -qs 4321 /proc/[0-9]*/cmdline; do sleep 0.05; done';
-    assert.equal((await call(['exec', '--timeout', '10s', id, 'sh', '-c', wait.replace('4321', '432[1]')])).status, 0);
+    assert.equal((await call(['exec', '--timeout', '100s', id, 'sh', '-c', wait.replace('4321', '432[1]')])).status, 0);
     await call(['rm', id]);
   });
 

@@ -32,7 +32,7 @@ export class Browser {
     browser.profile = fs.mkdtempSync(path.join(os.tmpdir(), 'berm-browser-'));
     browser.context = await chromium.launchPersistentContext(browser.profile, { executablePath: PROGRAM, headless: true, args: FLAGS,
       viewport: { width: 1280, height: 800 }, acceptDownloads: true, ...options });
-    browser.context.setDefaultTimeout(10000);
+    browser.context.setDefaultTimeout(100000);
     browser.said = [];
     browser.context.on('page', (page) => browser.listen(page));
     browser.page = browser.context.pages()[0];

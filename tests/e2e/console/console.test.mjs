@@ -82,7 +82,7 @@ describe('the console', { skip }, () => {
     await page.keyboard.type('echo $((6 * 7))-from-here; stty size\n');
     await terminalShows('42-from-here');
     await look('4-terminal');
-    const [, rows] = /(\d+) \d+\s*root@/.exec(await page.locator('.xterm-rows').innerText()) ?? [];
+    const [, rows] = await until('it tells its size', async () => /(\d+) \d+\s*root@/.exec(await page.locator('.xterm-rows').innerText()));
     assert.ok(Number(rows) > 10, 'the terminal has the size of its place');
     await page.reload();
     await terminalShows('42-from-here'); /* the terminal is still there */

@@ -241,7 +241,7 @@ describe('the Docker Engine API', { skip: whyNoDaemon() }, () => {
       const egress = (allowHostnames, enabled) => fetch(`http://127.0.0.1:${port}/egress`, { method: 'PUT',
         body: JSON.stringify({ port: workerd.address().port, dns: { allowHostnames }, internet: { enabled } }) });
       assert.equal((await egress(['*.test'], false)).status, 204);
-      const get = async (host) => (await run(port, `bash -c 'exec 3<>/dev/tcp/${host}/80 && printf "GET / HTTP/1.0\\r\\nHost: ${host}\\r\\n\\r\\n" >&3 && timeout 5 cat <&3' 2>&1`)).stdout;
+      const get = async (host) => (await run(port, `bash -c 'exec 3<>/dev/tcp/${host}/80 && printf "GET / HTTP/1.0\\r\\nHost: ${host}\\r\\n\\r\\n" >&3 && timeout 60 cat <&3' 2>&1`)).stdout;
       assert.match(await get('wanted.test'), /from workerd$/);
       assert.match(asked[0], /^CONNECT 11\.0\.0\.1:80 HTTP\/1\.1\r\n/);
       assert.doesNotMatch(await get('other.test'), /200 OK/);

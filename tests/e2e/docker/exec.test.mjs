@@ -55,8 +55,9 @@ describe('the Docker Engine API: exec and archive', { skip: whyNoDaemon() }, () 
 
   function frames(bytes) {
     const streams = { 1: [], 2: [] };
-    for (let at = 0; at < bytes.length;) {
+    for (let at = 0; at + 8 <= bytes.length;) {
       const length = bytes.readUInt32BE(at + 4);
+      if (at + 8 + length > bytes.length) break; /* the rest of it is under way */
       streams[bytes[at]].push(bytes.subarray(at + 8, at + 8 + length));
       at += 8 + length;
     }
@@ -148,7 +149,7 @@ describe('the Docker Engine API: exec and archive', { skip: whyNoDaemon() }, () 
     await docker.post('/containers/create?name=talker', { Image: 'cloudflare/sandbox:1', Cmd: ['sh', '-c', script] });
     await docker.post('/containers/talker/start');
     const log = async (query) => frames((await docker.get(`/containers/talker/logs?${query}`)).bytes);
-    await until('it has said all', async () => /err 3/.test((await log('stderr=1'))[2].toString()));
+    await until('it has said all', async () => /out 3/.test((await log('stdout=1'))[1].toString()) && /err 3/.test((await log('stderr=1'))[2].toString()));
     assert.equal((await log('stdout=1&stderr=1'))[1].toString(), 'out 1\nout 2\nout 3\n');
     assert.equal((await log('stdout=1&tail=2'))[1].toString(), 'out 2\nout 3\n');
     assert.equal((await log('stdout=1&tail=0'))[1].toString(), '');
@@ -177,7 +178,7 @@ describe('the Docker Engine API: exec and archive', { skip: whyNoDaemon() }, () 
     socket.end(); /* a client without input */
     const ended = once(socket, 'end');
     await docker.post('/containers/early/start');
-    await until('it has begun', () => /wrong/.test(bytes().toString()));
+    await until('it has begun', () => /wrong/.test(bytes().toString()) && /first/.test(bytes().toString()));
     const kept = await docker.post('/containers/early/attach?logs=1&stdout=1');
     assert.equal(frames(kept.bytes)[1].toString(), 'first\n');
     const gone = await upgrade('/containers/early/attach?stream=1&stdout=1', '');
@@ -268,8 +269,11 @@ describe('the Docker Engine API: exec and archive', { skip: whyNoDaemon() }, () 
     assert.ok(once_.memory_stats.usage > 0 && once_.pids_stats.current >= 1 && once_.cpu_stats.cpu_usage.total_usage > 0);
     const loop = (await docker.post('/containers/busy/exec', { Cmd: ['sh', '-c', 'while :; do :; done'] })).json.Id;
     await docker.post(`/exec/${loop}/start`, { Detach: true });
-    const { cpu_stats: cpu, precpu_stats: before } = (await docker.get('/containers/busy/stats?stream=0')).json;
-    assert.ok(cpu.cpu_usage.total_usage - before.cpu_usage.total_usage > 1e7 && cpu.system_cpu_usage > before.system_cpu_usage);
+    await until('it is seen to be busy', async () => {
+      const { cpu_stats: cpu, precpu_stats: before } = (await docker.get('/containers/busy/stats?stream=0')).json;
+      assert.ok(cpu.system_cpu_usage > before.system_cpu_usage);
+      return cpu.cpu_usage.total_usage - before.cpu_usage.total_usage > 1e7;
+    });
     const request = docker.open('GET', '/containers/busy/stats');
     request.end();
     const [response] = await once(request, 'response');
@@ -315,7 +319,7 @@ describe('the Docker Engine API: exec and archive', { skip: whyNoDaemon() }, () 
   });
 
   test('whoever follows a command, or writes to it, is cut off once its agent gives no sign of life', async () => {
-    const own = new Daemon({ poolSize: 0, options: ['--sandbox-agent-timeout', '2s'] });
+    const own = new Daemon({ poolSize: 0, options: ['--sandbox-agent-timeout', '8s'] });
     own.options.push('--docker-socket', path.join(own.top, 'docker.sock'));
     await own.start();
     const engine = new Docker(path.join(own.top, 'docker.sock'));

@@ -61,7 +61,7 @@ describe('the interceptor of the Docker API', { skip: why }, () => {
       assert.equal(told.status, 204);
       const { id } = (await api.get('/v1/sandboxes')).json.sandboxes.find((s) => s.labels['docker.name'] === 'taken');
       await api.put(`/v1/sandbox/${id}/file/workspace/ca.crt`, ca);
-      const curl = (url) => api.exec(id, ['curl', '-sS', '-m', '8', '--cacert', '/workspace/ca.crt', url]);
+      const curl = (url) => api.exec(id, ['curl', '-sS', '-m', '60', '--cacert', '/workspace/ca.crt', url]);
 
       const get = async (url) => {
         const { code, out, err } = await curl(url);

@@ -26,9 +26,9 @@ describe('quick tunnels through cloudflared', { skip }, () => {
   const list = async (id = 'app') => (await api.get(`/v1/sandbox/${id}/tunnels`)).json.tunnels;
   /* After a failure there is a pause before the next try. */
   const getAfterPause = async (port = 8080, id = 'app') =>
-    until('the pause is over', async () => { const answer = await get(port, id); return answer.status === 200 ? answer.json : undefined; }, 20000);
+    until('the pause is over', async () => { const answer = await get(port, id); return answer.status === 200 ? answer.json : undefined; });
   const refusal = async (port = 8080) =>
-    until('it is tried', async () => { const answer = await get(port); return /try again in/.test(answer.json.error) ? undefined : answer; }, 70000);
+    until('it is tried', async () => { const answer = await get(port); return /try again in/.test(answer.json.error) ? undefined : answer; }, 120000);
 
   before(async () => {
     daemon = new Daemon();
@@ -153,9 +153,11 @@ describe('quick tunnels through cloudflared', { skip }, () => {
     const dead = await refusal();
     assert.equal(dead.status, 502);
     assert.deepEqual(dead.json, { error: 'tunnel failed: cloudflared exited (code=3)', code: 'tunnel_error', context: {} });
-    const before = fake.runs().length;
-    assert.match((await get()).json.error, /exited \(code=3\); try again in \d+ s$/);
-    assert.equal(fake.runs().length, before, 'who asks again at once starts nothing');
+    /* The pause is a second at first, which may be over already. */
+    await until('who asks again at once starts nothing', async () => {
+      const before = fake.runs().length;
+      return /exited \(code=3\); try again in \d+ s$/.test((await get()).json.error) && fake.runs().length === before;
+    });
     fake.mode = 'limited';
     assert.match((await refusal()).json.error, /429 Too Many Requests/);
     assert.deepEqual(await list(), []);
@@ -229,7 +231,7 @@ describe('quick tunnels through cloudflared', { skip }, () => {
     const run = fake.alive().find(({ label }) => made.url.includes(label));
     const child = Number(fs.readFileSync(`/proc/${run.pid}/task/${run.pid}/children`, 'utf8').trim());
     await drop();
-    await until('both are gone', () => !isAlive(run.pid) && !isAlive(child), 10000);
+    await until('both are gone', () => !isAlive(run.pid) && !isAlive(child));
   });
 
   test('a sandbox has a few starting at once, and no more', async () => {
@@ -260,7 +262,7 @@ describe('quick tunnels through cloudflared', { skip }, () => {
       process.kill(fake.alive().find(({ label }) => made.url.includes(label)).pid, 'SIGKILL');
       await until('list drops it', async () => (await sdk.sandbox.tunnels.list()).length === 0);
       fs.unlinkSync(fake.program);
-      await until('the pause is over', async () => /no program/.test((await get(8086)).json.error), 20000);
+      await until('the pause is over', async () => /no program/.test((await get(8086)).json.error));
       await assert.rejects(sdk.sandbox.tunnels.get(8085), { code: 'CLOUDFLARED_NOT_FOUND' });
     } finally {
       fake.install();
@@ -336,7 +338,7 @@ describe('all names through one cloudflared with a token', { skip }, () => {
     const [run] = fake.alive();
     process.kill(run.pid, 'SIGKILL');
     await until('it is down', async () => await state() === 'connecting');
-    await until('it is up again', async () => await state() === 'up', 10000);
+    await until('it is up again', async () => await state() === 'up');
     const [again] = fake.alive();
     assert.notEqual(again.pid, run.pid);
     assert.equal((await fake.visit('https://web.sandbox.example.com', { run: again })).status, 200);
@@ -347,14 +349,14 @@ describe('all names through one cloudflared with a token', { skip }, () => {
     stream.destroy();
   });
 
-  test('berm-connector is started again when it is killed, as often as that is, and serves the same names', { timeout: 240000 }, async () => {
+  test('berm-connector is started again when it is killed, as often as that is, and serves the same names', async () => {
     const { told, stop } = await follow(api);
     for (let i = 0; i < 3; i++) {
       const [run] = fake.alive(), worker = connectorWorker(daemon);
       process.kill(worker, 'SIGKILL');
       await until('it is down', async () => await state() === 'connecting');
       assert.match((await api.get('/v1/link')).json.error, /cloudflared exited/);
-      await until('it is up again', async () => await state() === 'up', 20000);
+      await until('it is up again', async () => await state() === 'up');
       const [again, ...others] = fake.alive();
       assert.ok(again.pid !== run.pid && others.length === 0 && connectorWorker(daemon) !== worker);
       assert.equal((await fake.visit('https://web.sandbox.example.com', { run: again })).status, 200);
@@ -373,7 +375,7 @@ describe('all names through one cloudflared with a token', { skip }, () => {
     assert.equal(refused.status, 502);
     assert.match(refused.json.error, /cloudflared is not connected/);
     fake.mode = 'good';
-    await until('it is up again', async () => await state() === 'up', 70000);
+    await until('it is up again', async () => await state() === 'up', 120000);
   });
 });
 
@@ -399,7 +401,7 @@ describe('the keeper of a cloudflared with a token', { skip }, () => {
     await daemon.stop();
   });
 
-  test('has its spare replaced when that is killed, and nothing else happens', { timeout: 60000 }, async () => {
+  test('has its spare replaced when that is killed, and nothing else happens', async () => {
     const before = await until('there is a spare', () => (all().spare ? all() : undefined));
     const [run] = fake.alive();
     process.kill(before.spare, 'SIGKILL');
@@ -407,7 +409,7 @@ describe('the keeper of a cloudflared with a token', { skip }, () => {
     assert.deepEqual([all().keeper, all().worker, fake.alive()[0].pid], [before.keeper, before.worker, run.pid]);
   });
 
-  test('has a successor when it is killed, which has one, and the names are the same', { timeout: 120000 }, async () => {
+  test('has a successor when it is killed, which has one, and the names are the same', async () => {
     let { keeper, spare } = all();
     for (let i = 0; i < 2; i++) {
       const [run] = fake.alive();

@@ -204,7 +204,7 @@ describe('previews and tunnels', { skip }, () => {
   });
 
   test('a preview expires when it was asked to', async () => {
-    const { url, expiresAt } = (await expose('app', { port: 8080, token: 'soon', expiresIn: 1 })).json;
+    const { url, expiresAt } = (await expose('app', { port: 8080, token: 'soon', expiresIn: 8 })).json; // time enough to be asked for on a busy machine
     assert.ok(Date.parse(expiresAt) > Date.now());
     assert.equal((await visit(url)).status, 200);
     await until('it has expired', async () => (await visit(url)).status === 404);
@@ -212,10 +212,10 @@ describe('previews and tunnels', { skip }, () => {
   });
 
   test('a preview of an older run is stale until it is exposed again, and starts nothing', async () => {
-    await api.put('/v1/sandbox/stale', { sleepAfter: 1 });
     await serve('stale', 8080);
     const { url } = (await expose('stale', { port: 8080, token: 'tok' })).json;
     assert.equal((await visit(url)).status, 200);
+    await api.put('/v1/sandbox/stale', { sleepAfter: 1 });
     await until('it sleeps', async () => (await api.get('/v1/sandbox/stale')).json.state === 'sleeping');
     const stale = { error: 'Preview URL is stale because the sandbox runtime is not active', code: 'STALE_PREVIEW_URL' };
     assert.deepEqual([(await visit(url)).status, (await visit(url)).json], [410, stale]);
@@ -267,7 +267,6 @@ describe('previews and tunnels', { skip }, () => {
   });
 
   test('a named tunnel keeps its name over runs, a quick one ends with its run', async () => {
-    await api.put('/v1/sandbox/named', { sleepAfter: 1 });
     await serve('named', 8080);
     const named = (await api.post('/v1/sandbox/named/tunnel/8080', { name: 'my-app' })).json;
     const quick = (await api.post('/v1/sandbox/named/tunnel/8081')).json;
@@ -275,6 +274,7 @@ describe('previews and tunnels', { skip }, () => {
     assert.equal((await visit(named.url)).status, 200);
     const clash = await api.post('/v1/sandbox/app/tunnel/8085', { name: 'my-app' });
     assert.deepEqual([clash.status, clash.json.code], [502, 'tunnel_error']);
+    await api.put('/v1/sandbox/named', { sleepAfter: 1 });
     await until('it sleeps', async () => (await api.get('/v1/sandbox/named')).json.state === 'sleeping');
     assert.equal((await visit(named.url)).status, 410);
     assert.deepEqual((await api.get('/v1/sandbox/named/tunnels')).json.tunnels.map((t) => t.id), [named.id]);

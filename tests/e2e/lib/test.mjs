@@ -4,5 +4,5 @@ import { test as plain } from 'node:test';
 export function test(name, ...rest) {
   const run = rest.pop();
   if (typeof run !== 'function') throw new TypeError(`${name}: a test without a function would pass`);
-  return plain(name, { timeout: 120000, ...rest[0] }, run);
+  return plain(name, { timeout: 300000, ...rest[0] }, run);
 }

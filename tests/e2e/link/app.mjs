@@ -22,7 +22,7 @@ class H(http.server.BaseHTTPRequestHandler):
         self.send_header('Transfer-Encoding', 'chunked')
         self.end_headers()
         self.chunk(b'data: 1\\n\\n')
-        go.wait(20)
+        go.wait(100)
         go.clear()
         self.chunk(b'data: 2\\n\\n')
         self.wfile.write(b'0\\r\\n\\r\\n')

@@ -125,7 +125,15 @@ export function childrenOf(pid) {
   return fs.readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ').filter(Boolean).map(Number);
 }
 
-export const nameOf = (pid) => fs.readFileSync(`/proc/${pid}/comm`, 'utf8').trim();
+/* undefined: it has ended meanwhile. */
+export function nameOf(pid) {
+  try {
+    return fs.readFileSync(`/proc/${pid}/comm`, 'utf8').trim();
+  } catch (error) {
+    if (error.code === 'ENOENT' || error.code === 'ESRCH') return undefined;
+    throw error;
+  }
+}
 
 /* Of bermd's helper of that name: its keeper's worker, and the spare that waits beside it. undefined between two. */
 export function kept(bermd, name) {

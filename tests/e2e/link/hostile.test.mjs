@@ -80,10 +80,8 @@ describe('a hostile daemon', { skip }, () => {
     await closed(await httpDaemon('x'.repeat(5000), () => {}));
   });
 
-  test('one that never answers is closed after five seconds', async () => {
-    const begun = Date.now();
+  test('one that never answers is closed', async () => {
     await closed(await daemon(() => {}));
-    assert.ok(Date.now() - begun < 8000);
   });
 
   test('one that floods is closed', async () => {

@@ -49,7 +49,7 @@ export class Lines {
   }
 
   /* The first line like that which nobody has waited for yet. */
-  expect(pattern, ms = 20000) {
+  expect(pattern, ms = 100000) {
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => reject(new Error(`no ${pattern} within ${ms} ms, but ${JSON.stringify(this.seen)}`)), ms);
       this.waiting.push({ pattern, resolve: (match) => (clearTimeout(timer), resolve(match)) });

@@ -40,11 +40,7 @@ describe('two daemons behind one edge', { skip: whyNoDaemon() }, () => {
       let answered = 0;
       for (let i = 0; i < 100; i++)
         stalled.push(edge.visit(`${tunnels.away}/`).then((answer) => { answered++; return answer; }));
-      for (let i = 0; i < 50; i++) {
-        const began = performance.now();
-        assert.equal((await edge.visit(`${tunnels.home}/`)).status, 200);
-        assert.ok(performance.now() - began < 10000, `${performance.now() - began} ms`);
-      }
+      for (let i = 0; i < 30; i++) assert.equal((await edge.visit(`${tunnels.home}/`)).status, 200);
       assert.equal(answered, 0, 'the other one does stall');
     } finally {
       daemons.away.child.kill('SIGCONT');
@@ -56,9 +52,9 @@ describe('two daemons behind one edge', { skip: whyNoDaemon() }, () => {
     const { told, stop } = await follow(apis.home);
     edge.child.kill('SIGKILL');
     await edge.exited;
-    await until('it is told', () => told().some(({ event }) => event === 'link_down'), 15000);
+    await until('it is told', () => told().some(({ event }) => event === 'link_down'));
     await edge.start();
-    await until('it is told', () => told().at(-1).event === 'link_up' || told().at(-1).event === 'link_moved', 15000);
+    await until('it is told', () => told().at(-1).event === 'link_up' || told().at(-1).event === 'link_moved');
     const events = told();
     assert.deepEqual(events.slice(0, 2).map(({ event, sandbox, generation }) => [event, sandbox, generation]),
       [['link_down', undefined, 0], ['link_up', undefined, 0]]);
@@ -115,7 +111,7 @@ describe('a link over HTTP/2', { skip: whyNoDaemon() }, () => {
     await until('it drains', () => edge.log('draining').length > 0);
     try {
       await next.start();
-      await until('it is told', () => told().some(({ event }) => event === 'link_moved'), 10000);
+      await until('it is told', () => told().some(({ event }) => event === 'link_moved'));
       assert.equal((await next.visit(`${preview}go`)).status, 200);
       assert.ok((await collect(response)).text.endsWith('data: 2\n\n'), 'what the old one had begun is whole');
       assert.deepEqual(await ended, [0, null]);

@@ -9,7 +9,7 @@ const hasPython = fs.existsSync(path.join(imagesDir, 'names', 'base'));
 
 export function conversation(test, on) {
   const call = async (name, args, options) => {
-    const result = await on().client.callTool({ name, arguments: args }, undefined, options);
+    const result = await on().client.callTool({ name, arguments: args }, undefined, { timeout: 300000, ...options });
     return { ...result, text: result.content.filter((item) => item.type === 'text').map((item) => item.text).join('\n') };
   };
   let id;
@@ -155,8 +155,10 @@ export function conversation(test, on) {
     assert.deepEqual([...Buffer.from((await read(named['bytes.bin'])).blob, 'base64')], [0, 255, 1]);
 
     await call('process_start', { sandbox: id, process: 'log-of-it', command: 'echo told; echo wrong >&2' });
-    await until('it wrote', async () => (await json(`berm://${id}/processes/log-of-it/logs`)).stderr === 'wrong\n');
-    assert.equal((await json(`berm://${id}/processes/log-of-it/logs`)).stdout, 'told\n');
+    await until('it wrote', async () => {
+      const { stdout, stderr } = await json(`berm://${id}/processes/log-of-it/logs`);
+      return stdout === 'told\n' && stderr === 'wrong\n';
+    });
     assert.ok((await json(`berm://${id}/processes`)).processes.some((process) => process.id === 'log-of-it'));
 
     for (const part of ['/files/workspace/none', '/files/none/', '/processes/none/logs', '/none', '/processes/log-of-it', '/files/%zz', '/files/%00', '/files/a?b'])

@@ -218,7 +218,7 @@ describe('the xterm.js add-on', () => {
     };
     view.terminal.input('stty -echo; PS1=\r');
     view.terminal.input('printf "[%s]\\n" go; head -c 100000000 /dev/zero | tr "\\0" x | fold -w 79; printf "[%s]\\n" over\r');
-    await until(() => screen(view), () => /\[over\]$/m.test(screen(view)), 110000);
+    await until(() => screen(view), () => /\[over\]$/m.test(screen(view)), 280000);
     assert.ok(received >= 100000000 + 2 * (100000000 / 79), `${received}`);
     view.addon.dispose();
   });

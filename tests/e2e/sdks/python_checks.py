@@ -127,7 +127,7 @@ class Blocking(unittest.TestCase):
     def test_waiters_tell_why_they_ended(self):
         with self.client.sandbox("py-waiters") as sandbox:
             process = sandbox.start_process("echo one; sleep 30")
-            self.assertEqual(process.wait_for_log("on", timeout=10).line, "one")
+            self.assertEqual(process.wait_for_log("on", timeout=100).line, "one")
             for wait, condition in ((lambda: process.wait_for_log("never", 0.05), '"never"'), (lambda: process.wait_for_exit(0.05), "process exit"),
                                     (lambda: process.wait_for_port(8099, mode="tcp", timeout=0.05), "port 8099 (TCP)")):
                 with self.assertRaises(berm.ProcessReadyTimeoutError) as caught:

@@ -48,31 +48,31 @@ describe('HTTPS of a sandbox that a Worker handles', { skip: why }, () => {
 
   test('its handler gets the requests of every client, decrypted, with their bodies', async () => {
     const clients = {
-      curl: 'curl -sS -m 10 https://api.internal/path?q=1',
+      curl: 'curl -sS -m 100 https://api.internal/path?q=1',
       node: `node -e "fetch('https://api.internal/path?q=1').then((r) => r.text()).then(console.log)"`,
-      python: `python3 -c "import urllib.request; print(urllib.request.urlopen('https://api.internal/path?q=1', timeout=10).read().decode())"`,
-      wget: 'wget -q -T 10 -O - https://api.internal/path?q=1',
+      python: `python3 -c "import urllib.request; print(urllib.request.urlopen('https://api.internal/path?q=1', timeout=100).read().decode())"`,
+      wget: 'wget -q -T 100 -O - https://api.internal/path?q=1',
     };
     for (const [name, command] of Object.entries(clients)) {
       const { by, method, url } = JSON.parse(await sh(command));
       assert.deepEqual([by, method, url], ['host', 'GET', 'https://api.internal/path?q=1'], name);
     }
-    assert.equal(JSON.parse(await sh('head -c 300000 /dev/zero | curl -sS -m 10 -X POST --data-binary @- https://api.internal/up')).size, 300000);
-    assert.equal(JSON.parse(await sh('curl -sS -m 10 http://api.internal/plain')).url, 'http://api.internal/plain');
+    assert.equal(JSON.parse(await sh('head -c 300000 /dev/zero | curl -sS -m 100 -X POST --data-binary @- https://api.internal/up')).size, 300000);
+    assert.equal(JSON.parse(await sh('curl -sS -m 100 http://api.internal/plain')).url, 'http://api.internal/plain');
   });
 
   test('handlers chosen at run time take hosts, and a denied host is refused by the Worker', async () => {
     await call('setOutboundByHost', 'late.internal', 'named', { tag: 7 });
-    const { by, url, params } = JSON.parse(await sh('curl -sS -m 10 https://late.internal/x'));
+    const { by, url, params } = JSON.parse(await sh('curl -sS -m 100 https://late.internal/x'));
     assert.deepEqual([by, url, params], ['name', 'https://late.internal/x', { tag: 7 }]);
     await call('setOutboundByHost', 'late.internal', 'large');
-    assert.equal((await sh('curl -sS -m 20 https://late.internal/ | wc -c')).trim(), '5000000');
+    assert.equal((await sh('curl -sS -m 100 https://late.internal/ | wc -c')).trim(), '5000000');
     await call('denyHost', 'late.internal');
-    assert.match(await sh('curl -sS -m 10 -w "%{http_code}" https://late.internal/'), /Origin is disallowed520/);
+    assert.match(await sh('curl -sS -m 100 -w "%{http_code}" https://late.internal/'), /Origin is disallowed520/);
   });
 
   test('what no handler is for is not reached', async () => {
-    const result = await call('exec', 'curl -sS -m 10 -w "%{http_code}" https://elsewhere.internal/');
+    const result = await call('exec', 'curl -sS -m 100 -w "%{http_code}" https://elsewhere.internal/');
     assert.ok(result.exitCode !== 0 || /520$/.test(result.stdout), result.stdout);
   });
 });

@@ -238,11 +238,12 @@ export function scenarios(at) {
     const ids = [];
     for (const [id, options] of [['awake', { sleepAfter: '1s', keepAlive: true }], ['sleeper', { sleepAfter: '1s' }]]) {
       const before = await known();
-      await call(id, 'exec', ['echo mine >/tmp/mine'], options);
+      await call(id, 'exec', ['echo mine >/tmp/mine'], { sleepAfter: '10m' });
       ids.push((await newest(before)).Id);
+      await call(id, 'exec', ['true'], options);
     }
     const gone = async (id) => (await at.docker().get(`/containers/${id}/json`)).status === 404;
-    await until('the sleeper is stopped', () => gone(ids[1]), 30000);
+    await until('the sleeper is stopped', () => gone(ids[1]));
     assert.equal(await gone(ids[0]), false);
     assert.equal(await ran('sleeper', 'cat /tmp/mine 2>/dev/null || echo new', { sleepAfter: '1m' }), 'new');
     assert.equal(await ran('awake', 'cat /tmp/mine'), 'mine');
