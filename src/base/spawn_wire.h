@@ -217,4 +217,6 @@ struct spawn_reply {
 /* The answer to POST /api/contexts: how the interpreter was come by, "snapshot", "spare" or "cold". For /metrics.
  */
 #define AGENT_CONTEXT_FIELD "Berm-Context-Start"
-#define AGENT_CONTEXTS_PATH "/api/contexts"
+/* POST: of contexts asked for over WebSocket and RPC, how many were started how since this was last asked. */
+#define AGENT_CONTEXTS_UNTOLD "/berm/v1/interpreter/untold"
+#define AGENT_CONTEXTS_PATH   "/api/contexts"

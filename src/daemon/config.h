@@ -44,7 +44,7 @@ struct config {
     char *edge_connector, *edge_cloudflared, *edge_cloudflared_token, *connector_program;
 
     /* [sandbox] */
-    char *image, *runtime, *network;
+    char *image, *runtime, *network, *bindings_file;
     uint64_t memory, cpu, pids, disk, nofile;
     uint64_t max_memory, max_cpu, max_pids, max_disk, max_nofile;
     uint64_t sleep_after_ms, max_sandboxes, start_timeout_ms, agent_timeout_ms;

@@ -55,6 +55,7 @@ const struct option_row option_table[] = {
     { "sandbox", "image", OPTION_TEXT, AT(image), "base", .doc = "image of sandboxes that name none" },
     { "sandbox", "runtime", OPTION_TEXT, AT(runtime), "native", .doc = "native, or oci:<path of crun, runc, runsc>" },
     { "sandbox", "network", OPTION_CHOICE, AT(network), "internet", .choices = "internet none", .doc = "of sandboxes that name none: the internet as [egress] allows, or nothing but loopback" },
+    { "sandbox", "bindings_file", OPTION_PATH, AT(bindings_file), NULL, .doc = "buckets that a mount names by binding, one a line: NAME BUCKET ENDPOINT [ACCESS_KEY_ID SECRET_ACCESS_KEY]; read again on SIGHUP, if server.user may" },
     { "sandbox", "memory", OPTION_SIZE, AT(memory), "1GiB", 4 * MIB, 64 * TIB, .doc = "default memory limit" },
     { "sandbox", "cpu", OPTION_NUMBER, AT(cpu), "1000", 10, 1024000, .doc = "default CPU limit in thousandths of a CPU" },
     { "sandbox", "pids", OPTION_NUMBER, AT(pids), "512", 2, 4194304, .doc = "default limit of processes and threads" },

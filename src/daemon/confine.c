@@ -27,6 +27,8 @@ static int allow_reloads(int ruleset, const struct config *config, struct berm_e
 {
     if (config->keys_file && landlock_files_allow_beside(ruleset, config->keys_file, err) < 0)
         return -1;
+    if (config->bindings_file && landlock_files_allow_beside(ruleset, config->bindings_file, err) < 0)
+        return -1;
     if (config->edge_link_keys && landlock_files_allow_beside(ruleset, config->edge_link_keys, err) < 0)
         return -1;
     if (allow_certificates(ruleset, &config->tls_certificate, err) < 0 ||

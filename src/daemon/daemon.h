@@ -9,6 +9,7 @@
 #include "base/loop.h"
 #include "base/spawn_wire.h"
 #include "daemon/auth.h"
+#include "daemon/bindings.h"
 #include "daemon/config.h"
 #include "daemon/console/session.h"
 #include "daemon/image_cache.h"
@@ -34,6 +35,7 @@ struct daemon {
     uint32_t backend; /* enum spawn_backend */
     struct store *store;
     struct auth auth;
+    struct bindings bindings; /* buckets by name */
     struct trusted_proxies proxies;
     struct web_sessions web_sessions; /* of the console */
     struct image_cache *images;

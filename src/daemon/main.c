@@ -69,6 +69,7 @@ static int start_as_root(struct program *program, struct berm_error *err)
     if (listeners_open(&program->listeners, &daemon->config, err) < 0 || open_docker_listener(program, err) < 0 ||
         launch_prepare(&daemon->config, &program->launch, err) < 0 ||
         auth_load_file(&daemon->auth, daemon->config.keys_file, err) < 0 ||
+        bindings_load_file(&daemon->bindings, daemon->config.bindings_file, err) < 0 ||
         launch_spawner(&daemon->config, &program->launch, err) < 0 ||
         uplink_prepare(&daemon->config, &program->uplink, err) < 0 ||
         connector_prepare(&daemon->config, &program->connector, err) < 0)
@@ -258,6 +259,18 @@ static void reload_keys(struct daemon *daemon)
         log_info("keys.reloaded", "keys", log_num((long long)daemon->auth.filed_count));
 }
 
+static void reload_bindings(struct daemon *daemon)
+{
+    struct berm_error err;
+
+    if (!daemon->config.bindings_file)
+        return;
+    if (bindings_load_file(&daemon->bindings, daemon->config.bindings_file, &err) < 0)
+        log_error("bindings.reload_failed", "error", err.message, "consequence", "the bindings stay as they were");
+    else
+        log_info("bindings.reloaded", "bindings", log_num((long long)daemon->bindings.count));
+}
+
 static void on_signal(struct loop *loop, const struct signalfd_siginfo *info, void *data)
 {
     struct program *program = data;
@@ -268,6 +281,7 @@ static void on_signal(struct loop *loop, const struct signalfd_siginfo *info, vo
         return;
     }
     reload_keys(&program->daemon);
+    reload_bindings(&program->daemon);
     listeners_check_certificates(&program->listeners);
 }
 
@@ -324,6 +338,7 @@ static void end(struct program *program)
     edge_free(daemon->edge);
     store_close(daemon->store);
     auth_free(&daemon->auth);
+    bindings_free(&daemon->bindings);
     launch_wait(program->launch.spawn_pid);
 }
 

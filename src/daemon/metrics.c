@@ -108,6 +108,16 @@ void metrics_context_answered(struct metrics *metrics, const char *image, int st
             starts_of(metrics, image)->counts[kind]++;
 }
 
+void metrics_contexts_told(struct metrics *metrics, const char *image, const struct json *counts)
+{
+    for (size_t kind = 0; kind < METRIC_CONTEXT_KINDS; kind++) {
+        int64_t count = 0;
+
+        if (json_field_int(counts, context_kinds[kind], 0, METRICS_TOLD_MAX, &count, NULL) == 0 && count > 0)
+            starts_of(metrics, image)->counts[kind] += (uint64_t)count;
+    }
+}
+
 static int write_contexts(const struct metrics *metrics, struct buf *out)
 {
     int rc = buf_printf(

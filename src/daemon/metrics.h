@@ -4,12 +4,14 @@
 #pragma once
 
 #include "base/buf.h"
+#include "base/json.h"
 #include "daemon/store.h"
 
 #define METRICS_ROUTES_MAX 128
 #define METRICS_BUCKETS    14
 #define METRICS_IMAGES_MAX 32
-#define METRICS_STATUS_MAX 6 /* by hundreds: 1xx to 5xx; index 0: the client went away before an answer */
+#define METRICS_TOLD_MAX   1000 /* contexts of one kind that an agent may tell of at once */
+#define METRICS_STATUS_MAX 6    /* by hundreds: 1xx to 5xx; index 0: the client went away before an answer */
 
 struct daemon;
 
@@ -52,5 +54,8 @@ void histogram_add(struct histogram *histogram, uint64_t us);
  * that, but one answer counts once, and not at all if it says what is no kind.
  */
 void metrics_context_answered(struct metrics *metrics, const char *image, int status, struct str how);
+/* The same of contexts that were asked for over a connection which passed through: {kind: number}. Of what is said
+ * at once no more than a thousand of a kind count. */
+void metrics_contexts_told(struct metrics *metrics, const char *image, const struct json *counts);
 /* Appends everything; 0 or -1 when the buffer is full. */
 int metrics_write(const struct daemon *daemon, struct buf *out);

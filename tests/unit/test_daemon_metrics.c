@@ -40,6 +40,30 @@ static void test_what_is_no_kind_is_not_counted(void **state)
     assert_int_equal(sum(&metrics, 0), 0);
 }
 
+static void told(struct metrics *metrics, const char *text)
+{
+    const struct json *counts;
+    struct arena arena;
+
+    arena_init(&arena, 65536);
+    assert_int_equal(json_parse(&arena, str_from(text), 4, &counts, NULL), 0);
+    metrics_contexts_told(metrics, "base", counts);
+    arena_free(&arena);
+}
+
+static void test_what_is_told_at_once_has_a_bound(void **state)
+{
+    struct metrics metrics = { 0 };
+
+    (void)state;
+    told(&metrics, "{\"snapshot\":2,\"cold\":1000,\"failed\":1,\"other\":5}");
+    assert_int_equal(metrics.contexts[0].counts[METRIC_CONTEXT_SNAPSHOT], 2);
+    assert_int_equal(metrics.contexts[0].counts[METRIC_CONTEXT_COLD], 1000);
+    assert_int_equal(metrics.contexts[0].counts[METRIC_CONTEXT_FAILED], 1);
+    told(&metrics, "{\"snapshot\":-1,\"spare\":\"5\",\"cold\":1001,\"failed\":1.5}");
+    assert_int_equal(sum(&metrics, 0), 1003);
+}
+
 static void test_images_beyond_the_table_share_the_last_row(void **state)
 {
     struct metrics metrics = { 0 };
@@ -60,6 +84,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_one_answer_counts_once),
         cmocka_unit_test(test_what_is_no_kind_is_not_counted),
+        cmocka_unit_test(test_what_is_told_at_once_has_a_bound),
         cmocka_unit_test(test_images_beyond_the_table_share_the_last_row),
     };
 

@@ -417,7 +417,7 @@ export interface MountBucketOptions {
   s3fsOptions?: string[];
   prefix?: string;
   credentialProxy?: boolean;
-  /** Refused: there is no binding outside Workers. */
+  /** Refused: what is synchronised with a binding exists in Workers only. */
   localBucket?: boolean;
 }
 export interface BackupOptions {

@@ -60,6 +60,7 @@ static const struct route routes[] = {
     { "POST", "/api/execute/code", ROUTE_JSON, handle_execute_code },
 
     { "GET", "/berm/v1/interpreter", ROUTE_INTERNAL, handle_interpreter_stats },
+    { "POST", AGENT_CONTEXTS_UNTOLD, ROUTE_INTERNAL, handle_interpreter_untold },
     { "POST", "/berm/v1/configure", ROUTE_JSON | ROUTE_INTERNAL, handle_configure },
     { "POST", "/berm/v1/directories", ROUTE_JSON | ROUTE_INTERNAL, handle_directories },
     { "POST", "/berm/v1/supervise", ROUTE_JSON | ROUTE_INTERNAL, handle_supervise },

@@ -72,6 +72,7 @@ void handle_backup_restore(struct request *rq);
 
 void handle_interpreter_health(struct request *rq);
 void handle_interpreter_stats(struct request *rq);
+void handle_interpreter_untold(struct request *rq);
 void handle_context_create(struct request *rq);
 void handle_context_list(struct request *rq);
 void handle_context_delete(struct request *rq);

@@ -7,8 +7,6 @@
 
 #include <fcntl.h>
 
-#define SPARE "spare" /* of AGENT_CONTEXT_FIELD's words */
-
 static const char *const env_prefixes[KERNEL_LANGUAGES] = { "PYTHON", "JAVASCRIPT", "TYPESCRIPT" };
 
 /* --- life --- */
@@ -268,7 +266,7 @@ static enum kernel_origin fresh_origin(const struct context *context)
 static void start_again(struct context *context, const char *reason)
 {
     enum kernel_program program = context->kernel->program;
-    bool was_spare = strcmp(context->come_by, SPARE) == 0;
+    bool was_spare = strcmp(context->come_by, CONTEXT_SPARE) == 0;
     bool fault = kernel_is_snapshots_fault(context->kernel);
 
     drop_kernel(context);
@@ -288,7 +286,7 @@ static void on_dead(struct kernel *kernel)
         kernel->program == KERNEL_PROGRAM_PYTHON && strstr(kernel->failure, "cannot be imported");
 
     snprintf(reason, sizeof(reason), "%s", kernel->failure);
-    if (!context->ready && (kernel->origin == KERNEL_SNAPSHOT || strcmp(context->come_by, SPARE) == 0)) {
+    if (!context->ready && (kernel->origin == KERNEL_SNAPSHOT || strcmp(context->come_by, CONTEXT_SPARE) == 0)) {
         start_again(context, reason);
         return;
     }
@@ -382,7 +380,7 @@ void context_create(struct interpreter *interpreter, enum kernel_language langua
         return;
     }
     interpreter->taken_spare++;
-    context->come_by = SPARE;
+    context->come_by = CONTEXT_SPARE;
     context->kernel->events = &events;
     context->kernel->data = context;
     become(context);

@@ -18,6 +18,8 @@
 #include "agent/child/env.h"
 #include "kernel.h"
 
+#define CONTEXT_SPARE "spare" /* of AGENT_CONTEXT_FIELD's words */
+
 struct context;
 struct code_execution;
 
@@ -83,6 +85,10 @@ struct interpreter {
     uint64_t started_snapshot;
     uint64_t taken_spare;
     uint64_t died;
+    /* Contexts of WebSocket and RPC connections that bermd has not been told of. */
+    struct {
+        uint64_t snapshot, spare, cold, failed;
+    } untold;
 };
 
 void interpreter_init(struct interpreter *interpreter, struct agent *agent);

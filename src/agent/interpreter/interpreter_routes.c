@@ -55,6 +55,21 @@ void handle_interpreter_stats(struct request *rq)
     reply_send(rq, &reply);
 }
 
+/* For bermd, which counts what it hears of here once. */
+void handle_interpreter_untold(struct request *rq)
+{
+    struct interpreter *interpreter = &rq->agent->interpreter;
+    struct reply reply;
+
+    reply_begin(&reply);
+    json_pair_int(&reply.w, "snapshot", (int64_t)interpreter->untold.snapshot);
+    json_pair_int(&reply.w, CONTEXT_SPARE, (int64_t)interpreter->untold.spare);
+    json_pair_int(&reply.w, "cold", (int64_t)interpreter->untold.cold);
+    json_pair_int(&reply.w, "failed", (int64_t)interpreter->untold.failed);
+    memset(&interpreter->untold, 0, sizeof(interpreter->untold));
+    reply_send(rq, &reply);
+}
+
 /* --- contexts --- */
 
 struct creation {
@@ -71,11 +86,29 @@ static void finish_creation(struct creation *c)
     free(c);
 }
 
+/* An answer by HTTP says how its context was come by; of others, whose bytes bermd does not read, it will ask. */
+static void count_untold(struct creation *c, const char *come_by)
+{
+    struct interpreter *interpreter = &c->rq->agent->interpreter;
+
+    if (!c->rq->ex || !http_peer_is_own(c->rq->ex))
+        return;
+    if (!come_by)
+        interpreter->untold.failed++;
+    else if (!strcmp(come_by, "snapshot"))
+        interpreter->untold.snapshot++;
+    else if (!strcmp(come_by, CONTEXT_SPARE))
+        interpreter->untold.spare++;
+    else
+        interpreter->untold.cold++;
+}
+
 static void on_created(struct context_creation *creation, struct context *context)
 {
     struct creation *c = container_of(creation, struct creation, creation);
     struct reply reply;
 
+    count_untold(c, context->come_by);
     reply_begin(&reply);
     json_pair_cstring(&reply.w, "contextId", context->id);
     json_pair_cstring(&reply.w, "language", kernel_language_name(context->language));
@@ -90,6 +123,7 @@ static void on_failed(struct context_creation *creation, bool missing, const cha
     struct creation *c = container_of(creation, struct creation, creation);
     struct context_item context[] = { CTX_STR("originalError", reason) };
 
+    count_untold(c, NULL);
     if (missing && c->language == KERNEL_PYTHON)
         reply_error(
             c->rq, AGENT_E_PYTHON_NOT_AVAILABLE, context, 1,

@@ -83,11 +83,24 @@ static bool is_true(const struct json *value)
     return value && value->type == JSON_BOOL && value->boolean;
 }
 
+/* What the name of a bucket in the daemon's configuration stands for; keys of the request go before its own. */
+static void use_binding(struct bucket_mount *spec, const struct binding *binding)
+{
+    spec->bucket = str_from(binding->bucket);
+    spec->endpoint = str_from(binding->endpoint);
+    if (spec->key_id.n > 0 || !binding->key_id)
+        return;
+    spec->key_id = str_from(binding->key_id);
+    spec->secret = str_from(binding->secret);
+}
+
 /* The body has passed the bridge's checks. */
 static void mount(struct request *request, const struct json *body)
 {
-    const struct json *options = json_get(body, "options"), *credentials = json_get(options, "credentials");
-    const struct bucket_mount spec = {
+    const struct json *options = json_get(body, "options"), *credentials = json_get(options, "credentials"),
+                      *name = json_get(body, "binding");
+    const struct binding *binding = bindings_find(&request->daemon->bindings, text_of(name));
+    struct bucket_mount spec = {
         .path = path_normalise(&request->arena, text_of(json_get(body, "mountPath")), "/"),
         .bucket = text_of(json_get(body, "bucket")),
         .endpoint = text_of(json_get(options, "endpoint")),
@@ -98,13 +111,16 @@ static void mount(struct request *request, const struct json *body)
         .read_only = is_true(json_get(options, "readOnly")),
     };
 
+    if (binding)
+        use_binding(&spec, binding);
     if (!spec.path)
         refuse(request, "mountPath", "mountPath is not a usable path");
     else if (!strcmp(spec.path, "/"))
         refuse(request, "mountPath", "mountPath must not resolve to / (filesystem root)");
-    else if (json_get(body, "binding"))
-        bucket_refuse(request, BERM_E_MOUNT_ERROR, "INVALID_MOUNT_CONFIG",
-                      "there are no bindings outside of Workers: give bucket and options.endpoint");
+    else if (name && !binding)
+        bucket_refuse(
+            request, BERM_E_MOUNT_ERROR, "INVALID_MOUNT_CONFIG",
+            "no bucket has this name as its binding (sandbox.bindings_file): give bucket and options.endpoint");
     else if (is_true(json_get(options, "credentialProxy")))
         bucket_refuse(request, BERM_E_MOUNT_ERROR, "INVALID_MOUNT_CONFIG",
                       "credentialProxy is not available: the credentials would be in the sandbox");

@@ -1,6 +1,7 @@
 #include "daemon/api/passage.h"
 
 #include "daemon/api/fields.h"
+#include "daemon/context_count.h"
 #include "net/relay.h"
 
 #define LINGER_MS 10000
@@ -10,6 +11,7 @@ struct passage {
     struct daemon *daemon;
     struct sandbox *sandbox; /* a reference */
     struct relay *relay;
+    bool counted; /* code contexts may have been asked for over it */
 };
 
 static void free_passage(struct passage *passage)
@@ -27,6 +29,8 @@ static void on_relay_end(void *data)
     struct passage *passage = data;
 
     passage->relay = NULL;
+    if (passage->counted)
+        context_count_ask(passage->sandbox);
     free_passage(passage);
 }
 
@@ -49,6 +53,7 @@ static struct passage *new_passage(struct request *request)
         return NULL;
     passage->daemon = request->daemon;
     passage->sandbox = sandbox_ref(request->sandbox);
+    passage->counted = request->route->handler == api_container;
     lifecycle_begin_use(passage->sandbox);
     list_append(&request->daemon->passages, &passage->node);
     request->daemon->passage_count++;

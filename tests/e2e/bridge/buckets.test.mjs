@@ -1,6 +1,8 @@
 /* POST mount and unmount: a bucket of an S3 server as a directory, by s3fs in the sandbox. The server checks signatures. */
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import fs, { readFileSync } from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
 import { after, before, describe } from 'node:test';
 
 import { Berm, getSandbox, InvalidMountConfigError } from '../../../sdk/js/src/index.js';
@@ -14,11 +16,17 @@ const credentials = { accessKeyId: 'AKBERM', secretAccessKey: 'Very/Secret+Key=1
 const endpoint = 'http://127.0.0.1:9000/';
 
 describe('buckets', { skip: whyNoDaemon() || (hasImage('base') ? false : 'needs the image base') }, () => {
+  const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'berm-bindings-'));
+  const bindings = path.join(directory, 'bindings');
+  const bind = (...lines) => fs.writeFileSync(bindings, `# NAME BUCKET ENDPOINT KEYS\n${lines.join('\n')}\n`);
+  const keyed = `DATA data ${endpoint} ${credentials.accessKeyId} ${credentials.secretAccessKey}`;
   let daemon;
   let api;
 
   before(async () => {
-    daemon = await new Daemon({ options: ['--sandbox-image', 'base'] }).start();
+    fs.chmodSync(directory, 0o755); // a test reads it again, which is done without privileges
+    bind(keyed, `BARE\tdata  ${endpoint}`);
+    daemon = await new Daemon({ options: ['--sandbox-image', 'base', '--sandbox-bindings-file', bindings] }).start();
     api = new Api(daemon);
     await api.put('/v1/sandbox/buckets', { image: 'base' });
     await api.put('/v1/sandbox/buckets/file/workspace/s3.py', server);
@@ -30,6 +38,7 @@ describe('buckets', { skip: whyNoDaemon() || (hasImage('base') ? false : 'needs 
   after(async () => {
     api.close();
     await daemon.stop();
+    fs.rmSync(directory, { recursive: true });
   });
 
   const mount = (mountPath, options = {}, more = {}) => api.post('/v1/sandbox/buckets/mount', { bucket: 'data', mountPath, options: { endpoint, credentials, ...options }, ...more });
@@ -97,6 +106,34 @@ describe('buckets', { skip: whyNoDaemon() || (hasImage('base') ? false : 'needs 
     await api.call('PATCH', '/v1/sandbox/buckets/env', { body: { AWS_ACCESS_KEY_ID: credentials.accessKeyId, AWS_SECRET_ACCESS_KEY: credentials.secretAccessKey } });
     assert.deepEqual((await mount('/mnt/env', { credentials: undefined })).json, { ok: true });
     assert.equal((await unmount('/mnt/env')).status, 200);
+  });
+
+  test('a binding is a bucket of the configuration, with its keys or those of the request', async () => {
+    const mountBinding = (binding, options = {}) => api.post('/v1/sandbox/buckets/mount', { binding, mountPath: '/mnt/bound', options });
+    const reloaded = async (event) => {
+      const before = daemon.log(event).length;
+      process.kill(daemon.pid, 'SIGHUP');
+      await until(event, () => daemon.log(event).length > before);
+    };
+    await api.call('PATCH', '/v1/sandbox/buckets/env', { body: { AWS_ACCESS_KEY_ID: null, AWS_SECRET_ACCESS_KEY: null } });
+    assert.deepEqual((await mountBinding('DATA')).json, { ok: true });
+    await sh('mkdir -p /mnt/bound/part && echo bound >/mnt/bound/part/y');
+    assert.equal((await unmount('/mnt/bound')).status, 200);
+    assert.deepEqual((await mountBinding('BARE', { credentials, prefix: '/part', readOnly: true })).json, { ok: true });
+    assert.equal(await sh('cat /mnt/bound/y; touch /mnt/bound/z 2>/dev/null || echo refused'), 'bound\nrefused\n');
+    assert.equal((await unmount('/mnt/bound')).status, 200);
+    failed(await mountBinding('BARE'), 'mount_error', 'MISSING_CREDENTIALS', /No credentials found/);
+    failed(await mountBinding('DATA', { credentials: { ...credentials, secretAccessKey: 'guess' } }), 'mount_error', 'S3FS_MOUNT_ERROR', /invalid credentials/);
+    for (const name of ['NONE', 'data', 'DATA ', 'DAT']) failed(await mountBinding(name), 'mount_error', 'INVALID_MOUNT_CONFIG', /no bucket has this name/);
+    bind(keyed.replace('DATA', 'RENAMED'));
+    await reloaded('bindings.reloaded');
+    failed(await mountBinding('DATA'), 'mount_error', 'INVALID_MOUNT_CONFIG', /no bucket has this name/);
+    bind(keyed, 'DATA data');
+    await reloaded('bindings.reload_failed');
+    assert.match(daemon.log('bindings.reload_failed').at(-1).error, /bindings:3: expected NAME BUCKET ENDPOINT/);
+    assert.ok(!daemon.lines.join('\n').includes(credentials.secretAccessKey));
+    assert.deepEqual((await mountBinding('RENAMED')).json, { ok: true });
+    assert.equal((await unmount('/mnt/bound')).status, 200);
   });
 
   test('what the bridge finds wrong only when it mounts is a mount error, and starts nothing', async () => {

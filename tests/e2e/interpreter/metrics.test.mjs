@@ -1,7 +1,9 @@
 /* How contexts were started, as the daemon's metrics have it. */
 import assert from 'node:assert/strict';
 import { describe } from 'node:test';
+import { until } from '../lib/daemon.mjs';
 import { test } from '../lib/test.mjs';
+import { Sdk } from '../sdk/lib/sandbox.mjs';
 import { World, whyNotHere } from './helper.mjs';
 
 describe('the starts of code contexts in /metrics', { skip: whyNotHere() }, () => {
@@ -26,4 +28,26 @@ describe('the starts of code contexts in /metrics', { skip: whyNotHere() }, () =
       await world.stop();
     }
   });
+
+  for (const transport of ['websocket', 'rpc'])
+    test(`those over ${transport} are counted when their connection ends`, async () => {
+      const world = await World.start({ env: { JAVASCRIPT_POOL_MAX_SIZE: '1' } });
+      const starts = async () => [...(await world.api.get('/metrics')).text.matchAll(/^berm_context_starts_total\{image="base",from="(\w+)"\} (\d+)$/gm)]
+        .map(([, from, count]) => `${from} ${count}`).join();
+      try {
+        const target = { origin: world.daemon.url, prefix: `/v1/sandbox/${world.id}/container` };
+        for (const [made, counted] of [[true, 'snapshot 0,spare 0,cold 1,failed 1'], [false, 'snapshot 0,spare 0,cold 1,failed 2']]) {
+          const sdk = await Sdk.open(target, { transport });
+          try {
+            if (made) await sdk.sandbox.createCodeContext({ language: 'javascript' });
+            await assert.rejects(sdk.sandbox.createCodeContext({ language: 'javascript' }));
+          } finally {
+            await sdk.close();
+          }
+          await until('the count', async () => (await starts()) === counted);
+        }
+      } finally {
+        await world.stop();
+      }
+    });
 });
