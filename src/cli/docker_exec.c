@@ -1,6 +1,9 @@
 /* docker_exec.c - exec, run, attach and logs: a command in a container with our standard streams. */
 #include "cli/docker.h"
 #include "cli/docker_stream.h"
+#include "cli/units.h"
+
+#include <time.h>
 
 struct run_args {
     struct cli_list env, ports;
@@ -299,12 +302,32 @@ static int write_log(void *data, struct str piece)
     return docker_frames_write(data, piece);
 }
 
+/* "10m" is so long ago; everything else is the daemon's to judge. */
+static const char *moment(struct docker_cli *docker, const char *text)
+{
+    struct timespec now;
+    int64_t ms;
+
+    if (!text)
+        return "";
+    if (text[strspn(text, "0123456789.")] == '\0' || parse_duration(text, &ms) < 0)
+        return docker_encode(docker, text);
+    clock_gettime(CLOCK_REALTIME, &now);
+    return docker_path(docker, "%lld.%09ld", (long long)(now.tv_sec - ms / 1000), now.tv_nsec);
+}
+
 int docker_cmd_logs(struct docker_cli *docker, int argc, char **argv)
 {
     struct log_args {
-        bool follow;
+        bool follow, timestamps;
+        const char *tail, *since, *until;
     } args = { 0 };
     static const struct docker_flag flags[] = { { 'f', "follow", FLAG_ON, offsetof(struct log_args, follow) },
+                                                { 't', "timestamps", FLAG_ON,
+                                                  offsetof(struct log_args, timestamps) },
+                                                { 'n', "tail", FLAG_TEXT, offsetof(struct log_args, tail) },
+                                                { 0, "since", FLAG_TEXT, offsetof(struct log_args, since) },
+                                                { 0, "until", FLAG_TEXT, offsetof(struct log_args, until) },
                                                 DOCKER_FLAGS_END };
     _cleanup_docker_call_ struct docker_call call = DOCKER_CALL("GET", NULL);
     struct cli_operands operands;
@@ -316,8 +339,10 @@ int docker_cmd_logs(struct docker_cli *docker, int argc, char **argv)
     if (operands.count != 1)
         return docker_fail(docker, "logs needs a container");
     docker_frames_init(&frames);
-    call.path = docker_path(docker, "/containers/%s/logs?stdout=1&stderr=1&follow=%d",
-                            docker_encode(docker, operands.items[0]), args.follow);
+    call.path = docker_path(
+        docker, "/containers/%s/logs?stdout=1&stderr=1&follow=%d&timestamps=%d&tail=%s&since=%s&until=%s",
+        docker_encode(docker, operands.items[0]), args.follow, args.timestamps,
+        args.tail ? docker_encode(docker, args.tail) : "", moment(docker, args.since), moment(docker, args.until));
     call.sink = write_log;
     call.sink_data = &frames;
     rc = docker_do(docker, &call);

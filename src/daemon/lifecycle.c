@@ -693,4 +693,6 @@ void lifecycle_adopt(struct sandbox *sandbox, const struct spawn_sandbox *found)
     sandbox->used_ms = loop_now_ms(daemon->loop);
     lifecycle_arm_idle(sandbox);
     daemon->metrics.adopted++;
+    if (sandbox->container)
+        docker_sandbox_linked(sandbox);
 }

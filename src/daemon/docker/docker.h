@@ -26,6 +26,8 @@ void docker_drain(struct docker *docker);
 void docker_sandbox_ended(struct sandbox *sandbox, enum end_reason reason, int exit_status);
 /* An instance of one was found running and has its network again. */
 void docker_sandbox_adopted(struct sandbox *sandbox);
+/* Its agent can be asked: what its command writes is read on. */
+void docker_sandbox_linked(struct sandbox *sandbox);
 /* Once all is adopted: has berm-spawn tell its volumes. Nothing for NULL; likewise the next. */
 void docker_sweep_volumes(struct docker *docker);
 /* One of them: it is removed unless it is known. */

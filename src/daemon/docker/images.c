@@ -167,12 +167,30 @@ static struct docker_image *find_id(struct docker *docker, struct str id)
     return NULL;
 }
 
+/* The id of an image that has no tag of ours is known from the containers made of it: what they called it. */
+static const char *ref_of_id(struct docker *docker, struct str id)
+{
+    drop_prefix(&id, "sha256:");
+    if (id.n < 12 || id.n > DOCKER_ID_HEX)
+        return NULL;
+    for (struct list *node = docker->containers.next; node != &docker->containers; node = node->next) {
+        struct container *container = container_of(node, struct container, node);
+
+        if (!memcmp(container->image_id, id.p, id.n))
+            return container->image;
+    }
+    return NULL;
+}
+
 int docker_image_resolve(struct docker *docker, struct arena *arena, const char *ref, struct docker_image *ret,
                          struct berm_error *err)
 {
     struct docker_image *found = find_id(docker, str_from(ref));
+    const char *name = found ? NULL : ref_of_id(docker, str_from(ref));
     char text[DOCKER_REF_MAX + 1];
 
+    if (name)
+        ref = name;
     if (!found && docker_ref_normalise(str_from(ref), text) < 0)
         return berm_fail(err, BERM_E_INVALID_REQUEST, 0, "invalid reference format");
     if (!found)

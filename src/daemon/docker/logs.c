@@ -1,8 +1,8 @@
 /*
  * logs.c - GET /containers/X/logs and POST /containers/X/attach, which are two ways to read the same. While a
  * container's command runs, its agent's log is followed and the newest LOG_BYTES of it are kept here, because the
- * agent takes its own along when it ends. After a restart of the daemon the first who asks begins that anew, with
- * what the agent still has.
+ * agent takes its own along when it ends. After a restart of the daemon that begins anew, with what the agent still
+ * has.
  *
  * As long as somebody follows, or writes to the command's input, which nobody does without following, the agent is
  * asked for signs of life: one that gives none any more has nothing more to tell, and its readers are cut off.
@@ -305,6 +305,14 @@ void container_log_follow(struct container *container, struct agent_link *link)
     log->status = 0;
     log->call = http_call_start(client, "GET", "/berm/v1/logs", NULL, 0, 0, &callbacks, log, &err);
     be_patient(log);
+}
+
+void docker_sandbox_linked(struct sandbox *sandbox)
+{
+    struct container *container = sandbox->container;
+
+    if (container->phase == CONTAINER_RUNNING && strcmp(container->argv, "[]") != 0)
+        container_log_follow(container, sandbox->link);
 }
 
 void container_log_free(struct container_log *log)

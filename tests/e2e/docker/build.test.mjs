@@ -168,6 +168,9 @@ describe('berm docker', { skip: whyNoDaemon() }, () => {
     assert.match(await ok(['stats', '--no-stream']), /^NAME +CPU % +MEM USAGE \/ LIMIT +PIDS\ntalker +\d+\.\d\d% +[^/]+ \/ [^/]+ +\d+\n$/);
     await ok(['exec', 'talker', 'touch', '/tmp/go']);
     assert.match(await attached, /over\n$/);
+    assert.equal(await ok(['logs', '-n', '1', 'talker']), 'over\n');
+    assert.match(await ok(['logs', '-t', '--since', '10m', 'talker']), /^\d{4}-\S+Z begun\n\d{4}-\S+Z over\n$/);
+    assert.equal(await ok(['logs', '--until', '1h', 'talker']), '');
     await ok(['rm', '-f', id]);
   });
 

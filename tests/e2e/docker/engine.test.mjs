@@ -230,6 +230,17 @@ describe('the Docker Engine API for other clients', { skip: whyNoDaemon() }, () 
     assert.deepEqual([directory.name, directory.mode], ['d', 2 ** 31 + 2 ** 20 + 0o777]);
   });
 
+  test('an image is found by the id that its container tells, also where it has no tag', async () => {
+    const container = await made.created();
+    const { Image, Config } = (await docker.get(`/containers/${container}/json`)).json;
+    assert.match(Image, /^sha256:[0-9a-f]{64}$/);
+    for (const id of [Image, Image.slice(7), Image.slice(7, 19)]) {
+      const { Id, RepoTags } = (await docker.get(`/images/${id}/json`)).json;
+      assert.deepEqual([Id, RepoTags], [Image, [Config.Image]]);
+    }
+    assert.equal((await docker.get(`/images/${'0'.repeat(64)}/json`)).status, 404);
+  });
+
   test('of images the list tells labels, by which it is filtered too, and whether they have a name', async () => {
     const container = await made.created();
     assert.equal((await docker.post(`/commit?container=${container}&repo=labelled-${count}`, { Labels: { of: `test-${count}` } })).status, 201);
@@ -240,5 +251,18 @@ describe('the Docker Engine API for other clients', { skip: whyNoDaemon() }, () 
     assert.equal((await list({ label: [`of=test-${count}`], dangling: ['false'] })).length, 1);
     assert.equal((await docker.delete(`/images/labelled-${count}`)).status, 200);
     assert.equal((await docker.delete(`/images/labelled-${count}`)).status, 404);
+  });
+
+  test('a log goes on over a restart of the daemon, with the times that it had, and is whole at its end', async () => {
+    const container = await shell('echo before; until [ -e /tmp/go ]; do sleep 0.01; done; echo after; exit 6');
+    await until('it is said', async () => (await logs(container, 'stdout=1')) === 'before\n');
+    const first = await logs(container, 'stdout=1&timestamps=1');
+    await daemon.end('SIGKILL');
+    await daemon.start();
+    await made.run(container, 'touch /tmp/go');
+    assert.equal(await ended(container), 6);
+    const whole = await logs(container, 'stdout=1&timestamps=1');
+    assert.ok(whole.startsWith(first), whole);
+    assert.match(whole, /^\S+ before\n\S+ after\n$/);
   });
 });
