@@ -13,6 +13,7 @@
   const path = require('path');
   const util = require('util');
   const vm = require('vm');
+  const { promiseHooks } = require('v8');
   const { types } = util;
   const { stringify, parse } = JSON;
 
@@ -125,6 +126,9 @@
   let sinkId;
   let evaluation; // { expression, onReply } of the cell that starts
   let interrupt; // rejects the wait for the cell that runs
+  let awaited; // the promise that the evaluation is: if V8 collected it, the inspector would answer from inside of the
+  let endHook; // collection, and that ends the process. It is the first one that is made under this hook.
+  let holdsObjects = false; // the inspector, for the cell that runs
   let count = 0;
 
   const post = (method, params) => new Promise((done, fail) => {
@@ -144,8 +148,7 @@
     return value;
   }
 
-  // Also after an interrupt: an evaluation that nothing will ever end must not stay with the inspector. When V8 collects
-  // its promise the inspector would answer from inside of the collection, and that ends the process.
+  // Also after an interrupt: an evaluation that nothing will ever end must not stay with the inspector (see `awaited`).
   function connect() {
     session?.disconnect();
     session = new Session();
@@ -218,23 +221,30 @@
 
   const evaluator = new vm.Script('globalThis[Symbol.for("berm.evaluate")]()', { filename: 'berm-kernel' });
 
-  // Starts the evaluation under node's watch for SIGINT, which also ends code that never yields.
-  function start(expression) {
-    const reply = new Promise((done, fail) => {
-      evaluation = { expression, onReply: (error, value) => (error ? fail(new Error(error.message)) : done(value)) };
-    });
+  // Runs a script under node's watch for SIGINT, which also ends code that never yields.
+  function watched(script) {
     inEvaluator = true;
+    awaited = undefined;
+    endHook = () => {};
     try {
-      evaluator.runInThisContext({ breakOnSigint: true });
+      return script.runInThisContext({ breakOnSigint: true, displayErrors: false });
     } catch (error) {
       if (error?.code !== 'ERR_SCRIPT_EXECUTION_INTERRUPTED') throw error;
-      reply.catch(() => {});
       stoppedByWatchdog = true;
       throw new Interrupted('the execution was interrupted');
     } finally {
       inEvaluator = false;
+      endHook();
       if (process.listenerCount('SIGINT') > 0) shareSignal();
     }
+  }
+
+  function start(expression) {
+    const reply = new Promise((done, fail) => {
+      evaluation = { expression, onReply: (error, value) => (error ? fail(new Error(error.message)) : done(value)) };
+    });
+    reply.catch(() => {}); // it comes even if the start was interrupted
+    watched(evaluator);
     return reply;
   }
 
@@ -246,25 +256,42 @@
   }
 
   async function evaluate(expression) {
+    holdsObjects = true;
     const reply = await start(expression);
     if (reply.exceptionDetails)
       throw new Thrown(await take(reply.exceptionDetails.exception ?? { value: reply.exceptionDetails.text }), reply.exceptionDetails);
     return { value: await take(reply.result) }; // in a box, or the promise would be awaited here
   }
 
-  const compiles = (code) => {
+  const compiled = (code, options) => {
     try {
-      return Boolean(new vm.Script(code));
+      return new vm.Script(code, options);
     } catch {
-      return false;
+      return undefined;
     }
   };
 
-  function sourceOf(code) {
-    const javascript = transpile ? transpile(code) : code;
+  // Code without any of these is the same as a script and in V8's REPL mode: it declares and awaits nothing, and none of
+  // its statements is one that has no value. Without the inspector it takes half of the time.
+  const NEEDS_REPL = new RegExp('[{#]|\\b(?:let|const|var|class|function|async|await|import|export|using|if|for|while|do|' +
+    'switch|try|with|eval|Function|arguments)\\b');
+  const REPL_TURNS = 5; // more turns of the microtasks than the inspector takes: what the code left there has its turn before the end
+
+  async function runScript(script) {
+    let value;
+    try {
+      value = watched(script);
+    } catch (error) {
+      throw error instanceof Interrupted ? error : new Thrown(error);
+    }
+    for (let i = 0; i < REPL_TURNS; i++) await undefined;
+    return { value }; // in a box, or the promise would be awaited here
+  }
+
+  function sourceOf(javascript) {
     const trimmed = javascript.trim();
     // What looks like an object is one, as in consoles, and no block.
-    if (/^\{[^]*\}$/.test(trimmed) && compiles(`(${trimmed})`)) return { text: `(${trimmed})` };
+    if (/^\{[^]*\}$/.test(trimmed) && compiled(`(${trimmed})`)) return { text: `(${trimmed})` };
     return scanSource(javascript);
   }
 
@@ -273,8 +300,16 @@
   // In its REPL mode V8 lets names be declared again, but not in another way than before (a function or a var as a
   // let, or the reverse). It names the first of those; that one is assigned to instead.
   async function run(code) {
-    const source = sourceOf(code);
-    const name = `cell-${++count}`;
+    const javascript = transpile ? transpile(code) : code;
+    const name = `cell-${count + 1}`;
+    const script = NEEDS_REPL.test(javascript) ? undefined : compiled(javascript, { filename: name });
+    if (script) {
+      count++;
+      await show(await (await runScript(script)).value, true);
+      return;
+    }
+    const source = sourceOf(javascript);
+    count++;
     let { text } = source;
     let outcome;
     for (let tries = 0; !outcome; tries++) {
@@ -293,7 +328,8 @@
   // Frames below the first one of ours are all ours.
   function stackOf(error) {
     const lines = wellFormed(String(error?.stack ?? error)).split('\n');
-    const own = lines.findIndex((line) => /^ +at .*(?:berm-kernel|node:inspector):/.test(line));
+    let own = lines.findIndex((line) => /^ +at .*(?:berm-kernel|node:inspector):/.test(line));
+    while (own > 0 && / \(node:vm:\d/.test(lines[own - 1])) own--;
     const kept = (own < 0 ? lines : lines.slice(0, own)).filter((line) => !line.includes('(node:internal/'));
     return kept.length > 1 && kept.at(-1).endsWith('at new Promise (<anonymous>)') && own >= 0 ? kept.slice(0, -1) : kept;
   }
@@ -330,7 +366,8 @@
       if (!send('e', failure)) send('e', { ...failure, evalue: failure.evalue.slice(0, 65536), traceback: [] });
     }
     send('d', { execution_count: count });
-    session.post('Runtime.releaseObjectGroup', { objectGroup: GROUP });
+    if (holdsObjects) session.post('Runtime.releaseObjectGroup', { objectGroup: GROUP });
+    holdsObjects = false;
   }
 
   function onInterrupt() {
@@ -360,6 +397,7 @@
     hidden('__berm_import', importFrom);
     hidden(Symbol.for('berm.evaluate'), () => {
       const { expression, onReply } = evaluation;
+      endHook = promiseHooks.onInit((promise) => { awaited ??= promise; });
       session.post('Runtime.evaluate', { expression, replMode: true, objectGroup: GROUP }, onReply);
     });
     // What fails behind the back of a cell is told where its output is, and the context goes on.

@@ -149,6 +149,32 @@ describe('the JavaScript interpreter', { skip }, () => {
     await world.remove(own);
   });
 
+  test('a wait for what nothing will resolve may be collected too', async () => {
+    const wait = await world.context({ language: 'javascript' });
+    const stream = await world.stream(wait, 'require("v8").setFlagsFromString("--expose-gc"); const collect = require("vm").runInNewContext("gc");' +
+      'setTimeout(() => { collect(); collect(); console.log("collected"); }, 1); await new Promise(() => {})');
+    assert.equal((await stream.next()).text, 'collected\n');
+    await world.interrupt(wait);
+    assert.equal((await stream.rest()).error.ename, 'InterruptedError');
+    assert.deepEqual((await world.run(wait, 'collect(); await 1; 2')).results, [{ text: '2' }]);
+  });
+
+  /* A `{`, even in a comment, is enough for a cell to go to the inspector. */
+  test('a cell that needs no inspector is told as one that goes there', async () => {
+    const [short, long] = [await world.context({ language: 'javascript' }), await world.context({ language: 'javascript' })];
+    for (const code of ['1 + 1', 'x = 5', 'x', '"s"', 'undefined', 'null', '[1, 2]', '(1, 2)', '1;', ';', '', '// c', 'throw 5', 'throw null', 'throw new Error("x")', 'null.x',
+      '(() => nothing)()', '[1].map((q) => q.a.b)', 'JSON.parse("x")', 'x = = 1', '/(/', '`a`', 'return 1', 'new.target', 'super.x', 'yield', 'console.log("hi"); 3', 'Promise.resolve(4)',
+      'Promise.reject(new Error("no"))', 'Promise.resolve().then(() => 0).then(() => 0).then(() => console.log("deep")); 1', 'delete x', 'x', 'typeof x', 'this === globalThis',
+      'y = 3\ny + 1', 'y\n++\ny', 'a: 1', '010', '10n', 'Symbol("q")', 'new Map([[1, 2]])', 'new Date(0)', '(x => x)(3)', 'display(1); 4', 'new Error("e").message', 'throw new SyntaxError("own")',
+      'require("vm").runInThisContext("throw new Error(1)")', '"\\ud800"', '<!-- x', 'void 0', '-0', '"use strict"; undeclared = 1', 'undeclared']) {
+      const told = async (context, text) => {
+        const { out, err, results, error, count } = await world.run(context, text);
+        return { code, out, err, results, error: error && { ...error, timestamp: undefined }, count };
+      };
+      assert.deepEqual(await told(short, code), await told(long, `${code}\n// {`));
+    }
+  });
+
   test('what an interrupt left behind may be collected', async () => {
     const stream = await world.stream(context, 'console.log("started"); await new Promise(() => {})');
     await stream.next();
