@@ -9,7 +9,7 @@ struct bucket_args {
 
 /* clang-format off */
 static const struct cli_option mount_options[] = {
-    { 'b', "bucket", "NAME", "the bucket", CLI_TEXT, offsetof(struct bucket_args, bucket) },
+    { 'b', "bucket", "NAME", "the bucket, or without --endpoint a name of sandbox.bindings_file", CLI_TEXT, offsetof(struct bucket_args, bucket) },
     { 0, "endpoint", "URL", "the server, as the sandbox reaches it", CLI_TEXT, offsetof(struct bucket_args, endpoint) },
     { 0, "prefix", "/PATH", "only what is below it in the bucket", CLI_TEXT, offsetof(struct bucket_args, prefix) },
     { 0, "read-only", NULL, "nothing can be written", CLI_FLAG, offsetof(struct bucket_args, read_only) },
@@ -31,15 +31,15 @@ static int run_mount(struct cli *cli, int argc, char **argv)
 
     if (!cli_begin(cli, argc, argv, &args, 2, 2, &operands, &status))
         return status;
-    if (!args.bucket || !args.endpoint)
-        return cli_usage(cli, "--bucket and --endpoint are needed");
+    if (!args.bucket)
+        return cli_usage(cli, "--bucket is needed");
     bucket = (struct berm_bucket){ .bucket = args.bucket,
                                    .path = operands.items[1],
                                    .endpoint = args.endpoint,
                                    .prefix = args.prefix,
                                    .s3fs_options = args.options.items,
                                    .read_only = args.read_only };
-    if (!args.inside) {
+    if (args.endpoint && !args.inside) { /* a binding has its own */
         bucket.access_key_id = getenv("AWS_ACCESS_KEY_ID");
         bucket.secret_access_key = getenv("AWS_SECRET_ACCESS_KEY");
     }
@@ -52,8 +52,9 @@ const struct verb verb_bucket_mount = {
     .name = "bucket mount",
     .operands = "ID DIRECTORY",
     .summary = "make a bucket of an S3 server a directory of a sandbox",
-    .details =
-        "The keys are AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY of the environment, here or in the sandbox.",
+    .details = "The keys are AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY of the environment, here or in the "
+               "sandbox.\n"
+               "A binding has its own, or takes those in the sandbox.",
     .options = mount_options,
     .run = run_mount,
 };

@@ -153,11 +153,11 @@ int berm_git_checkout(struct berm_client *client, const char *id, const struct b
 /* ---- buckets of S3 servers as directories ---- */
 
 struct berm_bucket {
-    const char *bucket;                            /* its name */
-    const char *path;                              /* absolute; missing directories are made */
-    const char *endpoint;                          /* the server's URL, as the sandbox reaches it */
-    const char *prefix;                            /* "/..."; NULL: all of the bucket */
-    const char *access_key_id, *secret_access_key; /* NULL: those in the sandbox's environment */
+    const char *bucket;   /* its name; without `endpoint` one of the daemon's bindings */
+    const char *path;     /* absolute; missing directories are made */
+    const char *endpoint; /* the server's URL, as the sandbox reaches it; NULL: see there */
+    const char *prefix;   /* "/..."; NULL: all of the bucket */
+    const char *access_key_id, *secret_access_key; /* NULL: the binding's, or those in the sandbox's environment */
     const char *const *s3fs_options;               /* each as after s3fs' -o, NULL-terminated; NULL: none */
     bool read_only;
 };

@@ -39,7 +39,7 @@ int berm_bucket_mount(struct berm_client *client, const char *id, const struct b
     if (!bucket->access_key_id != !bucket->secret_access_key)
         return problem_set(problem, BERM_PROBLEM_ARGUMENT, 0, "a key's id and its secret go together");
     document_begin(&d);
-    document_text(&d, "bucket", bucket->bucket);
+    document_text(&d, bucket->endpoint ? "bucket" : "binding", bucket->bucket);
     document_text(&d, "mountPath", bucket->path);
     write_options(&d, bucket);
     rc = call_text(client, "POST", sandbox_target(id, "/mount", problem), &d, NULL, problem);

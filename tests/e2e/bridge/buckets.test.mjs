@@ -124,6 +124,11 @@ describe('buckets', { skip: whyNoDaemon() || (hasImage('base') ? false : 'needs 
     assert.equal((await unmount('/mnt/bound')).status, 200);
     failed(await mountBinding('BARE'), 'mount_error', 'MISSING_CREDENTIALS', /No credentials found/);
     failed(await mountBinding('DATA', { credentials: { ...credentials, secretAccessKey: 'guess' } }), 'mount_error', 'S3FS_MOUNT_ERROR', /invalid credentials/);
+    const named = await berm(['bucket', 'mount', '--bucket', 'DATA', 'buckets', '/mnt/bound'], { env: { BERM_URL: daemon.url, AWS_ACCESS_KEY_ID: 'OTHER', AWS_SECRET_ACCESS_KEY: 'guess' } });
+    assert.equal(named.status, 0, named.err);
+    assert.equal((await unmount('/mnt/bound')).status, 200);
+    await getSandbox(new Berm({ url: daemon.url }), 'buckets').mountBucket('DATA', '/mnt/bound');
+    assert.equal((await unmount('/mnt/bound')).status, 200);
     for (const name of ['NONE', 'data', 'DATA ', 'DAT']) failed(await mountBinding(name), 'mount_error', 'INVALID_MOUNT_CONFIG', /no bucket has this name/);
     bind(keyed.replace('DATA', 'RENAMED'));
     await reloaded('bindings.reloaded');
