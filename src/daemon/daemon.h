@@ -18,6 +18,7 @@
 #include "daemon/sender.h"
 #include "daemon/spawn_link.h"
 #include "daemon/store.h"
+#include "net/passages.h"
 #include "net/server.h"
 
 struct docker;
@@ -66,8 +67,7 @@ struct daemon {
     unsigned event_listener_count;
     int64_t event_number; /* of the daemon's own ones */
 
-    struct list passages; /* upgraded connections, see api/passage.h */
-    unsigned passage_count;
+    struct passages passages; /* upgraded connections, see api/passage.h */
 
     struct sandbox *unstored; /* a reference: in use, and its start not committed, see lifecycle.c */
     struct loop_deferred store_later;

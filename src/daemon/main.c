@@ -322,7 +322,7 @@ static void end(struct program *program)
     mcp_free(daemon);
     once_free(daemon);
     docker_free(daemon->docker);
-    passages_free(daemon);
+    passages_free(&daemon->passages);
     if (daemon->store)
         lifecycle_flush_touched(daemon);
     pool_free(daemon->pool);
@@ -398,10 +398,11 @@ int main(int argc, char **argv)
         return EXIT_USAGE;
     }
     log_setup("bermd", level_of(config->log_level), !strcmp(config->log_format, "json"));
+    passages_init(&program.daemon.passages, (uint32_t)config->max_connections,
+                  (uint32_t)config->max_connections_peer);
     registry_init(&program.daemon.registry);
     list_init(&program.daemon.streams);
     list_init(&program.daemon.event_listeners);
-    passages_init(&program.daemon);
     switch (action) {
     case CONFIG_HELP:
         config_help(stdout);

@@ -202,16 +202,28 @@ bool http_peer_is_own(const struct http_exchange *ex)
     return http_exchange_listener(ex) == HTTP_OWN_PEER;
 }
 
+bool http_address_is_loopback(const uint8_t address[16])
+{
+    static const uint8_t v6[16] = { [15] = 1 };
+    static const uint8_t v4[13] = { [10] = 0xff, [11] = 0xff, [12] = 127 };
+
+    return memcmp(address, v6, sizeof(v6)) == 0 || memcmp(address, v4, sizeof(v4)) == 0;
+}
+
+bool http_same_client(const uint8_t a[16], const uint8_t b[16])
+{
+    static const uint8_t zero[8];
+
+    return !http_address_is_loopback(a) && memcmp(a, b, memcmp(a, zero, 8) == 0 ? 16 : 8) == 0;
+}
+
 bool http_peer_is_local(const struct http_exchange *ex)
 {
-    static const uint8_t loopback6[16] = { [15] = 1 };
     const struct http_conn *conn = ex->conn;
 
     if (conn->family == AF_UNIX)
         return true;
-    if (conn->family != AF_INET && conn->family != AF_INET6)
-        return false;
-    return is_v4(conn) ? conn->address[12] == 127 : memcmp(conn->address, loopback6, 16) == 0;
+    return (conn->family == AF_INET || conn->family == AF_INET6) && http_address_is_loopback(conn->address);
 }
 
 int http_exchange_listener(const struct http_exchange *ex)

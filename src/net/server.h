@@ -33,7 +33,7 @@ struct http_limits {
     uint32_t idle_timeout_ms;      /* between requests; 75 s */
     uint32_t write_timeout_ms;     /* no byte could be written although there are some; 60 s */
     uint32_t max_connections;      /* further ones are accepted and closed; 4096 */
-    uint32_t max_connections_peer; /* per peer address, 0 = no limit (unix sockets, loopback) */
+    uint32_t max_connections_peer; /* per client, see http_same_client(); 0 = no limit */
 };
 
 void http_limits_default(struct http_limits *limits);
@@ -104,6 +104,11 @@ int http_exchange_listener(const struct http_exchange *ex);
 bool http_exchange_secure(const struct http_exchange *ex);
 /* The peer's IP address of 16 bytes, IPv4 as ::ffff:a.b.c.d; NULL when it has none, as on a unix socket. */
 const uint8_t *http_peer_address(const struct http_exchange *ex);
+/*
+ * Whether two such addresses are one client's for limits. One customer has an address of IPv4, but 2^64 of IPv6.
+ * Loopback is everybody's on this machine, so never.
+ */
+bool http_same_client(const uint8_t a[16], const uint8_t b[16]);
 /* "203.0.113.7:51200" or "unix". */
 void http_peer_name(const struct http_exchange *ex, char *out, size_t out_size);
 

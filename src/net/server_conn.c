@@ -35,33 +35,16 @@ static void store_peer(struct http_conn *conn, const union peer_address *peer)
     }
 }
 
-static bool is_loopback(const struct http_conn *conn)
-{
-    static const uint8_t v6[16] = { [15] = 1 };
-    static const uint8_t v4[13] = { [10] = 0xff, [11] = 0xff, [12] = 127 };
-
-    return memcmp(conn->address, v6, sizeof(v6)) == 0 || memcmp(conn->address, v4, sizeof(v4)) == 0;
-}
-
-/* One customer has an IPv4 address, but 2^64 addresses of IPv6: those count as one. */
-static bool same_peer(const struct http_conn *a, const struct http_conn *b)
-{
-    static const uint8_t zero[8];
-
-    return memcmp(a->address, b->address, memcmp(a->address, zero, 8) == 0 ? 16 : 8) == 0;
-}
-
 static bool over_limit(const struct http_server *server, const struct http_conn *conn)
 {
     uint32_t same = 0;
 
     if (server->stats.connections_open >= server->limits.max_connections)
         return true;
-    if (server->limits.max_connections_peer == 0 || (conn->family != AF_INET && conn->family != AF_INET6) ||
-        is_loopback(conn))
+    if (server->limits.max_connections_peer == 0 || (conn->family != AF_INET && conn->family != AF_INET6))
         return false;
     for (const struct http_conn *other = server->conns; other; other = other->next)
-        same += same_peer(conn, other);
+        same += http_same_client(conn->address, other->address);
     return same >= server->limits.max_connections_peer;
 }
 
@@ -131,7 +114,7 @@ int http_conn_new(struct http_server *server, int fd, int listener_fd, const uni
     if (loop_io_add(server->loop, &conn->io, fd, EPOLLIN | EPOLLRDHUP, on_event) < 0)
         goto refuse;
     link_conn(server, conn);
-    if (is_loopback(conn))
+    if (http_address_is_loopback(conn->address))
         socket_unpace(fd);
     if (conn->channel) {
         set_read_deadline(conn, DEADLINE_HANDSHAKE, server->limits.head_timeout_ms);

@@ -166,6 +166,9 @@ bool http_conn_wants_input(const struct http_conn *conn);
 void http_conn_run_ready(struct loop_deferred *deferred);
 void http_conn_free_dead(struct http_server *server);
 
+/* server.c */
+bool http_address_is_loopback(const uint8_t address[16]);
+
 /* server_drive.c */
 /* Moves forward with `input`; what could not be used is left in conn->input. */
 void http_conn_drive(struct http_conn *conn, struct str input);

@@ -4,60 +4,12 @@
 #include "daemon/context_count.h"
 #include "net/relay.h"
 
-#define LINGER_MS 10000
-
-struct passage {
-    struct list node; /* in daemon->passages */
-    struct daemon *daemon;
-    struct sandbox *sandbox; /* a reference */
-    struct relay *relay;
-    bool counted; /* code contexts may have been asked for over it */
-};
-
-static void free_passage(struct passage *passage)
+bool passage_allowed(struct request *request)
 {
-    relay_free(passage->relay);
-    list_remove(&passage->node);
-    passage->daemon->passage_count--;
-    lifecycle_end_use(passage->sandbox);
-    sandbox_unref(passage->sandbox);
-    free(passage);
-}
-
-static void on_relay_end(void *data)
-{
-    struct passage *passage = data;
-
-    passage->relay = NULL;
-    if (passage->counted)
-        context_count_ask(passage->sandbox);
-    free_passage(passage);
-}
-
-void passages_init(struct daemon *daemon)
-{
-    list_init(&daemon->passages);
-}
-
-void passages_free(struct daemon *daemon)
-{
-    while (!list_empty(&daemon->passages))
-        free_passage(container_of(daemon->passages.next, struct passage, node));
-}
-
-static struct passage *new_passage(struct request *request)
-{
-    struct passage *passage = calloc(1, sizeof(*passage));
-
-    if (!passage)
-        return NULL;
-    passage->daemon = request->daemon;
-    passage->sandbox = sandbox_ref(request->sandbox);
-    passage->counted = request->route->handler == api_container;
-    lifecycle_begin_use(passage->sandbox);
-    list_append(&request->daemon->passages, &passage->node);
-    request->daemon->passage_count++;
-    return passage;
+    if (!passages_full(&request->daemon->passages, http_peer_address(request->exchange)))
+        return true;
+    request_fail_with(request, BERM_E_CAPACITY_EXCEEDED, "too many connections have been upgraded");
+    return false;
 }
 
 /* Answers the client: its socket, or -1 after having failed the request. */
@@ -80,39 +32,54 @@ static int take_client(struct request *request, const struct h1_head *head, stru
     return fd;
 }
 
-/* Takes over both descriptors. */
-static void join(struct request *request, int client, int sandbox, struct str from_client, struct str from_sandbox)
+static void on_end(void *data)
 {
-    struct passage *passage = new_passage(request);
+    struct sandbox *sandbox = data;
 
-    if (!passage) {
-        close_fd(&client);
-        close_fd(&sandbox);
-        return;
-    }
-    passage->relay = relay_start(request->daemon->loop, client, sandbox, from_client, on_relay_end, passage);
-    if (passage->relay && relay_give_a(passage->relay, from_sandbox) == 0)
-        relay_set_linger(passage->relay, LINGER_MS);
-    else
-        free_passage(passage);
+    lifecycle_end_use(sandbox);
+    sandbox_unref(sandbox);
+}
+
+/* Code contexts may have been asked for over it. When we stop, what is untold is left to the next daemon. */
+static void on_counted_end(void *data)
+{
+    struct sandbox *sandbox = data;
+
+    if (!sandbox->daemon->draining)
+        context_count_ask(sandbox);
+    on_end(sandbox);
+}
+
+static void join(struct request *request, const struct passage_ends *ends)
+{
+    lifecycle_begin_use(sandbox_ref(request->sandbox));
+    if (passages_join(&request->daemon->passages, request->daemon->loop, ends) < 0)
+        on_end(ends->data);
 }
 
 void passage_open(struct request *request, const struct h1_head *head)
 {
-    struct buf from_client, from_sandbox;
-    int client, sandbox;
+    bool counted = request->route->handler == api_container;
+    struct passage_ends ends = { .on_end = counted ? on_counted_end : on_end, .data = request->sandbox };
+    const uint8_t *peer = http_peer_address(request->exchange);
+    struct buf from_client, from_server;
+    uint8_t address[16];
 
     buf_init(&from_client, RELAY_BUFFER);
-    buf_init(&from_sandbox, RELAY_BUFFER);
-    sandbox = http_call_take_socket(request->proxy.call, &from_sandbox);
-    if (sandbox < 0)
+    buf_init(&from_server, RELAY_BUFFER);
+    ends.server = http_call_take_socket(request->proxy.call, &from_server);
+    if (ends.server < 0)
         return; /* the call fails, and the request with it */
     request->proxy.call = NULL;
-    client = take_client(request, head, &from_client);
-    if (client >= 0)
-        join(request, client, sandbox, buf_str(&from_client), buf_str(&from_sandbox));
+    if (peer)
+        ends.address = memcpy(address, peer, sizeof(address)); /* the exchange goes with the answer */
+    ends.client = passage_allowed(request) ? take_client(request, head, &from_client) : -EBADF;
+    ends.from_client = buf_str(&from_client);
+    ends.from_server = buf_str(&from_server);
+    if (ends.client >= 0)
+        join(request, &ends);
     else
-        close_fd(&sandbox);
+        close_fd(&ends.server);
     buf_free(&from_client);
-    buf_free(&from_sandbox);
+    buf_free(&from_server);
 }

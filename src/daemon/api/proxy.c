@@ -233,11 +233,7 @@ int proxy_start(struct request *request, const struct proxy_rules *rules, const 
 int proxy_start_upgrade(struct request *request, const struct proxy_rules *rules, const char *target,
                         const struct http_field *fields, size_t count)
 {
-    if (request->daemon->passage_count >= request->daemon->config.max_connections) {
-        request_fail_with(request, BERM_E_CAPACITY_EXCEEDED, "too many connections have been upgraded");
-        return -1;
-    }
-    if (proxy_start(request, rules, "GET", target, fields, count, 0) < 0)
+    if (!passage_allowed(request) || proxy_start(request, rules, "GET", target, fields, count, 0) < 0)
         return -1;
     request->proxy.upload_done = true;
     return 0;

@@ -144,7 +144,7 @@ static void end(struct gateway *gateway)
 {
     http_server_free(gateway->server);
     listeners_free(&gateway->listeners);
-    gateway_free_passages(gateway);
+    passages_free(&gateway->passages);
     gateway_free_links(gateway);
     link_wire_free(gateway->wire);
     link_helper_wait(&gateway->helper);
@@ -184,7 +184,7 @@ int gateway_run(const struct config *config)
     gateway.config = config;
     gateway.helper.fd = -EBADF;
     list_init(&gateway.fars);
-    list_init(&gateway.passages);
+    passages_init(&gateway.passages, (uint32_t)config->max_connections, (uint32_t)config->max_connections_peer);
     if (run(&gateway, &err) < 0) {
         log_error("failed", "error", err.message);
         return EXIT_FAILURE;

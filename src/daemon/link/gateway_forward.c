@@ -15,7 +15,6 @@
 #include "net/relay.h"
 
 #define TRANSIT_ARENA_MAX ((size_t)1 << 20)
-#define LINGER_MS         10000
 
 struct transit {
     struct gateway *gateway;
@@ -101,52 +100,12 @@ static void fail(struct transit *transit, enum berm_err code, const char *messag
 
 /* --- connections that have left HTTP --- */
 
-struct gateway_passage {
-    struct list node;
-    struct gateway *gateway;
-    struct relay *relay;
-};
-
-static void free_passage(struct gateway_passage *passage)
+static bool upgrade_allowed(struct transit *transit)
 {
-    relay_free(passage->relay);
-    list_remove(&passage->node);
-    passage->gateway->passage_count--;
-    free(passage);
-}
-
-static void on_relay_end(void *data)
-{
-    struct gateway_passage *passage = data;
-
-    passage->relay = NULL;
-    free_passage(passage);
-}
-
-void gateway_free_passages(struct gateway *gateway)
-{
-    while (!list_empty(&gateway->passages))
-        free_passage(container_of(gateway->passages.next, struct gateway_passage, node));
-}
-
-/* Takes over both sockets. */
-static void join(struct gateway *gateway, int browser, int stream, struct str from_browser, struct str from_stream)
-{
-    struct gateway_passage *passage = calloc(1, sizeof(*passage));
-
-    if (!passage) {
-        close_fd(&browser);
-        close_fd(&stream);
-        return;
-    }
-    passage->gateway = gateway;
-    list_append(&gateway->passages, &passage->node);
-    gateway->passage_count++;
-    passage->relay = relay_start(gateway->loop, browser, stream, from_browser, on_relay_end, passage);
-    if (passage->relay && relay_give_a(passage->relay, from_stream) == 0)
-        relay_set_linger(passage->relay, LINGER_MS);
-    else
-        free_passage(passage);
+    if (!passages_full(&transit->gateway->passages, http_peer_address(transit->exchange)))
+        return true;
+    fail(transit, BERM_E_CAPACITY_EXCEEDED, "too many connections have been upgraded");
+    return false;
 }
 
 static int take_browser(struct transit *transit, const struct h1_head *head, struct buf *ret_early)
@@ -168,20 +127,26 @@ static int take_browser(struct transit *transit, const struct h1_head *head, str
 static void upgrade(struct transit *transit, const struct h1_head *head)
 {
     struct gateway *gateway = transit->gateway;
+    const uint8_t *peer = http_peer_address(transit->exchange);
     struct buf from_browser, from_stream;
-    int browser, stream;
+    struct passage_ends ends = { 0 };
+    uint8_t address[16];
 
     buf_init(&from_browser, RELAY_BUFFER);
     buf_init(&from_stream, RELAY_BUFFER);
-    stream = http_call_take_socket(transit->call, &from_stream);
-    if (stream < 0)
+    ends.server = http_call_take_socket(transit->call, &from_stream);
+    if (ends.server < 0)
         return; /* the call fails, and the request with it */
     end_call(transit);
-    browser = take_browser(transit, head, &from_browser);
-    if (browser >= 0)
-        join(gateway, browser, stream, buf_str(&from_browser), buf_str(&from_stream));
+    if (peer)
+        ends.address = memcpy(address, peer, sizeof(address)); /* the exchange goes with the answer */
+    ends.client = upgrade_allowed(transit) ? take_browser(transit, head, &from_browser) : -EBADF;
+    ends.from_client = buf_str(&from_browser);
+    ends.from_server = buf_str(&from_stream);
+    if (ends.client >= 0)
+        (void)passages_join(&gateway->passages, gateway->loop, &ends);
     else
-        close_fd(&stream);
+        close_fd(&ends.server);
     buf_free(&from_browser);
     buf_free(&from_stream);
 }
@@ -401,9 +366,7 @@ static void route(struct transit *transit, struct str label)
     } else if (head->upgrade.n && (!str_is(head->method, "GET") || head->framing != H1_NO_BODY)) {
         fail(transit, BERM_E_NOT_IMPLEMENTED,
              "an upgrade to another protocol is passed on with GET and without a body only");
-    } else if (head->upgrade.n && gateway->passage_count >= gateway->config->max_connections) {
-        fail(transit, BERM_E_CAPACITY_EXCEEDED, "too many connections have been upgraded");
-    } else {
+    } else if (!head->upgrade.n || upgrade_allowed(transit)) {
         route_to_daemon(transit);
     }
 }

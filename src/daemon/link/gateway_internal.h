@@ -13,6 +13,7 @@
 #include "daemon/listen.h"
 #include "daemon/sender.h"
 #include "net/client.h"
+#include "net/passages.h"
 
 #define GATEWAY_HIGH_WATER ((size_t)256 << 10) /* of an answer, before its stream is paused */
 
@@ -68,8 +69,7 @@ struct gateway {
     struct hash_table by_name;
     unsigned fars_open, fars_unknown; /* all; those not SERVING yet */
     struct strikes strikes;
-    struct list passages;
-    unsigned passage_count;
+    struct passages passages;
     struct gateway_metrics metrics;
     int64_t started_ms;
     uint64_t next_request;
@@ -94,7 +94,6 @@ const char *far_state_name(enum far_state state);
 /* --- gateway_forward.c: requests --- */
 
 extern const struct http_handler gateway_handler; /* data: the gateway */
-void gateway_free_passages(struct gateway *gateway);
 
 /* --- gateway_routes.c: answers of the edge's own --- */
 
