@@ -49,7 +49,8 @@ struct docker {
     size_t exec_count;
     struct list watchers; /* of events */
     size_t watcher_count;
-    struct list tunnels;
+    struct list tunnels; /* at most server.max_connections */
+    size_t tunnel_count;
     struct authority *authority; /* of docker_authority(); NULL until it is asked for */
     struct loop_deferred remove_ended;
 };

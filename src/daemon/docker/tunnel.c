@@ -35,6 +35,7 @@ static void free_tunnel(struct tunnel *tunnel)
     relay_free(tunnel->relay);
     buf_free(&tunnel->early);
     list_remove(&tunnel->node);
+    tunnel->docker->tunnel_count--;
     free(tunnel);
 }
 
@@ -165,6 +166,10 @@ void tunnel_open(struct container *container, int client, uint16_t port, struct 
     loop_timer_init(&tunnel->timer, on_timer);
     buf_init(&tunnel->early, EARLY_MAX);
     list_append(&docker->tunnels, &tunnel->node);
+    if (docker->tunnel_count++ >= docker->daemon->config.max_connections) {
+        refuse(tunnel, 502, "too many connections lead into containers");
+        return;
+    }
     if (!container->sandbox || !container->sandbox->row.key || buf_append_str(&tunnel->early, early) < 0) {
         refuse_connect(tunnel, ECONNREFUSED); /* nothing runs, so nothing listens */
         return;

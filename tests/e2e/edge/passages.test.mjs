@@ -1,0 +1,88 @@
+/* E3 of the catalogue: connections that have left HTTP are not without a limit because of that. */
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import net from 'node:net';
+import path from 'node:path';
+import { after, before, describe } from 'node:test';
+
+import { Api } from '../lib/api.mjs';
+import { Daemon, until, whyNoDaemon } from '../lib/daemon.mjs';
+import { Docker } from '../lib/docker.mjs';
+import { test } from '../lib/test.mjs';
+
+const MOST = 4;
+
+describe('connections that have left HTTP', { skip: whyNoDaemon() }, () => {
+  let daemon, api, docker;
+
+  before(async () => {
+    daemon = new Daemon({ options: ['--max-connections', String(MOST)] });
+    daemon.options.push('--docker-socket', path.join(daemon.top, 'docker.sock'));
+    await daemon.start();
+    api = new Api(daemon);
+    docker = new Docker(path.join(daemon.top, 'docker.sock'));
+    assert.equal((await api.put('/v1/sandbox/left', {})).status, 201);
+  });
+  after(async () => {
+    api.close();
+    await daemon.stop();
+  });
+
+  /* Sends a head; {status, socket} once the answer's has come, or {status: 0} when the connection was closed. */
+  async function ask(port, head) {
+    const socket = net.connect(port, '127.0.0.1');
+    socket.on('error', () => {});
+    socket.write(head);
+    let text = '';
+    await new Promise((resolve) => {
+      socket.on('data', (piece) => {
+        text += piece.toString('latin1');
+        if (text.includes('\r\n\r\n')) resolve();
+      });
+      socket.on('close', resolve);
+    });
+    return { socket, text, status: Number(text.slice(9, 12)) };
+  }
+
+  /* As many as are allowed, one that is refused as `refused` says, and another one once one of them has ended. */
+  async function fill(open, welcome, refused) {
+    const taken = [];
+    for (let i = 0; i < MOST; i++) {
+      const one = await open();
+      assert.equal(one.status, welcome, `${i}: ${one.text}`);
+      taken.push(one.socket);
+    }
+    const over = await open();
+    refused(over);
+    over.socket.destroy();
+    const ended = once(taken[0], 'close');
+    taken[0].destroy();
+    await ended;
+    const again = await until('there is room again', async () => {
+      const one = await open();
+      if (one.status === welcome) return one;
+      one.socket.destroy();
+      return undefined;
+    });
+    for (const socket of [...taken, again.socket]) socket.destroy();
+  }
+
+  test('WebSockets of a sandbox', async () => {
+    const head = `GET /v1/sandbox/left/container/ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n`;
+    await fill(() => ask(daemon.port, head), 101, ({ status, text }) => {
+      assert.equal(status, 503, text);
+      assert.match(text, /"capacity_exceeded"/);
+    });
+  });
+
+  test('published ports of a container', async (t) => {
+    t.after(() => docker.delete('/containers/full?force=1'));
+    const config = { Image: 'cloudflare/sandbox:1', HostConfig: { PortBindings: { '3000/tcp': [{ HostPort: '' }] } } };
+    assert.equal((await docker.post('/containers/create?name=full', config)).status, 201);
+    assert.equal((await docker.post('/containers/full/start')).status, 204);
+    const port = Number((await docker.get('/containers/full/json')).json.NetworkSettings.Ports['3000/tcp'][0].HostPort);
+    const open = () => ask(port, 'GET /api/ping HTTP/1.1\r\nHost: localhost\r\n\r\n');
+    await fill(open, 200, ({ text }) => assert.equal(text, ''));
+    assert.equal((await docker.get('/containers/full/json')).json.State.Status, 'running');
+  });
+});
