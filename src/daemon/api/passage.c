@@ -59,7 +59,8 @@ static void join(struct request *request, const struct passage_ends *ends)
 
 void passage_open(struct request *request, const struct h1_head *head)
 {
-    bool counted = request->route->handler == api_container;
+    bool counted =
+        request->route && request->route->handler == api_container; /* a preview by its name has no route */
     struct passage_ends ends = { .on_end = counted ? on_counted_end : on_end, .data = request->sandbox };
     const uint8_t *peer = http_peer_address(request->exchange);
     struct buf from_client, from_server;

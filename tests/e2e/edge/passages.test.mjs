@@ -12,6 +12,18 @@ import { test } from '../lib/test.mjs';
 
 const MOST = 4;
 
+/* Changes to another protocol whenever it is asked. */
+const SERVER = `use IO::Socket::INET;
+my $s = IO::Socket::INET->new(LocalAddr => '127.0.0.1:8080', Listen => 64, ReuseAddr => 1) or die;
+while (my $c = $s->accept) {
+  next if fork;
+  while (<$c>) { last if /^\\r\\n$/ }
+  syswrite $c, "HTTP/1.1 101 Switching Protocols\\r\\nUpgrade: echo\\r\\nConnection: Upgrade\\r\\n\\r\\n";
+  while (sysread $c, my $b, 1000) { syswrite $c, $b }
+  exit;
+}
+`;
+
 describe('connections that have left HTTP', { skip: whyNoDaemon() }, () => {
   let daemon, api, docker;
 
@@ -69,6 +81,18 @@ describe('connections that have left HTTP', { skip: whyNoDaemon() }, () => {
 
   test('WebSockets of a sandbox', async () => {
     const head = `GET /v1/sandbox/left/container/ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n`;
+    await fill(() => ask(daemon.port, head), 101, ({ status, text }) => {
+      assert.equal(status, 503, text);
+      assert.match(text, /"capacity_exceeded"/);
+    });
+  });
+
+  test('whatever a preview changes to', async () => {
+    await api.put('/v1/sandbox/left/file/workspace/server.pl', SERVER);
+    await api.exec('left', 'nohup perl server.pl >/dev/null 2>&1 &');
+    await until('the server listens', async () => (await api.exec('left', 'cat /proc/net/tcp')).out.includes(':1F90 '));
+    assert.equal((await api.post('/v1/sandbox/left/ports', { port: 8080, token: 'tok' })).status, 200);
+    const head = `GET / HTTP/1.1\r\nHost: 8080-left-tok.localhost:${daemon.port}\r\nUpgrade: echo\r\nConnection: Upgrade\r\n\r\n`;
     await fill(() => ask(daemon.port, head), 101, ({ status, text }) => {
       assert.equal(status, 503, text);
       assert.match(text, /"capacity_exceeded"/);
