@@ -62,7 +62,7 @@ struct request {
     struct sender sender;
     /* NULL: by our own listeners. Else it came from an edge, and this is what its Host means there. */
     void (*parse_name)(const struct request *request, struct edge_name *ret);
-    const struct route *route; /* NULL: none matched */
+    const struct route *route; /* NULL: none matched, or it is for a preview or tunnel by its host name */
     size_t route_index;
     char id[17];
     uint64_t started_ns;
