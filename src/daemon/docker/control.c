@@ -151,6 +151,7 @@ void docker_kill(struct request *request)
     control = new_control(request, container);
     if (!control)
         return;
+    docker_event(request->daemon->docker, "container", "kill", container->id, container->name, container->image);
     if (signo == SIGKILL && kill_instance(container, &err) == 0)
         request_respond_empty(request, 204);
     else if (signo == SIGKILL || send_signal(control, signo, &err) < 0)
@@ -159,11 +160,17 @@ void docker_kill(struct request *request)
 
 /* --- stop --- */
 
+static void tell_stopped(const struct container *container)
+{
+    docker_event(container->docker, "container", "stop", container->id, container->name, container->image);
+}
+
 static void on_stopped(struct exit_wait *wait, int status)
 {
     struct control *control = container_of(wait, struct control, wait);
 
     (void)status;
+    tell_stopped(control->container);
     control->container = NULL;
     request_respond_empty(control->request, 204);
 }

@@ -124,6 +124,23 @@ describe('the Docker Engine API for other clients', { skip: whyNoDaemon() }, () 
     assert.equal((await docker.get(`/containers/${container}/json`)).json.State.ExitCode, 137);
   });
 
+  test('events tell who killed and stopped a container', async () => {
+    const container = await made.created({ Cmd: ['sleep', '1000'] });
+    const request = docker.open('GET', `/events?filters=${encodeURIComponent(JSON.stringify({ container: [container] }))}`);
+    request.end();
+    const [response] = await once(request, 'response');
+    let text = '';
+    response.on('data', (piece) => (text += piece));
+    for (const how of ['kill', 'stop']) {
+      assert.equal((await docker.post(`/containers/${container}/start`)).status, 204);
+      assert.equal((await docker.post(`/containers/${container}/${how}`)).status, 204);
+      await ended(container);
+    }
+    await until('the last event', () => text.includes('"stop"'));
+    request.destroy();
+    assert.deepEqual(text.trim().split('\n').map((line) => JSON.parse(line).Action), ['start', 'kill', 'die', 'start', 'die', 'stop']);
+  });
+
   test('a container with AutoRemove goes with its end, and who waits for that is told its code', async () => {
     const container = await made.created({ Cmd: ['sh', '-c', 'until [ -e /tmp/go ]; do sleep 0.01; done; exit 3'], HostConfig: { AutoRemove: true } });
     assert.equal((await docker.get(`/containers/${container}/json`)).json.HostConfig.AutoRemove, true);

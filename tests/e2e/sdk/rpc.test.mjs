@@ -83,6 +83,12 @@ test('after everything is answered the SDK closes its idle connection, and comes
   assert.equal((await sandbox.exec('pwd; echo $KEPT')).stdout, '/tmp\nhere');
 });
 
+test('five files of thirty-one megabytes at once, and the sandbox answers after them', async () => {
+  const content = 'x'.repeat(31 << 20);
+  await Promise.all(Array.from({ length: 5 }, (_, i) => sandbox.writeFile(`/workspace/burst-${i}`, content)));
+  assert.equal((await sandbox.exec('stat -c %s /workspace/burst-*')).stdout, Array(5).fill(31 << 20).join('\n'));
+});
+
 test('many calls at once are all answered', async () => {
   const all = await Promise.all(Array.from({ length: 300 }, (_, i) => sandbox.writeFile(`/workspace/many-${i}`, `${i}`)));
   assert.ok(all.every((r) => r.success));

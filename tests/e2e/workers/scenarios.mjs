@@ -212,6 +212,47 @@ export function scenarios(at) {
     await call(id, 'destroy');
   });
 
+  test('preview URLs: a redirect with its cookies, what is told inside, a WebSocket; tokens that are changed, taken back, and end with destroy', async () => {
+    const id = 'previews', { port } = at.wrangler();
+    const hostname = `localhost:${port}`;
+    const expose = (number, token) => call(id, 'exposePort', [number, { hostname, token }]).then(({ url }) => new URL(url).host);
+    const status = async (host) => { const { status: code, json } = await withHost(host, '/'); return [code, json?.code]; };
+    await call(id, 'startProcess', [`python3 -u -c '
+import http.server
+class H(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        if self.path == "/go":
+            self.send_response(307); self.send_header("location", "/there"); self.send_header("set-cookie", "a=1"); self.send_header("set-cookie", "b=2"); self.send_header("content-length", "0"); self.end_headers(); return
+        if self.path == "/broken": self.send_response(503)
+        else: self.send_response(200)
+        body = " ".join([self.path] + [str(self.headers.get(name)) for name in ("x-forwarded-host", "x-sandbox-name", "x-sandbox-preview-token")]).encode()
+        self.send_header("content-length", str(len(body))); self.end_headers(); self.wfile.write(body)
+    def log_message(self, *a): pass
+http.server.ThreadingHTTPServer(("0.0.0.0", 8080), H).serve_forever()'`]);
+    await call(id, 'startProcess', [echo(8081)]);
+    for (const number of [8080, 8081]) await until('the server listens', async () => (await call(id, 'exec', [`exec 3<>/dev/tcp/127.0.0.1/${number}`])).exitCode === 0);
+    const host = await expose(8080, 'first_token');
+    const moved = await withHost(host, '/go');
+    assert.deepEqual([moved.status, moved.headers.location, moved.headers['set-cookie']], [307, '/there', ['a=1', 'b=2']]);
+    assert.equal((await withHost(host, '/broken')).status, 503);
+    assert.equal((await withHost(host, '/path?x=1', { headers: { host, 'x-sandbox-preview-token': 'forged' } })).text, `/path?x=1 ${host.split(':')[0]} ${id} None`);
+    const socket = new WebSocket(`ws://127.0.0.1:${port}/by/preview`, { headers: { host: await expose(8081, 'ws_token') } });
+    await once(socket, 'open');
+    socket.send('over it');
+    assert.equal((await once(socket, 'message'))[0].toString(), '/by/preview over it');
+    socket.close();
+    assert.deepEqual((await call(id, 'getExposedPorts', [hostname])).map(({ port: number, status: state }) => [number, state]), [[8080, 'active'], [8081, 'active']]);
+    const second = await expose(8080, 'second_token');
+    assert.deepEqual(await status(host), [404, 'INVALID_TOKEN']);
+    assert.equal((await withHost(second, '/')).status, 200);
+    await call(id, 'unexposePort', [8080]);
+    assert.deepEqual(await status(second), [404, 'INVALID_TOKEN']);
+    assert.equal(await expose(8080, 'second_token'), second);
+    await call(id, 'destroy');
+    assert.deepEqual(await status(second), [404, 'INVALID_TOKEN']);
+    assert.deepEqual(await call(id, 'getExposedPorts', [hostname]), []);
+  });
+
   test('a preview URL of a runtime that has ended is 410, and its token still unknown to others', async () => {
     const id = 'stale';
     const before = await known();
