@@ -1,4 +1,5 @@
 // Runs one berm-agent for a test file and speaks HTTP to it, over TCP and over its unix socket.
+import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
@@ -22,6 +23,19 @@ export const sanitized = binary === native; // takes more memory than it would
 
 export const SESSIONLESS = '__DISABLE_SESSION__';
 export const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
+
+/*
+ * The logs of a short command, asked for right after its start: they are whole, unless the machine is so slow that the agent
+ * has waited for its end as long as it does (a tenth of a second). Then it is asked until they are.
+ */
+export async function logsAtOnce(start, read, isWhole) {
+  const began = Date.now();
+  const started = await start();
+  let logs = await read(started);
+  if (!isWhole(logs)) assert.ok(Date.now() - began >= 90, `${JSON.stringify(logs)} after ${Date.now() - began} ms`);
+  while (!isWhole(logs)) logs = await read(started);
+  return logs;
+}
 
 // A listening unix socket has to be descriptor 3 before the agent starts; node would accept on one of its own.
 const listenAndExec = `

@@ -1,7 +1,7 @@
 // /api/process/...: reference/container/20, and 90-surprises A19 to A24, B1, B22.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { Agent, SESSIONLESS, sanitized, sleep, textOf } from './helper.mjs';
+import { Agent, SESSIONLESS, logsAtOnce, sanitized, sleep, textOf } from './helper.mjs';
 
 let agent;
 before(async () => { agent = await Agent.start({ env: { FROM_IMAGE: 'image' } }); });
@@ -19,6 +19,10 @@ async function until(condition, ms = 60000) {
   }
 }
 const logs = async (id) => (await agent.get(`/api/process/${id}/logs`)).json;
+const logsAtEnd = async (id) => {
+  await agent.ended(id);
+  return logs(id);
+};
 
 test('start answers with an id and a pid, and the process is listed as running at once', async () => {
   const reply = await agent.post('/api/process/start', { command: 'sleep 60' });
@@ -40,8 +44,9 @@ test('start answers with an id and a pid, and the process is listed as running a
 test('A23: the logs of a short command are whole right after its start', async () => {
   for (let i = 0; i < 20; i++) {
     for (const sessionId of [undefined, SESSIONLESS]) {
-      const id = await agent.process(`echo hello ${i}; echo err >&2`, { sessionId });
-      const { stdoutOffset, stderrOffset, timestamp, ...rest } = await logs(id);
+      let id;
+      const { stdoutOffset, stderrOffset, timestamp, ...rest } = await logsAtOnce(
+        async () => (id = await agent.process(`echo hello ${i}; echo err >&2`, { sessionId })), logs, ({ stdout, stderr }) => stdout && stderr);
       assert.deepEqual(rest, { success: true, processId: id, stdout: `hello ${i}\n`, stderr: 'err\n' });
     }
   }
@@ -97,12 +102,12 @@ test('an id that is used again means the new process', async () => {
   const id = fresh();
   const session = fresh();
   await agent.process('echo first', { processId: id });
-  assert.equal((await logs(id)).stdout, 'first\n');
+  assert.equal((await logsAtEnd(id)).stdout, 'first\n');
   await agent.process('echo second; sleep 60', { processId: id, sessionId: session });
   await until(async () => (await logs(id)).stdout === 'second\n');
   const pid = (await agent.record(id)).pid;
   await agent.process('echo third', { processId: id });
-  assert.equal((await logs(id)).stdout, 'third\n');
+  assert.equal((await logsAtEnd(id)).stdout, 'third\n');
   assert.equal((await agent.get('/api/process/list')).json.processes.filter((p) => p.id === id).length, 1);
   assert.ok(await alive(pid));
   await agent.post('/api/session/delete', { sessionId: session }); // the one that nobody can name goes with its session
@@ -114,20 +119,20 @@ test('execute with background answers like start', async () => {
     const { status, json } = await agent.post('/api/execute', { command: 'echo bg', background: true, sessionId });
     const { processId, pid, timestamp, ...rest } = json;
     assert.deepEqual([status, rest], [200, { success: true, command: 'echo bg' }]);
-    assert.equal((await logs(processId)).stdout, 'bg\n');
+    assert.equal((await logsAtEnd(processId)).stdout, 'bg\n');
   }
 });
 
 test('A8: the shape of the output is by lines in a session and raw without one', async () => {
-  assert.equal((await logs(await agent.process("printf 'a\\0b\\nx'"))).stdout, 'ab\nx\n');
-  assert.equal((await logs(await agent.process("printf 'a\\0b\\nx'", { sessionId: SESSIONLESS }))).stdout, 'a\0b\nx');
+  assert.equal((await logsAtEnd(await agent.process("printf 'a\\0b\\nx'"))).stdout, 'ab\nx\n');
+  assert.equal((await logsAtEnd(await agent.process("printf 'a\\0b\\nx'", { sessionId: SESSIONLESS }))).stdout, 'a\0b\nx');
 });
 
 test('the session of start comes from the body only (A35), and a blank one is an error', async () => {
   const id = fresh();
   await agent.run('where=here', { session: id });
   const reply = await agent.post('/api/process/start', { command: 'echo [$where]' }, { headers: { 'X-Session-Id': id } });
-  assert.equal((await logs(reply.json.processId)).stdout, '[]\n');
+  assert.equal((await logsAtEnd(reply.json.processId)).stdout, '[]\n');
   for (const sessionId of ['', ' ']) {
     const { status, json } = await agent.post('/api/process/start', { command: 'x', sessionId });
     assert.deepEqual([status, json.code, json.context.command], [500, 'STREAM_START_ERROR', 'x']);
@@ -563,7 +568,7 @@ test('bytes for a process without stdin are refused', async () => {
 });
 
 test('A18: without asking for it stdin is at its end', async () => {
-  for (const sessionId of [undefined, SESSIONLESS]) assert.equal((await logs(await agent.process('cat; echo eof', { sessionId }))).stdout, 'eof\n');
+  for (const sessionId of [undefined, SESSIONLESS]) assert.equal((await logsAtEnd(await agent.process('cat; echo eof', { sessionId }))).stdout, 'eof\n');
 });
 
 test('a process that closes or fills its output ends by its exit alone', async () => {

