@@ -146,7 +146,8 @@ describe('a link that breaks', { skip }, () => {
     try {
       const other = new Api(stranger);
       await until('the key is known', async () => (await other.get('/v1/link')).json.state === 'up');
-      assert.equal((await edge.visit(`https://x-away.${DOMAIN}/`)).status, 404);
+      /* It is up at the daemon while its answer is on the way to the edge. */
+      await until('the edge serves it', async () => (await edge.visit(`https://x-away.${DOMAIN}/`)).status === 404);
       const { told, stop } = await follow(other);
       edge.setKeys({ ...edge.keys, away: newKey() });
       edge.child.kill('SIGHUP');
