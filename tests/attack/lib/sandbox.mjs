@@ -9,6 +9,7 @@ async function* events(body) {
   for await (const chunk of body) {
     text += decoder.decode(chunk, { stream: true });
     for (let end; (end = text.indexOf('\n\n')) >= 0; text = text.slice(end + 2)) {
+      if (text.startsWith(':')) continue; /* a comment: it is silent for long */
       const fields = Object.fromEntries(text.slice(0, end).split('\n').map((line) => line.split(/: ?(.*)/s, 2)));
       yield { event: fields.event, data: fields.data };
     }

@@ -192,7 +192,7 @@ export class Agent {
 }
 
 export function parseEvents(text) {
-  const events = text.split('\n\n').filter(Boolean).map((block) => {
+  const events = text.split('\n\n').filter((block) => block && block !== ': keep-alive').map((block) => {
     const [event, data, ...rest] = block.split('\n');
     if (!event.startsWith('event: ') || !data.startsWith('data: ') || rest.length) throw new Error(`bad event: ${block}`);
     return { event: event.slice(7), data: data.slice(6) };

@@ -179,7 +179,7 @@ test('watches: events and versions', async () => {
     text += Buffer.from(piece);
     if (text.includes('"eventType":"create"') && text.endsWith('\n\n')) break;
   }
-  const [watching, event] = text.split('\n\n').map((block) => block && JSON.parse(block.replace(/^data: /, '')));
+  const [watching, event] = text.split('\n\n').filter((block) => !block.startsWith(':')).map((block) => block && JSON.parse(block.replace(/^data: /, '')));
   assert.deepEqual([Object.keys(watching).sort(), watching.type, watching.path], [['path', 'type', 'watchId'], 'watching', '/workspace/shapes']);
   assert.deepEqual(without(event), { type: 'event', eventType: 'create', path: '/workspace/shapes/x', isDirectory: false });
   const first = await api.watch.checkChanges({ path: '/workspace/shapes', since: undefined });

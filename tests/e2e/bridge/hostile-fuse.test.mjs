@@ -210,8 +210,8 @@ describe('a hostile FUSE server', { skip: whyNoDaemon() || none }, () => {
       assert.equal((await api.call('PUT', `/v1/sandbox/${id}/file/workspace/mounter.py`, { body: mounter })).status, 200);
     }));
     const told = Promise.all(boxes.map(async (id) => {
-      const { out, err } = await api.exec(id, ['python3', '/workspace/mounter.py', String(attempts), ...paths]);
-      return out || err;
+      const { out, err, text } = await api.exec(id, ['python3', '/workspace/mounter.py', String(attempts), ...paths]);
+      return out || err || text;
     }));
     let done = false;
     told.finally(() => (done = true));

@@ -87,7 +87,7 @@ export function parseEvents(text) {
 }
 
 export function outcome(text) {
-  if (!text.startsWith('event: ')) return {};
+  if (!/^(: keep-alive\n\n)*event: /.test(text)) return {}; /* a command that is silent for long begins with comments */
   const events = parseEvents(text);
   const bytes = (name) => Buffer.concat(events.filter((e) => e.event === name).map((e) => Buffer.from(e.data, 'base64')));
   const last = events.at(-1);
