@@ -167,3 +167,59 @@ def figure_chart(figure):
         return plain(chart)
     except Exception:  # user code can make artists of any shape; the picture is the result that counts
         return None
+
+
+class Shallow:
+    """In place of the module `copy` where markers are copied: what they share nobody changes."""
+    deepcopy = dict
+
+
+class drawn_once:
+    """While a figure is drawn, nothing is done twice that comes to the same.
+
+    Each axis measures the labels of its ticks for themselves and, with all ticks updated again, for the place of its own
+    label. And each tick, made as it is drawn, is given deep copies of the markers of another one.
+    """
+    NAMES = 'draw', '_get_ticklabel_bboxes', '_get_tick_boxes_siblings'
+
+    def __init__(self, figure):
+        from matplotlib import axis as axes, markers
+        self.markers, self.copy = markers, markers.copy
+        self.parts = [axis for each in figure.axes for axis in (getattr(each, 'xaxis', None), getattr(each, 'yaxis', None))
+                      if type(axis) in (axes.XAxis, axes.YAxis) and vars(axis).keys().isdisjoint(self.NAMES)]
+
+    def __enter__(self):
+        self.markers.copy = Shallow
+        for axis in self.parts:
+            self.watch(axis)
+
+    def __exit__(self, *raised):
+        self.markers.copy = self.copy
+        for axis in self.parts:
+            for name in self.NAMES:
+                vars(axis).pop(name, None)
+
+    def watch(self, axis):
+        draw, measure, of_siblings = (getattr(axis, name) for name in self.NAMES)
+        found = None  # a list while the axis draws itself
+
+        def draw_axis(*args, **kwargs):
+            nonlocal found
+            found = []
+            try:
+                return draw(*args, **kwargs)
+            finally:
+                found = None
+
+        def measure_labels(*args, **kwargs):
+            boxes = measure(*args, **kwargs)
+            if found is not None:
+                found.append(boxes)
+            return boxes
+
+        def boxes_of_siblings(renderer):
+            groups = axis.figure._align_label_groups.values()
+            if not found or len(found) != 1 or any(len(group.get_siblings(axis.axes)) != 1 for group in groups):
+                return of_siblings(renderer)
+            return tuple(map(list, found[0]))
+        axis.draw, axis._get_ticklabel_bboxes, axis._get_tick_boxes_siblings = draw_axis, measure_labels, boxes_of_siblings

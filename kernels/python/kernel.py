@@ -275,7 +275,8 @@ class Figures:
     @staticmethod
     def png(figure):
         picture = Picture(figure)
-        figure.savefig(picture, format='rgba')
+        with drawn_once(figure):
+            figure.savefig(picture, format='rgba')
         figure._berm_shown = True
         return picture.png
 

@@ -1,10 +1,18 @@
 /* What Python code is answered: results, output, errors, interrupts. */
 import assert from 'node:assert/strict';
+import crypto from 'node:crypto';
+import zlib from 'node:zlib';
 import { after, before, describe } from 'node:test';
 import { test } from '../lib/test.mjs';
 import { World, whyNotHere } from './helper.mjs';
 
 const skip = whyNotHere();
+
+function chunk(png, name) {
+  for (let at = 8; at < png.length; at += png.readUInt32BE(at) + 12)
+    if (png.toString('latin1', at + 4, at + 8) === name) return png.subarray(at + 8, at + 8 + png.readUInt32BE(at));
+  return undefined;
+}
 
 describe('the Python interpreter', { skip }, () => {
   let world, python;
@@ -142,6 +150,22 @@ plt.plot([1, 2, 3], [4, 5, 6], label="L"); plt.title("T"); plt.xlabel("X");`);
     assert.deepEqual(box.data, [{ kind: 'box', label: 'one', min: 1, first_quartile: 2, median: 3, third_quartile: 4, max: 4, outliers: [50] }]);
     assert.equal((await chartOf('plt.hist([1, 2, 2, 3])')).type, 'histogram');
     assert.equal((await chartOf('plt.imshow([[1, 2], [3, 4]])')).type, 'heatmap');
+  });
+
+  test('a picture has the pixels that matplotlib saves', async () => {
+    await run('import hashlib, io, matplotlib, numpy as np\nimport matplotlib.pyplot as plt');
+    for (const draw of ['plt.plot([1, 2, 3])', 'plt.bar(["a", "b"], [1, 2]); plt.xlabel("x"); plt.ylabel("y"); plt.title("t")', 'plt.plot([1e-9, 2e-9], "o-"); plt.legend(["l"])',
+      'plt.loglog([1, 10, 100]); plt.minorticks_on(); plt.grid(True, "both")', 'f, ax = plt.subplots(2, 2); ax[0, 0].set_ylabel("a\\nb"); ax[1, 0].set_ylabel("c"); f.align_labels()',
+      'plt.subplots(1, 2, layout="constrained")[1][0].set_xlabel("x")', 'plt.polar([1, 2])', 'plt.axes().xaxis.tick_top(); plt.xlabel("x"); plt.title("t"); plt.twinx().set_ylabel("z")', 'plt.axes(projection="3d").set_xlabel("x")',
+      'plt.imshow([[1, 2]]); plt.colorbar(label="c")', 'plt.plot(np.array(["2020-01-01", "2021-01-01"], "datetime64[D]"), [1, 2]); plt.gcf().autofmt_xdate()', 'plt.rcParams["savefig.bbox"] = "tight"; plt.plot([1]); plt.ylabel("y")']) {
+      const { out, results } = await run(`${draw}\nb = io.BytesIO(); plt.savefig(b, format="rgba"); plt.close()\n${draw};\nprint(hashlib.sha1(b.getvalue()).hexdigest())`);
+      const png = Buffer.from(results.at(-1).png, 'base64');
+      const width = png.readUInt32BE(16);
+      const lines = zlib.inflateSync(chunk(png, 'IDAT'));
+      const pixels = Buffer.concat(Array.from({ length: png.readUInt32BE(20) }, (_, y) => lines.subarray(y * (1 + 4 * width) + 1, (y + 1) * (1 + 4 * width))));
+      assert.equal(crypto.createHash('sha1').update(pixels).digest('hex'), out.trim(), draw);
+    }
+    await run('plt.rcParams.update(matplotlib.rcParamsDefault)');
   });
 
   test('show() shows at once, and %matplotlib inline is no error', async () => {
