@@ -123,11 +123,14 @@ static bool runs(const struct container *container)
            (container->side || (container->sandbox && container->sandbox->link));
 }
 
-/* A side container has no processes: its end is that it stops to be there for others. */
-static void end_side(struct request *request, struct container *container)
+/* NULL: answered. A side container has no processes: its end is that it stops to be there for others. */
+static struct control *begin_end(struct request *request, struct container *container)
 {
+    if (!container->side)
+        return new_control(request, container);
     container_ended(container, 0);
     request_respond_empty(request, 204);
+    return NULL;
 }
 
 void docker_kill(struct request *request)
@@ -144,11 +147,7 @@ void docker_kill(struct request *request)
                     container->id);
         return;
     }
-    if (container->side) {
-        end_side(request, container);
-        return;
-    }
-    control = new_control(request, container);
+    control = begin_end(request, container);
     if (!control)
         return;
     docker_event(request->daemon->docker, "container", "kill", container->id, container->name, container->image);
@@ -219,11 +218,7 @@ void docker_stop(struct request *request)
         request_respond_empty(request, 304);
         return;
     }
-    if (container->side) {
-        end_side(request, container);
-        return;
-    }
-    control = new_control(request, container);
+    control = begin_end(request, container);
     if (!control)
         return;
     control->stopping = true;
