@@ -211,9 +211,16 @@
     watchdog.startSigintWatchdog();
   }
 
-  // The signal was sent before the frame. node's thread must have seen it, or it would end the next evaluation.
-  function onInterruptFrame() {
-    if (!watchdog) return;
+  // An interrupt is announced by a frame. While somebody listens for the signal it has its default action for a moment at
+  // the start and at the end of each evaluation, and would be the end of this process: so it is sent when we say that this
+  // is no such moment. We cannot say so where code never yields; then it comes 50 ms later.
+  function onInterruptFrame(isSent) {
+    if (!isSent && interrupt) {
+      if (watchdog || process.listeners('SIGINT').includes(onInterrupt)) send('s', {});
+      else onInterrupt(); // code took us off
+    }
+    if (!isSent || !watchdog) return;
+    // node's thread must have seen the signal, or it would end the next evaluation.
     for (let i = 0; !stoppedByWatchdog && !watchdog.watchdogHasPendingSigint() && i < 100; i++) Atomics.wait(pause, 0, 0, 1);
     forgetSignal();
     onInterrupt();
@@ -456,7 +463,7 @@
         process.exit(1);
       }
     } else if (kind === 'C') {
-      onInterruptFrame();
+      onInterruptFrame(value.signal === true);
     }
   };
 

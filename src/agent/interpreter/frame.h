@@ -6,11 +6,12 @@
  *   to the kernel:  S source text       what the boot program is to run
  *                   I {cwd, env, language}  become the interpreter of a context
  *                   X {code}            execute
- *                   C {}                stop that; to node beside a SIGINT, which it may not see while it waits
+ *                   C {} | {signal}     stop that; to node only, before a SIGINT and behind it
  *   from it:        P {}                prepared: everything is imported
  *                   R {} | F {message}  ready | cannot be
  *                   r {text|html|...}   a result
  *                   e {ename, evalue, traceback}
+ *                   s {}                a SIGINT may come, which a C has announced
  *                   d {execution_count} the end of an execution; the count is not used
  *
  * Code of users runs in the kernel's process, so every frame from it is untrusted.

@@ -15,6 +15,7 @@
 #define GATHER_LINE_MS   50    /* print() writes a line in two parts: they are told as one */
 #define START_LIMIT_MS   60000 /* INTERPRETER_SPAWN_TIMEOUT_MS changes it */
 #define PATIENCE_MS      5000
+#define SIGNAL_AFTER_MS  50 /* node has that long to see the frame of an interrupt */
 #define END_GRACE_MS     1000
 #define EXIT_WAIT_MS     500 /* between the end of the channel and the exit status */
 #define DRAIN_BUDGET     ((size_t)1024 * 1024)
@@ -236,6 +237,22 @@ static void take_done(struct kernel *kernel)
     kernel->events->on_done(kernel);
 }
 
+/* It has been interrupted by a frame, and not by a signal yet. */
+static bool is_asked_to_stop(const struct kernel *kernel)
+{
+    return kernel->state == KERNEL_RUNNING && kernel->child && loop_timer_armed(&kernel->timer) &&
+           !kernel->signalled;
+}
+
+static void signal_interrupt(struct kernel *kernel)
+{
+    kernel->signalled = true;
+    child_signal_group(kernel->child, SIGINT);
+    if (kernel->program == KERNEL_PROGRAM_NODE)
+        (void)channel_send(&kernel->channel, 'C', STR("{\"signal\":true}")); /* if that fails, patience runs out */
+    loop_timer_start(kernel->agent->loop, &kernel->timer, PATIENCE_MS);
+}
+
 static bool take_error(struct kernel *kernel, const struct json *value)
 {
     const struct json *traceback = json_get(value, "traceback");
@@ -277,6 +294,10 @@ static bool take_frame(struct kernel *kernel, char kind, const struct json *valu
         return true;
     case 'e':
         return kernel->state == KERNEL_RUNNING && take_error(kernel, value);
+    case 's':
+        if (is_asked_to_stop(kernel))
+            signal_interrupt(kernel);
+        return kernel->state == KERNEL_RUNNING;
     case 'd':
         if (kernel->state != KERNEL_RUNNING)
             return false;
@@ -353,6 +374,8 @@ static void on_timer(struct loop_timer *timer)
 
     if (kernel->channel.fd < 0) {
         die(kernel, "the interpreter closed its channel");
+    } else if (kernel->state == KERNEL_RUNNING && kernel->child && !kernel->signalled) {
+        signal_interrupt(kernel); /* code that does not yield: it sees no frame */
     } else if (kernel->state == KERNEL_RUNNING) {
         die(kernel, "the code did not stop when it was interrupted, so the interpreter was ended");
         if (kernel->child)
@@ -556,8 +579,8 @@ void kernel_interrupt(struct kernel *kernel)
 {
     if (kernel->state != KERNEL_RUNNING || !kernel->child || loop_timer_armed(&kernel->timer))
         return;
-    child_signal_group(kernel->child, SIGINT);
-    if (kernel->program == KERNEL_PROGRAM_NODE)
-        (void)channel_send(&kernel->channel, 'C', STR("{}")); /* if that fails, patience runs out */
-    loop_timer_start(kernel->agent->loop, &kernel->timer, PATIENCE_MS);
+    kernel->signalled = false;
+    if (kernel->program != KERNEL_PROGRAM_NODE || channel_send(&kernel->channel, 'C', STR("{}")) < 0 ||
+        loop_timer_start(kernel->agent->loop, &kernel->timer, SIGNAL_AFTER_MS) < 0)
+        signal_interrupt(kernel);
 }

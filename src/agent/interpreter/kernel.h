@@ -54,6 +54,7 @@ struct kernel {
     bool awaits_line; /* what is gathered does not end a line, and has been given some more time */
     struct loop_timer flush_timer;
     struct loop_timer timer; /* the limit of the start, or the patience after an interrupt */
+    bool signalled;          /* the last interrupt has gone as far as a signal */
     bool told_to_become;     /* before it was PREPARED */
     bool prepared;           /* it has been PREPARED: what befalls it from then on is not its origin's fault, */
     bool outdated;           /* unless it says that what it was prepared with is not what is installed now */
