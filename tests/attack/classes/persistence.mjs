@@ -1,5 +1,7 @@
 /* F: what outlives a sandbox. */
 import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import path from 'node:path';
 import { test } from 'node:test';
 import { until } from '../../e2e/lib/daemon.mjs';
 import { readText, status } from '../lib/host.mjs';
@@ -7,7 +9,7 @@ import * as report from '../lib/report.mjs';
 import { judge, reachedItems } from '../lib/verdict.mjs';
 
 const MIB = 1 << 20;
-const TRIES = 16;
+const TRIES = 40; /* more than there are sandboxes of other tests and slots that wait */
 const STATE = `ulimit -a; umask; pwd; env | cut -d= -f1 | sort; cat /proc/self/sessionid /proc/self/loginuid
   sed 1d /proc/sysvipc/shm /proc/sysvipc/sem /proc/sysvipc/msg`;
 
@@ -20,11 +22,8 @@ async function files(sandbox) {
   return stdout.split('\n').filter((line) => !line.includes(sandbox.id)); /* its name is in its host name */
 }
 
-/*
- * A sandbox with the ids and the names of slots that `uid` stands for. Numbers go round; a worker of the spawner's that
- * takes over begins with the lowest that is free.
- */
-async function sandboxWith(world, uid) {
+/* The numbers of slots, and with them ids, go round; a worker of the spawner's that takes over begins with the lowest that is free. */
+async function beginAnew(world) {
   const worker = world.daemon.worker();
   process.kill(worker, 'SIGKILL');
   await until('another worker serves', () => {
@@ -34,6 +33,11 @@ async function sandboxWith(world, uid) {
       return false; /* there is none at the moment */
     }
   });
+}
+
+/* A sandbox with the ids and the names of slots that `uid` stands for, which is one of the lowest. */
+async function sandboxWith(world, uid) {
+  await beginAnew(world);
   const others = [];
   try {
     for (let i = 0; i < TRIES; i++) {
@@ -49,12 +53,20 @@ async function sandboxWith(world, uid) {
 
 export function registerPersistence(world) {
   test('F1: the next sandbox with the ids of one that was destroyed finds nothing of it', async () => {
+    await beginAnew(world);
     const fresh = await world.sandbox();
     const clean = await files(fresh);
+    const state = async (sandbox) => (await sandbox.exec(['sh', '-c', STATE])).stdout;
+    const asMade = await state(fresh);
     assert.ok(clean.length > 100, `${clean.length} files`);
     await fresh.destroy();
 
+    /* What berm-spawn knows of each; that goes last, and its number is free from then on. */
+    const records = () => fs.readdirSync(path.join(world.daemon.data, 'run')).filter((name) => name.endsWith('.meta'));
+    const others = records();
     const first = await world.sandbox();
+    const own = records().filter((name) => !others.includes(name));
+    assert.equal(own.length, 1);
     const uid = ids(first);
     const mark = `f${process.pid}`;
     const holding = first.start(['B7-leave', mark, '600']);
@@ -67,7 +79,8 @@ export function registerPersistence(world) {
     const used = (await first.describe()).usage;
     await first.destroy();
     await holding.done;
-    await until('its first process is gone', () => readText(`/proc/${first.hostPid}/status`) === '');
+    await until('nothing is left of it', () => !records().includes(own[0]));
+    assert.equal(readText(`/proc/${first.hostPid}/status`), '');
 
     const next = await sandboxWith(world, uid);
     const after = await files(next);
@@ -78,8 +91,7 @@ export function registerPersistence(world) {
     assert.ok(usage.memoryPeakBytes < 64 * MIB, `its memory begins at ${usage.memoryPeakBytes}`);
     assert.ok(usage.cpuUsec < used.cpuUsec, `its time begins at ${usage.cpuUsec} of ${used.cpuUsec}`);
     assert.equal(usage.oomKills, 0);
-    const state = async (sandbox) => (await sandbox.exec(['sh', '-c', STATE])).stdout;
-    assert.equal(await state(next), await state(await world.shared()));
+    assert.equal(await state(next), asMade);
     await next.destroy();
     report.add(judge('F1-find', found, left));
   });
