@@ -9,7 +9,7 @@ import * as report from '../lib/report.mjs';
 import { judge, reachedItems } from '../lib/verdict.mjs';
 
 const MIB = 1 << 20;
-const TRIES = 40; /* more than there are sandboxes of other tests and slots that wait */
+const SLOTS = 16; /* pool.slots, unless it is set */
 const STATE = `ulimit -a; umask; pwd; env | cut -d= -f1 | sort; cat /proc/self/sessionid /proc/self/loginuid
   sed 1d /proc/sysvipc/shm /proc/sysvipc/sem /proc/sysvipc/msg`;
 
@@ -22,9 +22,21 @@ async function files(sandbox) {
   return stdout.split('\n').filter((line) => !line.includes(sandbox.id)); /* its name is in its host name */
 }
 
-/* The numbers of slots, and with them ids, go round; a worker of the spawner's that takes over begins with the lowest that is free. */
+const runFiles = (world, fits) => fs.readdirSync(path.join(world.daemon.data, 'run')).filter(fits);
+
+/* The sockets of the slots that wait, each told from one that had its name before. */
+const slots = (world) => runFiles(world, (name) => name.startsWith('.s')).flatMap((name) => {
+  const stat = fs.lstatSync(path.join(world.daemon.data, 'run', name), { bigint: true, throwIfNoEntry: false });
+  return stat ? [`${name} ${stat.ino} ${stat.mtimeNs}`] : []; /* it has just been taken away */
+});
+
+/*
+ * The numbers of slots, and with them ids, go round, but a worker of the spawner's that takes over begins with the lowest that are
+ * free. Where as many sandboxes live as before, the next one has the number then that it had before.
+ */
 async function beginAnew(world) {
   const worker = world.daemon.worker();
+  const before = slots(world);
   process.kill(worker, 'SIGKILL');
   await until('another worker serves', () => {
     try {
@@ -33,27 +45,11 @@ async function beginAnew(world) {
       return false; /* there is none at the moment */
     }
   });
-}
-
-/* A sandbox with the ids and the names of slots that `uid` stands for, which is one of the lowest. */
-async function sandboxWith(world, uid) {
-  await beginAnew(world);
-  const others = [];
-  try {
-    for (let i = 0; i < TRIES; i++) {
-      const sandbox = await world.sandbox();
-      if (ids(sandbox) === uid) return sandbox;
-      others.push(sandbox);
-    }
-  } finally {
-    for (const other of others) await other.destroy();
-  }
-  throw new Error(`no sandbox of ${TRIES} has the ids from ${uid}`);
+  await until('it has made its slots', () => slots(world).filter((slot) => !before.includes(slot)).length === SLOTS);
 }
 
 export function registerPersistence(world) {
   test('F1: the next sandbox with the ids of one that was destroyed finds nothing of it', async () => {
-    await beginAnew(world);
     const fresh = await world.sandbox();
     const clean = await files(fresh);
     const state = async (sandbox) => (await sandbox.exec(['sh', '-c', STATE])).stdout;
@@ -62,7 +58,8 @@ export function registerPersistence(world) {
     await fresh.destroy();
 
     /* What berm-spawn knows of each; that goes last, and its number is free from then on. */
-    const records = () => fs.readdirSync(path.join(world.daemon.data, 'run')).filter((name) => name.endsWith('.meta'));
+    const records = () => runFiles(world, (name) => name.endsWith('.meta'));
+    await beginAnew(world);
     const others = records();
     const first = await world.sandbox();
     const own = records().filter((name) => !others.includes(name));
@@ -82,7 +79,9 @@ export function registerPersistence(world) {
     await until('nothing is left of it', () => !records().includes(own[0]));
     assert.equal(readText(`/proc/${first.hostPid}/status`), '');
 
-    const next = await sandboxWith(world, uid);
+    await beginAnew(world);
+    const next = await world.sandbox();
+    assert.equal(ids(next), uid);
     const after = await files(next);
     assert.deepEqual(after.filter((line) => !clean.includes(line)), []);
     assert.deepEqual(clean.filter((line) => !after.includes(line)), []);
