@@ -60,8 +60,8 @@ static void commit(struct sink *sink, int stream, size_t n)
     }
     if (buf_append(&log->records, head, sizeof(head)) < 0)
         return;
-    if (buf_append(&log->records, scratch, n) <
-        0) { /* without memory: a record that says less than it is is worse */
+    if (buf_append(&log->records, scratch, n) < 0) {
+        /* Without memory: a record that says less than it is is worse. */
         log->records.len -= sizeof(head);
         return;
     }

@@ -23,10 +23,10 @@ enum follow_form {
 /* Sends the head of an answer ahead of the process; one of the two others has to come then. False without memory.
  */
 bool process_follow_begin(struct request *rq);
-/* There is no process: the answer that has begun ends like that of a command that failed. 0 is no exit code here.
- */
 /* Of the two forms of a command that which the request asks for: `?events=named` is RPC's. */
 enum follow_form process_follow_form(const struct request *rq);
+/* There is no process: the answer that has begun ends like that of a command that failed. 0 is no exit code here.
+ */
 void process_follow_fail(struct request *rq, struct str command, int exit_code);
 /* Answers the request, also one whose answer has begun. `from` are the offsets to begin at; those past the end mean
  * the end. */
