@@ -1,7 +1,7 @@
-#include "agent/child/signal_name.h"
 #include "agent/process/byte_log.h"
 #include "agent/process/process_mark.h"
 #include "agent/process/process_tree.h"
+#include "base/signal_name.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,8 +1,8 @@
 /* process_input.c - routes of our own: bytes for a process's stdin, and signals. */
 #include "agent/agent.h"
-#include "agent/child/signal_name.h"
 #include "agent/http/routes.h"
 #include "base/base64.h"
+#include "base/signal_name.h"
 #include "process_kill.h"
 #include "process_request.h"
 

@@ -1,8 +1,8 @@
 /* process_routes.c - /api/process/...: start, list, get, stream, kill; and /api/execute/stream. */
 #include "agent/agent.h"
-#include "agent/child/signal_name.h"
 #include "agent/http/routes.h"
 #include "agent/terminal/terminal.h"
+#include "base/signal_name.h"
 #include "base/sys.h"
 #include "process_follow.h"
 #include "process_kill.h"

@@ -1,8 +1,8 @@
 #include "terminal.h"
 
 #include "agent/agent.h"
-#include "agent/child/signal_name.h"
 #include "agent/process/process_tree.h"
+#include "base/signal_name.h"
 #include "base/sys.h"
 
 #include <stdio.h>

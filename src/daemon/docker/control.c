@@ -1,37 +1,46 @@
 /* control.c - stop, kill, wait and remove. */
+#include "base/signal_name.h"
 #include "daemon/agent_call.h"
 #include "daemon/docker/engine.h"
 
+#include <ctype.h>
 #include <signal.h>
-#include <strings.h>
 
 /* --- signals --- */
 
+/* Names that docker takes beside the kernel's; "RTMIN+3" and "RTMAX-3" are counted from theirs. */
 static const struct {
     const char *name;
     int number;
-} signals[] = {
-    { "HUP", SIGHUP },       { "INT", SIGINT },     { "QUIT", SIGQUIT }, { "ILL", SIGILL },   { "TRAP", SIGTRAP },
-    { "ABRT", SIGABRT },     { "IOT", SIGIOT },     { "BUS", SIGBUS },   { "FPE", SIGFPE },   { "KILL", SIGKILL },
-    { "USR1", SIGUSR1 },     { "SEGV", SIGSEGV },   { "USR2", SIGUSR2 }, { "PIPE", SIGPIPE }, { "ALRM", SIGALRM },
-    { "TERM", SIGTERM },     { "CHLD", SIGCHLD },   { "CLD", SIGCHLD },  { "CONT", SIGCONT }, { "STOP", SIGSTOP },
-    { "TSTP", SIGTSTP },     { "TTIN", SIGTTIN },   { "TTOU", SIGTTOU }, { "URG", SIGURG },   { "XCPU", SIGXCPU },
-    { "XFSZ", SIGXFSZ },     { "PROF", SIGPROF },   { "IO", SIGIO },     { "POLL", SIGPOLL }, { "PWR", SIGPWR },
-    { "VTALRM", SIGVTALRM }, { "WINCH", SIGWINCH }, { "SYS", SIGSYS },
-};
+} aliases[] = { { "IOT", SIGIOT }, { "CLD", SIGCHLD }, { "POLL", SIGPOLL }, { "RTMIN", 34 }, { "RTMAX", 64 } };
+
+static int realtime_signal(const char *name)
+{
+    bool up = !strncmp(name, "RTMIN+", 6);
+    uint64_t steps;
+
+    if ((!up && strncmp(name, "RTMAX-", 6) != 0) || str_to_u64(str_from(name + 6), &steps) < 0 || steps > 15)
+        return 0;
+    return up ? 34 + (int)steps : 64 - (int)steps;
+}
 
 int docker_signal(const char *text)
 {
-    uint64_t number;
+    char upper[sizeof("SIGRTMIN+15")], *name = upper;
+    size_t n = strlen(text);
+    int signo;
 
-    if (str_to_u64(str_from(text), &number) == 0)
-        return number >= 1 && number <= 64 ? (int)number : 0;
-    if (!strncasecmp(text, "SIG", 3))
-        text += 3;
-    for (size_t i = 0; i < ARRAY_SIZE(signals); i++)
-        if (!strcasecmp(text, signals[i].name))
-            return signals[i].number;
-    return 0;
+    if (n >= sizeof(upper))
+        return 0;
+    for (size_t i = 0; i <= n; i++)
+        upper[i] = (char)toupper((unsigned char)text[i]);
+    if (!strncmp(upper, "SIG", 3))
+        name += 3;
+    for (size_t i = 0; i < ARRAY_SIZE(aliases); i++)
+        if (!strcmp(name, aliases[i].name))
+            return aliases[i].number;
+    signo = realtime_signal(name);
+    return signo ? signo : signal_by_name(str_from(upper));
 }
 
 /* 0: answered. */

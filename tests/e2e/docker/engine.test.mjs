@@ -117,6 +117,22 @@ describe('the Docker Engine API for other clients', { skip: whyNoDaemon() }, () 
     assert.equal((await made.create({ StopSignal: 'SIGNONE' })).answer.status, 400);
   });
 
+  test('a signal has the names that docker knows, in any case, and those it does not know are refused', async () => {
+    const names = { abrt: 6, SIGIOT: 6, Sigcld: 17, CHLD: 17, POLL: 29, IO: 29, SIGVTALRM: 26, 'SIGRTMIN+3': 37, rtmin: 34, 'RTMAX-2': 62, SIGRTMAX: 64, 10: 10 };
+    const program = 'import signal\nfor s in range(1, 65):\n  if s not in (9, 19, 32, 33): signal.signal(s, lambda n, f: print(n, flush=True))\nprint("ready", flush=True)\nwhile True: signal.pause()';
+    const container = await made.created({ Image: 'base', Cmd: ['python3', '-c', program] });
+    assert.equal((await docker.post(`/containers/${container}/start`)).status, 204);
+    let told = 'ready\n';
+    await until('it listens', async () => (await logs(container, 'stdout=1')) === told);
+    for (const [name, number] of Object.entries(names)) {
+      assert.equal((await docker.post(`/containers/${container}/kill?signal=${encodeURIComponent(name)}`)).status, 204, name);
+      told += `${number}\n`;
+      await until(`${name} has come`, async () => (await logs(container, 'stdout=1')) === told);
+    }
+    for (const name of ['SIGNONE', 'SIGSIGTERM', 'RTMIN+16', 'RTMAX-31', 'RTMIN+', 'RTMIN-1', '65', '-9', 'SIG', 'SIGVTALRMSIGVTALRM'])
+      assert.equal((await docker.post(`/containers/${container}/kill?signal=${encodeURIComponent(name)}`)).status, 400, name);
+  });
+
   test('a container that is stopped and does not end is killed after its time', async () => {
     const container = await shell("trap '' TERM; echo ready; while :; do sleep 0.01; done");
     await until('it listens', async () => (await logs(container, 'stdout=1')) === 'ready\n');
