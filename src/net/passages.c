@@ -11,7 +11,7 @@ struct passage {
     struct list node;
     struct passages *passages;
     struct relay *relay;
-    uint8_t address[16]; /* all zeros: nobody's */
+    uint8_t address[16];
     void (*on_end)(void *data);
     void *data;
 };
@@ -77,8 +77,7 @@ int passages_join(struct passages *passages, struct loop *loop, const struct pas
     }
     relay_set_linger(passage->relay, LINGER_MS);
     passage->passages = passages;
-    if (ends->address)
-        memcpy(passage->address, ends->address, sizeof(passage->address));
+    memcpy(passage->address, ends->address, sizeof(passage->address));
     passage->on_end = ends->on_end;
     passage->data = ends->data;
     list_append(&passages->all, &passage->node);

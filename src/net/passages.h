@@ -24,7 +24,7 @@ bool passages_full(const struct passages *passages, const uint8_t *address);
 struct passage_ends {
     int client, server;                  /* non-blocking sockets */
     struct str from_client, from_server; /* read already, at most RELAY_BUFFER: goes to the other side first */
-    const uint8_t *address;              /* of the client, or NULL; copied */
+    uint8_t address[16];                 /* of the client; all zeros: nobody's */
     void (*on_end)(void *data);          /* once, also from passages_free(); may be NULL */
     void *data;
 };

@@ -59,10 +59,9 @@ static void on_end(void *data)
 static void join(struct fixture *f, const uint8_t *address, const char *from_client)
 {
     int client[2], server[2];
-    struct passage_ends ends = {
-        .from_client = str_from(from_client), .address = address, .on_end = on_end, .data = f
-    };
+    struct passage_ends ends = { .from_client = str_from(from_client), .on_end = on_end, .data = f };
 
+    memcpy(ends.address, address, sizeof(ends.address));
     close_fd(&f->client);
     close_fd(&f->server);
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, client), 0);

@@ -64,7 +64,6 @@ void passage_open(struct request *request, const struct h1_head *head)
     struct passage_ends ends = { .on_end = counted ? on_counted_end : on_end, .data = request->sandbox };
     const uint8_t *peer = http_peer_address(request->exchange);
     struct buf from_client, from_server;
-    uint8_t address[16];
 
     buf_init(&from_client, RELAY_BUFFER);
     buf_init(&from_server, RELAY_BUFFER);
@@ -73,7 +72,7 @@ void passage_open(struct request *request, const struct h1_head *head)
         return; /* the call fails, and the request with it */
     request->proxy.call = NULL;
     if (peer)
-        ends.address = memcpy(address, peer, sizeof(address)); /* the exchange goes with the answer */
+        memcpy(ends.address, peer, sizeof(ends.address)); /* the exchange goes with the answer */
     ends.client = passage_allowed(request) ? take_client(request, head, &from_client) : -EBADF;
     ends.from_client = buf_str(&from_client);
     ends.from_server = buf_str(&from_server);

@@ -130,7 +130,6 @@ static void upgrade(struct transit *transit, const struct h1_head *head)
     const uint8_t *peer = http_peer_address(transit->exchange);
     struct buf from_browser, from_stream;
     struct passage_ends ends = { 0 };
-    uint8_t address[16];
 
     buf_init(&from_browser, RELAY_BUFFER);
     buf_init(&from_stream, RELAY_BUFFER);
@@ -139,7 +138,7 @@ static void upgrade(struct transit *transit, const struct h1_head *head)
         return; /* the call fails, and the request with it */
     end_call(transit);
     if (peer)
-        ends.address = memcpy(address, peer, sizeof(address)); /* the exchange goes with the answer */
+        memcpy(ends.address, peer, sizeof(ends.address)); /* the exchange goes with the answer */
     ends.client = upgrade_allowed(transit) ? take_browser(transit, head, &from_browser) : -EBADF;
     ends.from_client = buf_str(&from_browser);
     ends.from_server = buf_str(&from_stream);
