@@ -50,6 +50,7 @@ void loop_flush_deferred(struct loop *loop);
 /* Monotonic milliseconds, read once per turn. */
 uint64_t loop_now_ms(const struct loop *loop);
 uint64_t clock_monotonic_ns(void);
+int64_t clock_realtime_ns(void); /* since 1970 */
 int64_t clock_realtime_ms(void);
 
 /*

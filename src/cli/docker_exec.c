@@ -1,9 +1,8 @@
 /* docker_exec.c - exec, run, attach and logs: a command in a container with our standard streams. */
+#include "base/loop.h"
 #include "cli/docker.h"
 #include "cli/docker_stream.h"
 #include "cli/units.h"
-
-#include <time.h>
 
 struct run_args {
     struct cli_list env, ports;
@@ -305,15 +304,14 @@ static int write_log(void *data, struct str piece)
 /* "10m" is so long ago; everything else is the daemon's to judge. */
 static const char *moment(struct docker_cli *docker, const char *text)
 {
-    struct timespec now;
     int64_t ms;
 
     if (!text)
         return "";
     if (text[strspn(text, "0123456789.")] == '\0' || parse_duration(text, &ms) < 0)
         return docker_encode(docker, text);
-    clock_gettime(CLOCK_REALTIME, &now);
-    return docker_path(docker, "%lld.%09ld", (long long)(now.tv_sec - ms / 1000), now.tv_nsec);
+    ms = clock_realtime_ms() - ms;
+    return docker_path(docker, "%lld.%03lld", (long long)(ms / 1000), (long long)(ms % 1000));
 }
 
 int docker_cmd_logs(struct docker_cli *docker, int argc, char **argv)

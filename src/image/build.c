@@ -3,10 +3,10 @@
 #include "image/tool.h"
 #include "image/tree.h"
 
+#include "base/loop.h"
 #include "base/sys.h"
 
 #include <fcntl.h>
-#include <time.h>
 
 /* The script prints "@stage TEXT" and "@percent N" between the lines of the tools that it runs. */
 struct build_progress {
@@ -97,8 +97,7 @@ static int run_recipe(struct image_stage *stage, const char *recipe_dir, const s
 {
     char script[PATH_MAX], restore[PATH_MAX];
     struct build_progress state = { .progress = progress, .stage = "Preparing", .percent = -1 };
-    struct timespec started;
-    clock_gettime(CLOCK_REALTIME, &started);
+    int64_t started = clock_realtime_ms();
     if (image_recipe_find("build-rootfs", script, sizeof(script), err) < 0 ||
         find_restore(restore, sizeof(restore), err) < 0)
         return -1;
@@ -106,7 +105,7 @@ static int run_recipe(struct image_stage *stage, const char *recipe_dir, const s
     const struct tool tool = { .argv = argv, .contained = true, .on_line = on_line, .arg = &state };
     if (tool_run(&tool, err) < 0)
         return -1;
-    return tree_clamp_times(stage->rootfs, started.tv_sec, err);
+    return tree_clamp_times(stage->rootfs, started / 1000, err);
 }
 
 int image_build(const char *images_dir, const char *name, const char *recipe_dir,

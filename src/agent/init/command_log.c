@@ -6,7 +6,6 @@
 
 #include <arpa/inet.h>
 #include <endian.h>
-#include <time.h>
 
 #define RECORD_HEAD 16
 #define LAST_MS     2000
@@ -37,20 +36,12 @@ static char *reserve(struct sink *sink, int stream, size_t *room, bool final)
     return scratch;
 }
 
-static uint64_t now_ns(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_REALTIME, &now);
-    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
-}
-
 static void commit(struct sink *sink, int stream, size_t n)
 {
     struct command_log *log = container_of(sink, struct command_log, sink);
     unsigned char head[RECORD_HEAD] = { (unsigned char)(stream + 1) };
     uint32_t length = htonl((uint32_t)n);
-    uint64_t time = htobe64(now_ns());
+    uint64_t time = htobe64((uint64_t)clock_realtime_ns());
 
     memcpy(head + 4, &length, sizeof(length));
     memcpy(head + 8, &time, sizeof(time));
