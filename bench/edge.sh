@@ -62,7 +62,10 @@ edge_start() {
   edge_pid=$(edge_agent)
   truncate -s 1G "$work/1g"
   edge_nginx service 127.0.0.1:8080 'location / { return 200 "hello\n"; } location /1g { alias '"$work"'/1g; }'
-  edge_nginx proxy 127.0.0.1:8081 'location / { proxy_pass http://service; proxy_http_version 1.1; proxy_set_header Connection ""; proxy_buffering off; }'
+  # With the fields that bermd and caddy tell an application, too: all three have the same to send.
+  edge_nginx proxy 127.0.0.1:8081 'location / { proxy_pass http://service; proxy_http_version 1.1; proxy_set_header Connection ""; proxy_buffering off;
+    proxy_set_header X-Forwarded-For $remote_addr; proxy_set_header X-Forwarded-Host $host; proxy_set_header X-Forwarded-Proto $scheme;
+    proxy_set_header Forwarded "for=$remote_addr;host=\"$host\";proto=$scheme"; }'
   cat >"$work/Caddyfile" <<EOF
 {
   admin off
