@@ -4,6 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
+import fs from 'node:fs';
 import path from 'node:path';
 import { after, afterEach, before, beforeEach, describe } from 'node:test';
 
@@ -17,6 +18,15 @@ function frames(bytes) {
   for (let at = 0; at < bytes.length; at += 8 + bytes.readUInt32BE(at + 4)) all.push([bytes[at], bytes.toString('utf8', at + 8, at + 8 + bytes.readUInt32BE(at + 4))]);
   return all;
 }
+/* The command lines of this machine's processes. */
+const processes = () =>
+  fs.readdirSync('/proc').filter((name) => /^\d+$/.test(name)).map((pid) => {
+    try {
+      return fs.readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ');
+    } catch {
+      return ''; /* it has ended meanwhile */
+    }
+  });
 const textOf = (bytes) => frames(bytes).map(([, text]) => text).join('');
 
 describe('the Docker Engine API for other clients', { skip: whyNoDaemon() }, () => {
@@ -284,6 +294,17 @@ describe('the Docker Engine API for other clients', { skip: whyNoDaemon() }, () 
     assert.equal((await list({ label: [`of=test-${count}`], dangling: ['false'] })).length, 1);
     assert.equal((await docker.delete(`/images/labelled-${count}`)).status, 200);
     assert.equal((await docker.delete(`/images/labelled-${count}`)).status, 404);
+  });
+
+  test('a container with AutoRemove that ends while no daemon runs goes when the next one finds it', async () => {
+    const going = await shell(`sleep 1.25; exit 3`, { HostConfig: { AutoRemove: true } });
+    const staying = await shell(`sleep 1.25; exit 4`);
+    await daemon.end('SIGKILL');
+    await until('both have ended', () => !processes().some((words) => words.includes('sleep 1.25')));
+    await daemon.start();
+    await until('the one is gone', async () => (await docker.get(`/containers/${going}/json`)).status === 404);
+    const { State } = (await docker.get(`/containers/${staying}/json`)).json;
+    assert.deepEqual([State.Status, State.ExitCode], ['exited', 4]);
   });
 
   test('a log goes on over a restart of the daemon, with the times that it had, and is whole at its end', async () => {
