@@ -400,8 +400,13 @@ static void take_row(struct container *container, struct sandbox *sandbox)
     container->sandbox = sandbox_ref(sandbox);
     sandbox->container = container;
     container->phase = row->state == SANDBOX_RUNNING ? CONTAINER_RUNNING : CONTAINER_EXITED;
-    if (container->phase == CONTAINER_EXITED)
-        container->exit_code = code_of(row->end_reason, row->exit_status);
+    if (container->phase != CONTAINER_EXITED)
+        return;
+    container->exit_code = code_of(row->end_reason, row->exit_status);
+    /* The last daemon was killed between its end and its removal. (One that sleeps may never have been started.) */
+    container->goes = container->auto_remove && row->end_reason != END_SLEPT;
+    if (container->goes)
+        loop_defer(container->docker->daemon->loop, &container->docker->remove_ended);
 }
 
 static int load(struct docker *docker, struct sandbox *sandbox, const struct json *labels)

@@ -252,6 +252,20 @@ const volumeDelete = {
   },
 };
 
+/* Whether its end was written down by this daemon or is found out by the next one. */
+const autoRemove = {
+  options: { docker: true },
+  async prepare({ docker }) {
+    const settings = { Image: image, Cmd: ['sleep', '1000'], HostConfig: { AutoRemove: true } };
+    assert.equal((await docker.post('/containers/create?name=going', settings)).status, 201);
+    assert.equal((await docker.post('/containers/going/start')).status, 204);
+  },
+  act: ({ docker }) => docker.post('/containers/going/kill'),
+  async check({ docker }) {
+    await until(async () => (await docker.get('/containers/going/json')).status === 404, 'the container to go', 60000);
+  },
+};
+
 /* The image is there as a whole, or nothing of it; what berm-spawn had made without being asked again goes. */
 const imageCommit = {
   options: { docker: true },
@@ -296,5 +310,5 @@ const adoptUnclaimed = {
 };
 
 export const scenarios = {
-  adopt, adoptPool, adoptUnclaimed, claim, claimUse, create, destroy, end, exec, execDone, execKept, fail, firstUse, imageCommit, keys, once, settings, shutdownPool, sleep, volumeCreate, volumeDelete, wake, write,
+  adopt, adoptPool, adoptUnclaimed, autoRemove, claim, claimUse, create, destroy, end, exec, execDone, execKept, fail, firstUse, imageCommit, keys, once, settings, shutdownPool, sleep, volumeCreate, volumeDelete, wake, write,
 };
