@@ -23,6 +23,7 @@
 #include "daemon/link/uplink.h"
 #include "daemon/listen.h"
 #include "daemon/mcp/mcp.h"
+#include "daemon/notify.h"
 #include "daemon/pool.h"
 #include "daemon/sandbox_egress.h"
 #include "daemon/secret_store.h"
@@ -41,6 +42,7 @@ struct program {
     struct connector_start connector;
     struct listeners listeners;
     int docker_listener; /* -EBADF: none */
+    int manager_fd;      /* of services, who is told; -EBADF: none */
     struct loop_timer drain_timer;
     unsigned draining; /* servers that are not idle yet */
     bool timed_out;    /* while draining */
@@ -66,6 +68,7 @@ static int start_as_root(struct program *program, struct berm_error *err)
     int ruleset;
 
     launch_raise_fd_limit();
+    program->manager_fd = notify_open();
     if (listeners_open(&program->listeners, &daemon->config, err) < 0 || open_docker_listener(program, err) < 0 ||
         launch_prepare(&daemon->config, &program->launch, err) < 0 ||
         auth_load_file(&daemon->auth, daemon->config.keys_file, err) < 0 ||
@@ -237,6 +240,7 @@ static void drain(struct program *program)
         return;
     }
     log_info("draining");
+    notify_tell(program->manager_fd, NOTIFY_STOPPING);
     daemon->draining = true;
     loop_timer_start(daemon->loop, &program->drain_timer, daemon->config.drain_timeout_ms);
     docker_drain(daemon->docker);
@@ -356,6 +360,7 @@ static int run(struct program *program)
         goto out;
     }
     if (catch_signals(program, &err) == 0 && start(program, &err) == 0) {
+        notify_tell(program->manager_fd, NOTIFY_READY);
         rc = loop_run(daemon->loop);
         if (rc < 0)
             berm_fail(&err, BERM_E_SYSTEM, errno, "event loop");
@@ -365,6 +370,7 @@ static int run(struct program *program)
     end(program);
     loop_free(daemon->loop);
 out:
+    close_fd(&program->manager_fd);
     if (rc < 0)
         log_error("failed", "error", err.message);
     else

@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "daemon/confine.h"
 #include "daemon/link/gateway_internal.h"
+#include "daemon/notify.h"
 
 #include <signal.h>
 
@@ -15,6 +16,7 @@ static int start_as_root(struct gateway *gateway, struct berm_error *err)
     int ruleset;
 
     launch_raise_fd_limit();
+    gateway->manager_fd = notify_open();
     launch_find_user(config, &gateway->launch);
     if (edge_base_parse(config->edge_url, &gateway->base, err) < 0 ||
         listeners_open(&gateway->listeners, config, err) < 0 ||
@@ -94,6 +96,7 @@ static void drain(struct gateway *gateway)
         return;
     }
     log_info("draining");
+    notify_tell(gateway->manager_fd, NOTIFY_STOPPING);
     gateway->draining = true;
     loop_timer_start(gateway->loop, &gateway->drain_timer, gateway->config->drain_timeout_ms);
     gateway_drain_links(gateway);
@@ -166,6 +169,7 @@ static int run(struct gateway *gateway, struct berm_error *err)
     if (!gateway->loop)
         return berm_fail(err, BERM_E_SYSTEM, errno, "event loop");
     if (catch_signals(gateway, err) == 0 && start(gateway, err) == 0) {
+        notify_tell(gateway->manager_fd, NOTIFY_READY);
         rc = loop_run(gateway->loop);
         if (rc < 0)
             berm_fail(err, BERM_E_SYSTEM, errno, "event loop");
@@ -180,12 +184,15 @@ int gateway_run(const struct config *config)
 {
     static struct gateway gateway;
     struct berm_error err = { 0 };
+    int rc;
 
     gateway.config = config;
     gateway.helper.fd = -EBADF;
     list_init(&gateway.fars);
     passages_init(&gateway.passages, (uint32_t)config->max_connections, (uint32_t)config->max_connections_peer);
-    if (run(&gateway, &err) < 0) {
+    rc = run(&gateway, &err);
+    close_fd(&gateway.manager_fd);
+    if (rc < 0) {
         log_error("failed", "error", err.message);
         return EXIT_FAILURE;
     }

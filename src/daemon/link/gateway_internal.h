@@ -74,6 +74,7 @@ struct gateway {
     int64_t started_ms;
     uint64_t next_request;
     struct loop_timer drain_timer;
+    int manager_fd; /* of services, who is told; -EBADF: none */
     bool draining, server_idle, failed;
 };
 

@@ -1,0 +1,17 @@
+/*
+ * notify.h - tells the service manager that started us how far we are, as sd_notify(3) describes it: a datagram to
+ * the unix socket that NOTIFY_SOCKET names. Without that variable nobody is told.
+ */
+#pragma once
+
+#define NOTIFY_READY    "READY=1"    /* clients are served */
+#define NOTIFY_STOPPING "STOPPING=1" /* no longer */
+
+/*
+ * The socket, or -EBADF where nobody asked or can be reached, which is logged and no reason not to start. To be
+ * called before the user and the files that we may open change. Takes the variable out of the environment: no
+ * program that we start speaks for us.
+ */
+int notify_open(void);
+/* -EBADF is nobody. Never blocks; a failure is logged. */
+void notify_tell(int fd, const char *state);
