@@ -7,45 +7,16 @@
 import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { createHash } from 'node:crypto';
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
-import { fileURLToPath } from 'node:url';
+import { blocksOf, build, files, root } from './blocks.mjs';
 import { exportRootfs } from '../images/store.mjs';
 import { Daemon, imagesDir, whyNoDaemon } from '../lib/daemon.mjs';
 import { environmentIn, exampleIn, whyNoWrangler } from '../workers/wrangler.mjs';
 
-const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../../..');
-const build = path.resolve(process.env.BERM_BUILD ?? path.join(root, 'build'));
 const skip = whyNoDaemon() ?? (fs.existsSync(path.join(imagesDir, 'names/base')) ? undefined : `no image base in ${imagesDir}`);
-const files = ['README.md', ...fs.readdirSync(path.join(root, 'docs')).filter((name) => name.endsWith('.md')).sort().map((name) => `docs/${name}`)];
-
-/* [{line, needs, script, output}] */
-function blocksOf(file) {
-  const blocks = [];
-  let open;
-  for (const [i, line] of fs.readFileSync(path.join(root, file), 'utf8').split('\n').entries()) {
-    const fence = /^```(\S*)\s*(.*)$/.exec(line);
-    if (!fence) {
-      open?.lines.push(line);
-      if (!open && line.trim() !== '') blocks.push({ language: 'prose' });
-    } else if (open) {
-      blocks.push(open);
-      open = undefined;
-    } else {
-      open = { language: fence[1], needs: /^needs=(.+)$/.exec(fence[2])?.[1], line: i + 1, lines: [] };
-    }
-  }
-  assert.equal(open, undefined, `${file}: a block is not closed`);
-  return blocks.flatMap((block, i) => block.language !== 'sh' ? [] : [{
-    line: block.line,
-    needs: block.needs,
-    script: block.lines.join('\n'),
-    output: blocks[i + 1]?.language === 'text' ? blocks[i + 1].lines.join('\n') : undefined,
-  }]);
-}
 
 let top;
 
@@ -152,62 +123,6 @@ async function install(block) {
   }
 }
 
-/*
- * What a reader runs as root on a machine of his own is run, with the same words, for a directory that stands for that machine:
- * systemd's programs take it with --root. What needs a living systemd, to start and to reload, is left out by `systemctl`'s
- * stand-in, which refuses what it does not know; that the units could start is `install`'s to look at.
- */
-function elsewhere(block, beforehand) {
-  const machine = fs.mkdtempSync(path.join(top, 'machine-'));
-  const programs = path.join(machine, 'stand-ins');
-  fs.mkdirSync(path.join(machine, 'etc/berm'), { recursive: true });
-  fs.mkdirSync(programs);
-  const standIn = (name, lines) => fs.writeFileSync(path.join(programs, name), `#!/bin/bash\nset -eu\n${lines}\n`, { mode: 0o755 });
-  standIn('systemctl', `echo "systemctl $*" >>'${machine}/asked'
-case "$1" in
-enable) [ "$2" = --now ]; exec /usr/bin/systemctl --root='${machine}' enable "$3" ;;
-daemon-reload | restart) ;;
-*) exit 1 ;;
-esac`);
-  standIn('systemd-sysusers', `exec /usr/bin/systemd-sysusers --root='${machine}'`);
-  standIn('make', `[ "$1" = install ]; exec meson install -C '${build}' --no-rebuild --quiet --destdir '${machine}'`);
-  standIn('chgrp', '[ "$1" = berm ]; [ -f "$2" ]'); // the group is that machine's
-  standIn('editor', '[ -s "$1" ]');
-  beforehand?.(machine, programs);
-  const script = block.script.replaceAll('/etc/berm', `${machine}/etc/berm`).replaceAll('/usr/local/share/berm/', `${machine}${prefixOf()}/share/berm/`);
-  execFileSync('bash', ['-euc', script], { cwd: machine, stdio: 'pipe',
-    env: { ...process.env, PATH: `${programs}:${build}:${process.env.PATH}`, BERM_IMAGES: imagesDir } });
-  return { machine, asked: fs.readFileSync(path.join(machine, 'asked'), 'utf8').trim().split('\n') };
-}
-
-const prefixOf = () => installed().find((file) => file.endsWith('/bin/berm')).slice(0, -'/bin/berm'.length);
-const wanted = (machine, unit) => fs.readlinkSync(path.join(machine, `etc/systemd/system/multi-user.target.wants/${unit}.service`));
-
-/* Installation, and an upgrade. `berm image build` takes minutes: tests/e2e/images runs it. */
-function overThisMachine(block) {
-  const { machine, asked } = elsewhere(block, (place, programs) => {
-    for (const name of ['passwd', 'group', 'shadow', 'gshadow']) fs.writeFileSync(path.join(place, 'etc', name), '');
-    fs.writeFileSync(path.join(programs, 'berm'), `#!/bin/bash\n[ "$*" = 'image build' ] || exec '${build}/berm' "$@"\n`, { mode: 0o755 });
-  });
-  for (const file of installed().filter((one) => !one.endsWith('/image'))) assert.ok(fs.existsSync(machine + file), file);
-  if (!asked.includes('systemctl enable --now berm')) return assert.deepEqual(asked, ['systemctl restart berm']);
-  assert.match(fs.readFileSync(path.join(machine, 'etc/passwd'), 'utf8'), /^berm:/m);
-  assert.ok(fs.existsSync(machine + wanted(machine, 'berm')));
-}
-
-/* The edge's machine: the daemon's key goes into the list as its hash, and the settings are ones that bermd reads. */
-function edgeMachine(block) {
-  const { machine } = elsewhere(block, (place) => {
-    execFileSync('meson', ['install', '-C', build, '--no-rebuild', '--quiet', '--destdir', place], { stdio: 'pipe' });
-  });
-  const key = fs.readFileSync(path.join(machine, 'home.key'), 'utf8').trim();
-  const hash = createHash('sha256').update(key).digest('hex');
-  assert.equal(fs.readFileSync(path.join(machine, 'etc/berm/edge.keys'), 'utf8'), `home sha256:${hash}\n`);
-  assert.equal(fs.statSync(path.join(machine, 'etc/berm/edge.keys')).mode & 0o777, 0o640);
-  assert.ok(fs.existsSync(machine + wanted(machine, 'berm-edge')));
-  execFileSync(path.join(build, 'bermd'), ['--config', path.join(machine, 'etc/berm/edge.conf'), '--print-config'], { stdio: 'pipe' });
-}
-
 /* In an image store of the reader's own. Alpine's archive has no bash, as the block says: ours is of the files of another image. */
 async function makeImages(block) {
   const store = path.join(top, 'store'), archive = path.join(top, 'alpine-minirootfs.tar');
@@ -266,8 +181,7 @@ const apart = {
   'a-build-of-its-own': { run: install },
   'root-and-minutes': { run: makeImages },
   wrangler: { run: wranglerDev, why: whyNoWrangler() },
-  'an-own-machine': { run: overThisMachine },
-  systemd: { run: edgeMachine },
+  systemd: { elsewhere: 'systemd.test.mjs' }, // on a machine of its own, where it is booted
 };
 
 async function withDaemon(use) {
@@ -313,6 +227,7 @@ for (const file of files) {
       assert.ok(apart[block.needs], `line ${block.line}: needs ${block.needs}`);
       await t.test(`line ${block.line}, which is run apart or looked at`, async () => {
         examine(block);
+        if (apart[block.needs].elsewhere) return;
         if (apart[block.needs].why) t.diagnostic(`line ${block.line} was looked at, not run: ${apart[block.needs].why}`);
         else await apart[block.needs].run(block);
       });
