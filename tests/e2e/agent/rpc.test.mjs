@@ -41,7 +41,7 @@ async function collect(stream) {
 const eventsOf = (bytes) => [...bytes.toString().matchAll(/^data: (.*)$/gm)].map(([, json]) => JSON.parse(json));
 
 async function until(condition, message) {
-  const deadline = Date.now() + 10000;
+  const deadline = Date.now() + 60000;
   while (!(await condition())) {
     assert.ok(Date.now() < deadline, message);
     await sleep(20);

@@ -57,11 +57,13 @@ describe('the warm pool', { skip: whyNoDaemon() }, () => {
 
   test('warm ones survive a restart of the daemon', async () => {
     await full();
+    const told = daemon.log('adoption.done').length;
     await daemon.end('SIGKILL');
     await daemon.start();
     api.close();
     api = new Api(daemon);
     await full();
+    await until('the adoption is told', () => daemon.log('adoption.done').length > told);
     assert.equal(daemon.log('adoption.done').at(-1).instances, String((await stats()).total));
     assert.equal((await api.exec('adopted', ['echo', 'hi'])).out, 'hi\n');
     assert.equal(await claimed(), 1);

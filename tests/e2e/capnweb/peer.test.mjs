@@ -69,7 +69,7 @@ function startPeer(role, main) {
 }
 
 async function idle(session) {
-  for (let i = 0; i < 500; i++) {
+  for (let i = 0; i < 6000; i++) {
     const { imports, exports } = session.getStats();
     if (imports === 1 && exports === 1) return;
     await new Promise((done) => setTimeout(done, 10));
@@ -184,7 +184,7 @@ test('streams end early from either side', () => withPeer(async (api) => {
     cancel(reason) { cancelled = reason; },
   });
   await assert.rejects(async () => api.consume('/f', endless, 's', 1000000), /refused/);
-  for (let i = 0; i < 500 && !cancelled; i++) await new Promise((done) => setTimeout(done, 10));
+  for (let i = 0; i < 6000 && !cancelled; i++) await new Promise((done) => setTimeout(done, 10));
   assert.match(String(cancelled?.message), /no thanks/);
   await assert.rejects(async () => length(await api.brokenStream(3)), /source broke/);
 }));

@@ -218,7 +218,7 @@ describe('hostile previews and visitors', { skip }, () => {
     assert.match(body, /\r\nX-Forwarded-For: 2001:db8::7\r\n/);
     assert.match(body, /\r\nX-Forwarded-Proto: https\r\n/);
     assert.match(body, /\r\nForwarded: for="\[2001:db8::7\]";host="[^"]*";proto=https\r\n/);
-    assert.ok(daemon.log('request').some((entry) => entry.client === '2001:db8::7'));
+    await until('it is logged', () => daemon.log('request').some((entry) => entry.client === '2001:db8::7'));
   });
 
   test('a preview of a run that has ended is stale, and a new sandbox of that name does not answer for it', async () => {

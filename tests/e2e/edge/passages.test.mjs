@@ -56,26 +56,25 @@ describe('connections that have left HTTP', { skip: whyNoDaemon() }, () => {
     return { socket, text, status: Number(text.slice(9, 12)) };
   }
 
+  /* One that is let in, once those before it that have ended are known to have. */
+  const letIn = (open, welcome) => until('there is room', async () => {
+    const one = await open();
+    if (one.status === welcome) return one;
+    one.socket.destroy();
+    return undefined;
+  });
+
   /* As many as are allowed, one that is refused as `refused` says, and another one once one of them has ended. */
   async function fill(open, welcome, refused) {
     const taken = [];
-    for (let i = 0; i < MOST; i++) {
-      const one = await open();
-      assert.equal(one.status, welcome, `${i}: ${one.text}`);
-      taken.push(one.socket);
-    }
+    for (let i = 0; i < MOST; i++) taken.push((await letIn(open, welcome)).socket);
     const over = await open();
     refused(over);
     over.socket.destroy();
     const ended = once(taken[0], 'close');
     taken[0].destroy();
     await ended;
-    const again = await until('there is room again', async () => {
-      const one = await open();
-      if (one.status === welcome) return one;
-      one.socket.destroy();
-      return undefined;
-    });
+    const again = await letIn(open, welcome);
     for (const socket of [...taken, again.socket]) socket.destroy();
   }
 

@@ -22,11 +22,13 @@ function whyNot() {
 
 const skip = whyNot();
 
-/* The processes of the host in a cgroup whose path ends so: those of one sandbox, the runtime's own included. */
-const processesIn = (group) =>
+/* The processes of the host in a group of a data directory's: those of one sandbox, the runtime's own included. */
+const processesInGroup = (data, group) =>
   fs.readdirSync('/proc').filter((name) => /^\d+$/.test(name)).filter((pid) => {
     try {
-      return new RegExp(`/${group}(/|$)`, 'm').test(fs.readFileSync(`/proc/${pid}/cgroup`, 'utf8'));
+      const { dev, ino } = fs.statSync(data, { bigint: true }); /* other daemons have groups of that name, too */
+      const path = `/berm/${dev.toString(16)}-${ino.toString(16)}/${group}`;
+      return new RegExp(`${path}(/|$)`, 'm').test(fs.readFileSync(`/proc/${pid}/cgroup`, 'utf8'));
     } catch {
       return false; /* gone meanwhile */
     }
@@ -37,6 +39,7 @@ for (const runtime of skip ? [] : runtimes) {
     const gvisor = path.basename(runtime) === 'runsc';
     const daemon = new Daemon({ options: ['--sandbox-runtime', `oci:${runtime}`], poolSize: 0 });
     let api;
+    const processesIn = (group) => processesInGroup(daemon.data, group);
     const bundles = () => fs.readdirSync(path.join(daemon.data, 'oci')).filter((name) => /^s\d/.test(name));
     const created = async (settings = {}) => {
       const id = await api.newId();
@@ -160,8 +163,8 @@ for (const runtime of skip ? [] : runtimes) {
       assert.ok(processesIn(bundle).length >= 2);
       assert.equal((await api.delete(`/v1/sandbox/${id}`)).status, 204);
       await until('its processes to end', () => processesIn(bundle).length === 0);
-      await until('its bundle to go', () => !bundles().includes(bundle));
-      assert.ok(!fs.readdirSync(path.join(daemon.data, 'oci', 'state')).includes(bundle));
+      const states = () => fs.readdirSync(path.join(daemon.data, 'oci', 'state'));
+      await until('its bundle and state to go', () => !bundles().includes(bundle) && !states().includes(bundle));
     });
 
     test('a sandbox outlives the daemon and the spawner', async () => {
@@ -193,24 +196,24 @@ for (const runtime of skip ? [] : runtimes) {
   });
 }
 
-/* The daemon ends, and its last words say why. */
-async function refusal(runtime) {
+/* The daemon ends, and its last words, which may be read after its end is known, say why. */
+async function refused(runtime, words) {
   const daemon = new Daemon({ options: ['--sandbox-runtime', `oci:${runtime}`], poolSize: 0 });
   await daemon.start().catch(() => {}); /* it may end before it listens */
   const [code] = await daemon.exited;
   assert.equal(code, 1);
+  await until(`it says ${words}`, () => words.test(daemon.lines.join('\n')));
   fs.rmSync(daemon.top, { recursive: true });
-  return daemon.lines.join('\n');
 }
 
 test('a runtime that does not exist, that others can write or that cannot take the agent over is refused', { skip }, async () => {
-  assert.match(await refusal('/nonexistent/crun'), /OCI runtime \/nonexistent\/crun: No such file/);
-  assert.match(await refusal('/usr/bin/kata-runtime'), /none of crun, runc and runsc/);
+  await refused('/nonexistent/crun', /OCI runtime \/nonexistent\/crun: No such file/);
+  await refused('/usr/bin/kata-runtime', /none of crun, runc and runsc/);
   const top = fs.mkdtempSync(path.join(os.tmpdir(), 'berm-oci-'));
   const program = path.join(top, 'crun');
   fs.copyFileSync(runtimes[0], program);
   fs.chmodSync(program, 0o777);
-  assert.match(await refusal(program), /only root can write/);
+  await refused(program, /only root can write/);
   fs.rmSync(top, { recursive: true });
 });
 

@@ -75,10 +75,13 @@ const connections = async () => {
 
 test('after everything is answered the SDK closes its idle connection, and comes back', async () => {
   await sandbox.exec('cd /tmp; export KEPT=here');
-  const reader = (await sandbox.execStream('echo x')).getReader();
+  const gate = await agent.gate();
+  const reader = (await sandbox.execStream(`echo x; ${gate.wait}`)).getReader();
+  await reader.read();
+  const busy = await connections(); // while it cannot be idle, for it is closed after a second of that
+  await gate.open();
   while (!(await reader.read()).done);
-  const busy = await connections();
-  for (let i = 0; i < 400 && (await connections()) >= busy; i++) await sleep(25);
+  for (let i = 0; i < 2400 && (await connections()) >= busy; i++) await sleep(25);
   assert.ok((await connections()) < busy, 'the connection stays open: something was not released');
   assert.equal((await sandbox.exec('pwd; echo $KEPT')).stdout, '/tmp\nhere');
 });

@@ -107,13 +107,13 @@ for (const transport of ['http', 'websocket', 'rpc']) {
 
     test('waitForPort resolves when the process serves, and fails when it has ended', async () => {
       const port = git.http.address().port; // anything that answers
-      const waits = await sandbox.startProcess('sleep 30');
+      const waits = await sandbox.startProcess('sleep 600');
       await waits.waitForPort(port, { mode: 'tcp', timeout: 60000 });
       await waits.waitForPort(port, { path: '/public/repo.git/info/refs?service=git-upload-pack', timeout: 60000 });
       await waits.kill();
       const fails = await sandbox.startProcess('sleep 0.2; exit 3');
       await assert.rejects(fails.waitForPort(1, { timeout: 60000 }), (e) => /exit/i.test(e.message));
-      const never = await sandbox.startProcess('sleep 30');
+      const never = await sandbox.startProcess('sleep 600');
       await assert.rejects(never.waitForPort(1, { timeout: 300 }), /300|time/i);
       await never.kill();
     });

@@ -170,8 +170,8 @@ describe('the JavaScript SDK with a daemon', { skip: whyNoDaemon() }, () => {
 
   test('a process is waited for: a match over pieces, a limit of time, an early end', async () => {
     const sandbox = open('waiting');
-    const process = await sandbox.startProcess('printf "port 30"; sleep 0.05; printf "00 is\\nopen" >&1; sleep 30', { processId: 'slow' });
-    const { line, match } = await process.waitForLog(/port (\d+) is/g, 5000);
+    const process = await sandbox.startProcess('printf "port 30"; sleep 0.05; printf "00 is\\nopen" >&1; sleep 600', { processId: 'slow' });
+    const { line, match } = await process.waitForLog(/port (\d+) is/g, 60000);
     assert.deepEqual([line, match[1]], ['port 3000 is', '3000']);
     await assert.rejects(process.waitForLog('never', 50), (error) => error instanceof berm.ProcessReadyTimeoutError && error.httpStatus === 408 && error.condition === '"never"' && error.timeout === 50);
     await assert.rejects(process.waitForPort(8099, { mode: 'tcp', timeout: 50 }), { condition: 'port 8099 (TCP)' });
@@ -189,8 +189,9 @@ describe('the JavaScript SDK with a daemon', { skip: whyNoDaemon() }, () => {
   test('an aborted stream ends, and the command goes on', async () => {
     const sandbox = open('aborted');
     const controller = new AbortController();
-    const reading = sandbox.exec('echo begun; sleep 0.2; touch /workspace/done', { stream: true, onOutput: () => controller.abort(), signal: controller.signal });
+    const reading = sandbox.exec('echo begun; until [ -e /workspace/go ]; do sleep 0.02; done; touch /workspace/done', { stream: true, onOutput: () => controller.abort(), signal: controller.signal });
     await assert.rejects(reading, /Operation was aborted/);
+    await sandbox.writeFile('/workspace/go', '');
     await until('the command ends', async () => (await sandbox.exists('/workspace/done')).exists);
     await assert.rejects(sandbox.exec('true', { signal: AbortSignal.abort() }), /Operation was aborted/);
     await sandbox.destroy();
