@@ -2,6 +2,7 @@
 #include "unit.h"
 
 #include "daemon/egress/credential.h"
+#include "daemon/egress/request_fields.h"
 
 static void secrets_are_found_by_name_replaced_and_gone(void **state)
 {
@@ -83,6 +84,85 @@ static void a_field_takes_the_place_of_all_of_its_name(void **state)
     buf_free(&out);
 }
 
+static void fields_that_ask_for_a_coding_go_only_with_a_credential(void **state)
+{
+    static const char request[] = "GET / HTTP/1.1\r\nHost: a\r\nAccept-Encoding: br\r\nTE: gzip\r\nA-IM: gzip\r\n"
+                                  "Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n";
+    const struct egress_credential *const list[] = { &bearer };
+    struct leak_guard guard = { 0 };
+    struct buf out;
+
+    (void)state;
+    buf_init(&out, 4096);
+    assert_null(write_head(request, list, 1, &guard, &out));
+    assert_str(buf_str(&out), STR("GET / HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer s3cret-s3cret\r\n\r\n"));
+    buf_clear(&out);
+    assert_null(write_head(request, list, 0, &guard, &out));
+    assert_str(buf_str(&out), str_from(request));
+    leak_guard_clear(&guard);
+    buf_free(&out);
+}
+
+static void an_upgrade_to_anything_but_websocket_is_left_out(void **state)
+{
+    static const char *const others[] = { "Upgrade: h2c", "Upgrade: websocket, h2c",
+                                          "Upgrade: websocket\r\nupgrade: h2c", "HTTP2-Settings: AAMAAABk",
+                                          "UPGRADE: TLS/1.0" };
+    static const char kept[] = "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: WebSocket\r\n\r\n";
+    struct leak_guard guard = { 0 };
+    struct buf out;
+
+    (void)state;
+    buf_init(&out, 4096);
+    for (size_t i = 0; i < ARRAY_SIZE(others); i++) {
+        char request[256];
+
+        buf_clear(&out);
+        snprintf(request, sizeof(request), "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\n%s\r\nX: y\r\n\r\n",
+                 others[i]);
+        assert_null(write_head(request, NULL, 0, &guard, &out));
+        assert_str(buf_str(&out), STR("GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nX: y\r\n\r\n"));
+    }
+    buf_clear(&out);
+    assert_null(write_head(kept, NULL, 0, &guard, &out));
+    assert_str(buf_str(&out), str_from(kept));
+    buf_free(&out);
+}
+
+static const char *check_fields(const struct egress_rule *rule, const char *field)
+{
+    static const struct h1_limits limits = { .max_head = 4096, .max_headers = H1_MAX_HEADERS };
+    struct h1_head head;
+    char request[256];
+
+    snprintf(request, sizeof(request), "POST / HTTP/1.1\r\nHost: a\r\n%s\r\n\r\n", field);
+    assert_true(h1_parse_request(request, strlen(request), &limits, &head) > 0);
+    return request_fields_check(rule, &head);
+}
+
+static void a_field_cannot_ask_for_what_the_rule_has_not_seen(void **state)
+{
+    static const struct str method = { "POST", 4 }, path = { "/", 1 };
+    static const struct egress_credential by_method = { .filter = { .methods = &method, .method_count = 1 } };
+    const struct egress_rule methods = { .filter = { .methods = &method, .method_count = 1 } },
+                             paths = { .filter = { .paths = &path, .path_count = 1 } }, none = { 0 },
+                             credential = { .credentials = &by_method, .credential_count = 1 };
+
+    (void)state;
+    assert_non_null(check_fields(&methods, "X-HTTP-Method-Override: DELETE"));
+    assert_non_null(check_fields(&methods, "x-http-method: delete"));
+    assert_non_null(check_fields(&methods, "X_Method_Override: PUT"));
+    assert_non_null(check_fields(&credential, "X-Http-Method-Override: DELETE"));
+    assert_non_null(check_fields(&paths, "X-Original-URL: /other"));
+    assert_non_null(check_fields(&paths, "X-REWRITE_URL: /other"));
+    assert_null(check_fields(&methods, "X-HTTP-Method-Override: POST"));
+    assert_null(check_fields(&methods, "X-Original-URL: /other"));
+    assert_null(check_fields(&methods, "X-HTTP-Method-Overridden: DELETE"));
+    assert_null(check_fields(&paths, "X-HTTP-Method-Override: DELETE"));
+    assert_null(check_fields(&none, "X-HTTP-Method-Override: DELETE"));
+    assert_null(check_fields(NULL, "X-HTTP-Method-Override: DELETE"));
+}
+
 static void a_secret_that_is_not_there_sends_nothing(void **state)
 {
     const struct egress_credential *const list[] = { &bearer, &missing };
@@ -126,6 +206,9 @@ int main(void)
         cmocka_unit_test(secrets_are_found_by_name_replaced_and_gone),
         cmocka_unit_test(names_and_values_are_checked),
         cmocka_unit_test(a_field_takes_the_place_of_all_of_its_name),
+        cmocka_unit_test(fields_that_ask_for_a_coding_go_only_with_a_credential),
+        cmocka_unit_test(an_upgrade_to_anything_but_websocket_is_left_out),
+        cmocka_unit_test(a_field_cannot_ask_for_what_the_rule_has_not_seen),
         cmocka_unit_test(a_secret_that_is_not_there_sends_nothing),
         cmocka_unit_test(a_word_is_found_over_any_pieces),
     };

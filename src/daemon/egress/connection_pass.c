@@ -1,5 +1,6 @@
 /* connection_pass.c - the bytes of a connection that was let through. */
 #include "daemon/egress/connection.h"
+#include "daemon/egress/request_fields.h"
 
 static void on_passed(void *data)
 {
@@ -20,20 +21,25 @@ static int describe(struct buf *out, struct str method, struct str path,
     return rc;
 }
 
-static const char *write_head(struct connection *c, const struct egress_rule *rule, const struct h1_head *head,
+static const char *write_head(struct connection *c, const struct egress_rule *rule, struct h1_head *head,
                               struct str raw, struct buf *out)
 {
     const struct egress_credential *credentials[POLICY_CREDENTIALS_MAX];
     size_t count = egress_find_credentials(rule, head->method, head->path, c->intercepted, credentials);
-    const char *problem = NULL;
+    const char *problem = request_fields_check(rule, head);
+    bool upgrades = request_fields_upgrade(head);
 
+    if (problem)
+        return problem;
     buf_clear(&c->request);
     if (describe(&c->request, head->method, head->path, credentials, count) < 0)
         return "out of resources";
-    if (count > 0)
+    if (count > 0 || !upgrades)
         problem = credentials_write(head, credentials, count, &c->egress->service->secrets, &c->guard, out);
     else if (buf_append_str(out, raw) < 0)
         problem = "out of resources";
+    if (!upgrades)
+        head->upgrade = (struct str){ 0 };
     if (count > 0 && !problem) {
         c->egress->counters.credentialed_requests++;
         c->egress->service->totals.credentialed++;
@@ -49,7 +55,7 @@ static struct str str_until(struct str s, char end)
 }
 
 /* Asked for every request, by the policy that holds now. */
-static const char *on_request(void *data, const struct h1_head *head, struct str raw, struct buf *out)
+static const char *on_request(void *data, struct h1_head *head, struct str raw, struct buf *out)
 {
     struct connection *c = data;
     const struct egress_policy *policy = c->egress->policy;
@@ -71,7 +77,7 @@ static const char *on_request(void *data, const struct h1_head *head, struct str
 }
 
 /* The interceptor judges for itself. */
-static const char *on_taken_request(void *data, const struct h1_head *head, struct str raw, struct buf *out)
+static const char *on_taken_request(void *data, struct h1_head *head, struct str raw, struct buf *out)
 {
     (void)data;
     (void)head;

@@ -1,11 +1,25 @@
 #include "daemon/egress/credential.h"
 
+#include "daemon/egress/request_fields.h"
+
+/* They have answers coded in ways that the guard does not look into. */
+static bool asks_for_coding(struct str name)
+{
+    static const struct str names[] = { STR_INIT("Accept-Encoding"), STR_INIT("TE"), STR_INIT("A-IM"),
+                                        STR_INIT("Sec-WebSocket-Extensions") };
+
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+        if (str_eq_nocase(name, names[i]))
+            return true;
+    return false;
+}
+
 static bool replaces(const struct egress_credential *const *credentials, size_t count, struct str name)
 {
     for (size_t i = 0; i < count; i++)
         if (str_eq_nocase(credentials[i]->header, name))
             return true;
-    return str_eq_nocase(name, STR("Accept-Encoding"));
+    return count > 0 && asks_for_coding(name);
 }
 
 static int write_field(struct buf *out, struct str name, struct str value)
@@ -17,11 +31,13 @@ static int write_field(struct buf *out, struct str name, struct str value)
 static int write_kept(const struct h1_head *head, const struct egress_credential *const *credentials, size_t count,
                       struct buf *out)
 {
+    bool upgrades = request_fields_upgrade(head);
     int rc = buf_append_str(out, head->method) | buf_append_str(out, STR(" ")) | buf_append_str(out, head->target) |
              buf_append_str(out, head->minor_version ? STR(" HTTP/1.1\r\n") : STR(" HTTP/1.0\r\n"));
 
     for (size_t i = 0; i < head->header_count; i++)
-        if (!replaces(credentials, count, head->headers[i].name))
+        if (!replaces(credentials, count, head->headers[i].name) &&
+            (upgrades || !request_field_upgrades(head->headers[i].name)))
             rc |= write_field(out, head->headers[i].name, head->headers[i].value);
     return rc;
 }

@@ -20,9 +20,10 @@ struct http_gate;
 struct http_gate_events {
     /*
      * Appends to `out` what the server is to get as the request's head: the bytes `raw`, or others with the same
-     * framing. NULL; or a static text that says why not, which is answered with 403.
+     * framing; if it leaves an upgrade out, it takes it out of `head`. NULL; or a static text that says why not,
+     * which is answered with 403.
      */
-    const char *(*on_request)(void *data, const struct h1_head *head, struct str raw, struct buf *out);
+    const char *(*on_request)(void *data, struct h1_head *head, struct str raw, struct buf *out);
     void (*on_leak)(void *data); /* the guard has found something; on_end will come */
     void (*on_end)(void *data);  /* once; the gate is freed after it */
     struct leak_guard *guard;    /* borrowed; on_request may change it */

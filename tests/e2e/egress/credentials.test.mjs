@@ -199,13 +199,13 @@ print(got.decode('latin1'))`];
       });
 
       test('over a connection that was upgraded', async () => {
-        const { out } = await attempt(talk(String.raw`b'GET /echo HTTP/1.1\r\nHost: web.test\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n'`));
+        const { out } = await attempt(talk(String.raw`b'GET /echo HTTP/1.1\r\nHost: web.test\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n'`));
         assert.match(out, /^HTTP\/1\.1 101/);
         assert.ok(!out.includes('sk-'));
       });
 
       test('and a message over it that ends like the beginning of one is not kept back', async () => {
-        const { out } = await attempt(talk(String.raw`b'GET / HTTP/1.1\r\nHost: web.test\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\nyes'`, 'yes'));
+        const { out } = await attempt(talk(String.raw`b'GET / HTTP/1.1\r\nHost: web.test\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\nyes'`, 'yes'));
         assert.match(out, /yes\n$/);
       });
 

@@ -201,11 +201,34 @@ print(r[3] & 15, r[7], '.'.join(map(str, r[-4:])))`;
         assert.equal(await out(id, curl('--path-as-is', 'http://other.test/ok/../no')), 'egress: ambiguous path\n');
       });
 
+      test('holds them also for a request that has fields to ask for others', async () => {
+        for (const field of ['X-HTTP-Method-Override: DELETE', 'x-http-method: PUT', 'X_Method_Override: PATCH'])
+          assert.equal(await out(id, curl('-H', field, 'http://other.test/ok/1')), 'egress: a field asks for another method\n');
+        for (const field of ['X-Original-URL: /no', 'x-rewrite-url: /no'])
+          assert.equal(await out(id, curl('-H', field, 'http://other.test/ok/1')), 'egress: a field asks for another path\n');
+        assert.equal(JSON.parse(await out(id, curl('-H', 'X-HTTP-Method-Override: GET', 'http://other.test/ok/1'))).method, 'GET');
+      });
+
+      /* After a 101 nothing is read, and HTTP/2 would ask for any host and path. The server here would say 101 to all of them. */
+      test('is not left by an upgrade to another protocol', async () => {
+        for (const fields of ['Connection: upgrade\\r\\nUpgrade: echo', 'Connection: Upgrade, HTTP2-Settings\\r\\nUpgrade: h2c\\r\\nHTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA',
+          'Connection: upgrade\\r\\nUpgrade: websocket, h2c', 'Connection: upgrade\\r\\nUpgrade: websocket\\r\\nUpgrade: h2c', 'Upgrade: h2c']) {
+          const text = await out(id, ['python3', '-c', `
+import socket
+s = socket.create_connection(('other.test', 80), 60)
+s.sendall(b'GET /ok/1 HTTP/1.1\\r\\nHost: other.test\\r\\n${fields}\\r\\n\\r\\nGET /no HTTP/1.1\\r\\nHost: web.test\\r\\n\\r\\n')
+got = b''
+while piece := s.recv(65536): got += piece
+print(got.count(b'HTTP/1.1 200'), got.count(b'HTTP/1.1 403'), b' 101 ' in got)`]);
+          assert.equal(text, '1 1 False\n', fields);
+        }
+      });
+
       test('lets a WebSocket through as an upgrade', async () => {
         const text = await out(id, ['python3', '-c', `
 import socket
 s = socket.create_connection(('web.test', 80), 60)
-s.sendall(b'GET / HTTP/1.1\\r\\nHost: web.test\\r\\nConnection: upgrade\\r\\nUpgrade: echo\\r\\n\\r\\n')
+s.sendall(b'GET / HTTP/1.1\\r\\nHost: web.test\\r\\nConnection: upgrade\\r\\nUpgrade: websocket\\r\\n\\r\\n')
 print(s.recv(200).split()[1].decode())
 s.sendall(b'ping'); print(s.recv(10).decode())`]);
         assert.equal(text, '101\nping\n');

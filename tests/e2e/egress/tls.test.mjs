@@ -106,7 +106,7 @@ print(len(answers), *set(answers))`]), '60 200\n');
         assert.equal(await out(id, ['python3', '-c', `
 import socket, ssl
 s = ssl.create_default_context().wrap_socket(socket.create_connection(('a.sub.test', 443), 60), server_hostname='a.sub.test')
-s.sendall(b'GET / HTTP/1.1\\r\\nHost: a.sub.test\\r\\nConnection: upgrade\\r\\nUpgrade: echo\\r\\n\\r\\n')
+s.sendall(b'GET / HTTP/1.1\\r\\nHost: a.sub.test\\r\\nConnection: upgrade\\r\\nUpgrade: websocket\\r\\n\\r\\n')
 print(s.recv(200).split()[1].decode())
 s.sendall(b'ping'); print(s.recv(10).decode())`]), '101\nping\n');
       });
