@@ -200,6 +200,34 @@ static void a_word_is_found_over_any_pieces(void **state)
     assert_int_equal(leak_guard_feed(&guard, STR("aabaabaabaac")), 0);
 }
 
+static void a_word_is_found_as_others_write_it(void **state)
+{
+    static const char *const found[] = { "Basic dXNlcjpw+yXNz/w==", "?auth=Basic%20dXNlcjpw%2ByXNz%2Fw%3D%3D&x",
+                                         "?auth=dXNlcjpw%2byXNz%2fw%3d%3d",
+                                         "{\"a\":\"Basic dXNlcjpw+yXNz\\/w==\"}" };
+    struct leak_guard guard = { 0 };
+
+    (void)state;
+    assert_int_equal(leak_guard_add(&guard, STR("Basic dXNlcjpw+yXNz/w==")), 0);
+    assert_int_equal(guard.count, 4);
+    for (size_t i = 0; i < ARRAY_SIZE(found); i++) {
+        leak_guard_restart(&guard);
+        assert_int_equal(leak_guard_feed(&guard, str_from(found[i])), -1);
+    }
+    leak_guard_restart(&guard);
+    assert_int_equal(leak_guard_feed(&guard, STR("dXNlcjpw%2")), 10);
+    assert_int_equal(leak_guard_feed(&guard, STR("0yXNz%2Fw%3D%3D")), 0);
+    leak_guard_clear(&guard);
+    for (size_t i = 0; i < LEAK_GUARD_WORDS_MAX; i++) {
+        char word[16];
+
+        snprintf(word, sizeof(word), "secret-%zu", i);
+        assert_int_equal(leak_guard_add(&guard, str_from(word)), 0);
+    }
+    assert_int_equal(leak_guard_add(&guard, STR("one-too-many")), -1);
+    leak_guard_clear(&guard);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -211,6 +239,7 @@ int main(void)
         cmocka_unit_test(a_field_cannot_ask_for_what_the_rule_has_not_seen),
         cmocka_unit_test(a_secret_that_is_not_there_sends_nothing),
         cmocka_unit_test(a_word_is_found_over_any_pieces),
+        cmocka_unit_test(a_word_is_found_as_others_write_it),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -2,14 +2,15 @@
  * leak_guard.h - finds what we have put into a request in the answer to it. Pure.
  *
  * Bytes come in pieces, and a piece may end in the middle of one of the words: what might be the beginning of a
- * word must wait until the next piece tells. A server that changes the word (another case, an encoding,
- * compression) is not found out.
+ * word must wait until the next piece tells. A word is looked for as it is, as it stands in a URL ("%2F") and as it
+ * may stand in JSON ("\/"), since servers that show what they were asked do so. One that changes it in another way
+ * (another case, another encoding, compression) is not found out.
  */
 #pragma once
 
 #include "base/base.h"
 
-#define LEAK_GUARD_WORDS_MAX 16
+#define LEAK_GUARD_WORDS_MAX 64
 
 struct leak_word {
     char *bytes;       /* malloc'd; then `size` numbers of the Knuth-Morris-Pratt failure function */
@@ -18,7 +19,7 @@ struct leak_word {
 };
 
 struct leak_guard {
-    struct leak_word words[LEAK_GUARD_WORDS_MAX];
+    struct leak_word *words; /* malloc'd */
     size_t count;
 };
 
