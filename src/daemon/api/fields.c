@@ -101,9 +101,17 @@ int fields_copy(struct field_list *list, struct arena *arena, const struct h1_he
 int fields_copy_foreign(struct field_list *list, struct arena *arena, const struct h1_head *head,
                         const char *policy)
 {
-    static const struct str dropped[] = { STR_INIT("Clear-Site-Data"), STR_INIT("Content-Security-Policy"),
-                                          STR_INIT("Service-Worker-Allowed"), STR_INIT("Set-Cookie"),
-                                          STR_INIT("X-Content-Type-Options") };
+    static const struct str dropped[] = {
+        /* replaced */
+        STR_INIT("Content-Security-Policy"), STR_INIT("X-Content-Type-Options"),
+        /* what a browser keeps for the origin: its cookies, certificates and ways, whom it reports requests to */
+        STR_INIT("Clear-Site-Data"), STR_INIT("Set-Cookie"), STR_INIT("Set-Login"),
+        STR_INIT("Service-Worker-Allowed"), STR_INIT("Strict-Transport-Security"), STR_INIT("Public-Key-Pins"),
+        STR_INIT("Expect-CT"), STR_INIT("Alt-Svc"), STR_INIT("NEL"), STR_INIT("Report-To"),
+        STR_INIT("Reporting-Endpoints"), STR_INIT("Accept-CH"), STR_INIT("Critical-CH"),
+        /* a question of the browser's for a password, in the origin's name */
+        STR_INIT("WWW-Authenticate")
+    };
 
     if (fields_copy(list, arena, head, dropped, ARRAY_SIZE(dropped)) < 0 ||
         fields_add(list, "Content-Security-Policy", policy) < 0)

@@ -24,7 +24,8 @@ int fields_copy(struct field_list *list, struct arena *arena, const struct h1_he
                 size_t also_count);
 /*
  * The same for an answer that a sandbox wrote and that is served under the API's own origin: it may set no cookie,
- * clear none, register no service worker, and a browser treats it as of no origin, with `policy` for what else.
+ * clear none, register no service worker, have nothing kept for or reported of the origin, ask for no password in
+ * its name, and a browser treats it as of no origin, with `policy` for what else.
  */
 int fields_copy_foreign(struct field_list *list, struct arena *arena, const struct h1_head *head,
                         const char *policy);

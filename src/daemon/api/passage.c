@@ -1,6 +1,7 @@
 #include "daemon/api/passage.h"
 
 #include "daemon/api/fields.h"
+#include "daemon/api/proxy.h"
 #include "daemon/context_count.h"
 #include "net/relay.h"
 
@@ -12,13 +13,22 @@ bool passage_allowed(struct request *request)
     return false;
 }
 
+/* A browser takes cookies and the like from a 101 as from any answer. */
+static int copy_fields(struct request *request, const struct h1_head *head, struct field_list *fields)
+{
+    const struct proxy_rules *rules = request->proxy.rules;
+
+    return rules->copy_fields ? rules->copy_fields(request, head, fields)
+                              : fields_copy_foreign(fields, &request->arena, head, "sandbox");
+}
+
 /* Answers the client: its socket, or -1 after having failed the request. */
 static int take_client(struct request *request, const struct h1_head *head, struct buf *ret_early)
 {
     struct field_list fields = { 0 };
     int fd;
 
-    if (fields_copy(&fields, &request->arena, head, NULL, 0) < 0 ||
+    if (copy_fields(request, head, &fields) < 0 ||
         fields_add(&fields, "Upgrade", arena_strdup(&request->arena, head->upgrade)) < 0 ||
         fields_add(&fields, "Berm-Request-Id", request->id) < 0) {
         request_fail_with(request, BERM_E_SYSTEM, "out of memory");

@@ -9,6 +9,8 @@
 
 #include "daemon/api/api.h"
 
+struct field_list;
+
 struct proxy_rules {
     /* The answer's head. True: the rule has begun our answer, the body is passed on. False: it is a refusal. */
     bool (*on_head)(struct request *request, const struct h1_head *head);
@@ -20,6 +22,8 @@ struct proxy_rules {
     void (*on_refusal)(struct request *request, int status, struct str body);
     /* The call broke before its end. NULL: an error, or an aborted answer if it had begun. */
     void (*on_broken)(struct request *request, const struct berm_error *err);
+    /* The fields of a 101 that the client gets to see. NULL: those of an answer under the API's own address. */
+    int (*copy_fields)(struct request *request, const struct h1_head *head, struct field_list *fields);
 };
 
 /* Rules' on_head for bytes that are passed on as application/octet-stream when the agent answers 200. */

@@ -68,18 +68,24 @@ static void refuse_unreachable(struct request *request, uint16_t port)
 
 /* --- the answer --- */
 
+static int copy_fields(struct request *request, const struct h1_head *head, struct field_list *fields)
+{
+    const struct forward *forward = request->state;
+    int rc = forward->prefix ? fields_copy_foreign(fields, &request->arena, head,
+                                                   "sandbox allow-scripts allow-forms allow-popups")
+                             : fields_copy(fields, &request->arena, head, NULL, 0);
+
+    return rc < 0 ? -1 : edge_cookies_stay(fields, &request->arena);
+}
+
 static bool on_head(struct request *request, const struct h1_head *head)
 {
-    struct forward *forward = request->state;
     struct field_list fields = { 0 };
     uint64_t length = head->framing == H1_CONTENT_LENGTH ? head->content_length
                       : head->framing == H1_NO_BODY      ? 0
                                                          : HTTP_CHUNKED;
-    int rc = forward->prefix ? fields_copy_foreign(&fields, &request->arena, head,
-                                                   "sandbox allow-scripts allow-forms allow-popups")
-                             : fields_copy(&fields, &request->arena, head, NULL, 0);
 
-    if (rc < 0 || edge_cookies_stay(&fields, &request->arena) < 0) {
+    if (copy_fields(request, head, &fields) < 0) {
         request->proxy.status = 0;
         return false;
     }
@@ -105,7 +111,9 @@ static void on_broken(struct request *request, const struct berm_error *err)
         refuse_unreachable(request, forward->port);
 }
 
-static const struct proxy_rules rules = { .on_head = on_head, .on_refusal = on_refusal, .on_broken = on_broken };
+static const struct proxy_rules rules = {
+    .on_head = on_head, .on_refusal = on_refusal, .on_broken = on_broken, .copy_fields = copy_fields
+};
 
 /* --- the call --- */
 

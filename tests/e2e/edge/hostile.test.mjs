@@ -133,9 +133,15 @@ describe('hostile previews and visitors', { skip }, () => {
     const answer = await get(`localhost:${daemon.port}`, '/preview/a/8080/toka/../../../../v1/sandboxes');
     assert.equal(answer.status, 200);
     assert.match(answer.body, /^a\nGET \/\.\.\/\.\.\/\.\.\/\.\.\/v1\/sandboxes /);
+    /* What browsers keep for an origin: NEL would have them report every later URL of the API, keys and tokens in it, to whom Report-To names. */
+    const kept = ['NEL: {"report_to":"evil","max_age":9999}', 'Report-To: {"group":"evil","endpoints":[{"url":"https://evil.example/"}]}', 'Reporting-Endpoints: evil="https://evil.example/"',
+      'Strict-Transport-Security: max-age=0', 'Alt-Svc: h2="evil.example:443"', 'Accept-CH: Sec-CH-UA-Model', 'Critical-CH: Sec-CH-UA-Model', 'Set-Login: logged-out', 'Expect-CT: max-age=0', 'Public-Key-Pins: x',
+      'WWW-Authenticate: Basic realm="Your API key, please"'];
     const hostile = await get(`localhost:${daemon.port}`, `/preview/a/8080/toka${raw(
-      'HTTP/1.1 200 OK\r\nContent-Length: 0\r\nSet-Cookie: berm=1\r\nService-Worker-Allowed: /\r\nContent-Security-Policy: default-src *\r\nClear-Site-Data: "*"\r\n\r\n')}`);
+      `HTTP/1.1 200 OK\r\nContent-Length: 0\r\nSet-Cookie: berm=1\r\nService-Worker-Allowed: /\r\nContent-Security-Policy: default-src *\r\nClear-Site-Data: "*"\r\n${kept.join('\r\n')}\r\nX-Own: passes\r\n\r\n`)}`);
     assert.equal(hostile.status, 200);
+    assert.match(hostile.text, /\r\nX-Own: passes\r\n/i);
+    for (const field of kept) assert.ok(!hostile.text.toLowerCase().includes(`\n${field.split(':')[0].toLowerCase()}:`), field);
     assert.match(hostile.text, /\r\nContent-Security-Policy: sandbox [^\r]*\r\n/i);
     assert.doesNotMatch(hostile.text, /allow-same-origin|Set-Cookie|Service-Worker-Allowed|Clear-Site-Data|default-src/i);
     assert.equal((await get(`localhost:${daemon.port}`, '/preview/a/8080/tokb/')).status, 404);
@@ -147,6 +153,21 @@ describe('hostile previews and visitors', { skip }, () => {
     assert.match(text, /\r\nSet-Cookie: s=1; Path=\/\r\n/i);
     assert.match(text, /\r\nSet-Cookie: t=2\r\n/i);
     assert.doesNotMatch(text, /domain/i);
+  });
+
+  test('also in the answer to an upgrade, which under the API\'s address sets none', async () => {
+    const switching = raw('HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSet-Cookie: s=1; Domain=localhost; Path=/\r\nStrict-Transport-Security: max-age=0\r\nX-Own: passes\r\n\r\n');
+    const upgrade = (host, path) => exchange(`GET ${path} HTTP/1.1\r\nHost: ${host}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n`,
+      (text) => text.includes('\r\n\r\n'));
+    const named = await upgrade(name('a'), switching);
+    assert.equal(named.status, 101);
+    assert.match(named.text, /\r\nSet-Cookie: s=1; Path=\/\r\n/i);
+    assert.match(named.text, /\r\nX-Own: passes\r\n/i);
+    assert.doesNotMatch(named.text, /domain/i);
+    const below = await upgrade(`localhost:${daemon.port}`, `/preview/a/8080/toka${switching}`);
+    assert.equal(below.status, 101);
+    assert.match(below.text, /\r\nX-Own: passes\r\n/i);
+    assert.doesNotMatch(below.text, /Set-Cookie|Strict-Transport-Security/i);
   });
 
   test('an answer that could be read in two ways is no answer, and poisons no other visitor', async () => {
