@@ -10,13 +10,25 @@ import { theme } from './theme.js';
 const policy = globalThis.trustedTypes?.createPolicy('berm', { createHTML: (html) => html }) ?? { createHTML: (html) => html };
 const frameStyle = () => document.querySelector('meta[name="frame-css"]').content;
 
+/* What goes on to its end tag, by one look at each byte: an expression would look at what follows from every beginning anew. */
+function without(html, begin, end) {
+  let kept = '';
+  for (let at = 0; ;) {
+    begin.lastIndex = at;
+    const from = begin.exec(html);
+    end.lastIndex = begin.lastIndex;
+    if (!from || !end.exec(html)) return kept + html.slice(at);
+    kept += html.slice(at, from.index);
+    at = end.lastIndex;
+  }
+}
+
 /*
  * Without what the frame's policy refuses anyway, so that an ordinary table of pandas makes the browser complain about
  * nothing. Nothing depends on it.
  */
-const quiet = (html) => html
-  .replace(/<(script|style)\b[^]*?<\/\1\s*>/gi, '')
-  .replace(/<[a-z][^>]*>/gi, (tag) => tag.replace(/\s(?:style|on\w+)\s*=\s*(?:"[^"]*"|'[^']*'|[^\s>]+)/gi, ''));
+const quiet = (html) => without(without(html, /<script\b/gi, /<\/script\s*>/gi), /<style\b/gi, /<\/style\s*>/gi)
+  .replace(/<[a-z][^<>]*>/gi, (tag) => tag.replace(/\s(?:style|on\w+)\s*=\s*(?:"[^"]*"|'[^']*'|[^\s>]+)/gi, ''));
 
 /* The policy stands before anything that the sandbox wrote, and a later one can only narrow it. */
 function frameOf(html) {
