@@ -7,6 +7,7 @@
 #include <sys/signalfd.h>
 
 #include "base/sys.h"
+#include "cli/clean.h"
 
 static bool runs_command(const struct cli *cli)
 {
@@ -17,7 +18,7 @@ __attribute__((format(printf, 3, 0))) static void say(const struct cli *cli, con
                                                       va_list args)
 {
     fprintf(stderr, cli->colour ? "%sberm:\033[0m " : "%sberm: ", cli->colour ? colour : "");
-    vfprintf(stderr, format, args);
+    print_clean(stderr, format, args);
     fputc('\n', stderr);
 }
 
@@ -327,6 +328,12 @@ int cli_stream(struct cli *cli, struct berm_stream *stream, cli_on_event on_even
 
 int cli_event_line(struct cli *cli, const struct berm_item *item, void *data)
 {
+    _cleanup_(buf_free) struct buf line;
+
     (void)data;
-    return on_stdout(cli, item->data, item->size) < 0 || on_stdout(cli, "\n", 1) < 0 ? -1 : 0;
+    buf_init(&line, 6 * item->size + 2);
+    if (clean_append(&line, (struct str){ item->data, item->size }, CLEAN_JSON) < 0 ||
+        buf_append(&line, "\n", 1) < 0)
+        return -1;
+    return on_stdout(cli, buf_head(&line), line.len);
 }

@@ -7,6 +7,7 @@
  */
 #pragma once
 
+#include <stdarg.h>
 #include <stdio.h>
 
 #include "base/arena.h"
@@ -108,12 +109,20 @@ int cli_exec(struct cli *cli, struct berm_client *client, const char *id, struct
  */
 typedef int (*cli_on_event)(struct cli *cli, const struct berm_item *item, void *data);
 int cli_stream(struct cli *cli, struct berm_stream *stream, cli_on_event on_event, void *data, int *ret_exit_code);
-/* An on_event that prints the event's JSON on a line. */
+/* An on_event that prints the event's JSON on a line, cleaned. */
 int cli_event_line(struct cli *cli, const struct berm_item *item, void *data);
 
-/* ---- output ---- */
+/* ---- output: what others have named or said is cleaned in all of it, see clean.h ---- */
 
-/* Rows of cells on stdout, columns aligned, control characters replaced. All rows have the header's cell count. */
+/* What a format makes of its arguments, in one line that is not ended. */
+void print_clean(FILE *to, const char *format, va_list args) __attribute__((format(printf, 2, 0)));
+/* A text on a line of stdout. Returns a status. */
+int print_line(struct cli *cli, const char *text);
+
+/* What a template has made of values: as it is for a program, cleaned for a terminal. -1: with errno. */
+int print_rendered(struct str text);
+
+/* Rows of cells on stdout, columns aligned. All rows have the header's cell count. */
 struct table {
     struct arena *arena;
     size_t columns, rows, room;

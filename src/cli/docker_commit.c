@@ -25,8 +25,7 @@ static int post_commit(struct docker_cli *docker, const char *id, const char *re
     if (docker_do(docker, &call) < 0 || !(answer = docker_json(docker, &call)) ||
         json_field_cstring(answer, "Id", &made, NULL) < 0 || !made)
         return STATUS_FAILED;
-    puts(made);
-    return STATUS_OK;
+    return print_line(docker->cli, made);
 }
 
 int docker_cmd_commit(struct docker_cli *docker, int argc, char **argv)

@@ -125,8 +125,7 @@ static int print_rows(struct docker_cli *docker, const struct container_args *ar
         else if (docker_format(&text, format, row, &err) < 0 || buf_append(&text, "\n", 1) < 0)
             status = docker_fail(docker, "%s", err.message);
     }
-    if (status == STATUS_OK &&
-        (format ? fwrite(buf_head(&text), 1, text.len, stdout) != text.len : table_print(&table, stdout) < 0))
+    if (status == STATUS_OK && (format ? print_rendered(buf_str(&text)) < 0 : table_print(&table, stdout) < 0))
         status = docker_fail(docker, "cannot write: %s", strerror(errno));
     buf_free(&text);
     return status;
@@ -232,10 +231,11 @@ int docker_cmd_inspect(struct docker_cli *docker, int argc, char **argv)
             continue;
         }
         buf_init(&text, DOCKER_ANSWER_MAX);
-        if (docker_format(&text, args.format ? args.format : "[{{json .}}]", container, &err) < 0)
+        if (docker_format(&text, args.format ? args.format : "[{{json .}}]", container, &err) < 0 ||
+            buf_append(&text, "\n", 1) < 0)
             status = docker_fail(docker, "%s", err.message);
-        else
-            printf("%.*s\n", (int)text.len, buf_head(&text));
+        else if (print_rendered(buf_str(&text)) < 0)
+            status = docker_fail(docker, "cannot write: %s", strerror(errno));
         buf_free(&text);
     }
     return status;

@@ -242,7 +242,7 @@ int docker_cmd_run(struct docker_cli *docker, int argc, char **argv)
     if (simple(docker, "POST", docker_path(docker, "/containers/%s/start", id)) < 0)
         status = -1;
     else if (args.detach)
-        return puts(id), STATUS_OK;
+        return print_line(docker->cli, id);
     else {
         options = (struct docker_command_options){
             .env = args.env, .cwd = args.cwd, .user = args.user, .with_stdin = args.interactive, .tty = args.tty

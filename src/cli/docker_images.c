@@ -32,18 +32,18 @@ static const struct docker_flag pull_flags[] = {
 };
 /* clang-format on */
 
-static int print_line(struct docker_cli *docker, const char *format, const struct json *value)
+static int print_formatted_line(struct docker_cli *docker, const char *format, const struct json *value)
 {
     struct berm_error err;
     struct buf text;
     int rc;
 
     buf_init(&text, DOCKER_ANSWER_MAX);
-    rc = docker_format(&text, format, value, &err);
+    rc = docker_format(&text, format, value, &err) < 0 || buf_append(&text, "\n", 1) < 0 ? -1 : 0;
     if (rc < 0)
         docker_fail(docker, "%s", err.message);
-    else
-        printf("%.*s\n", (int)text.len, buf_head(&text));
+    else if ((rc = print_rendered(buf_str(&text))) < 0)
+        docker_fail(docker, "cannot write: %s", strerror(errno));
     buf_free(&text);
     return rc;
 }
@@ -64,7 +64,7 @@ int docker_cmd_image_inspect(struct docker_cli *docker, int argc, char **argv)
         const struct json *image;
 
         if (docker_do(docker, &call) < 0 || !(image = docker_json(docker, &call)) ||
-            print_line(docker, args.format ? args.format : "[{{json .}}]", image) < 0)
+            print_formatted_line(docker, args.format ? args.format : "[{{json .}}]", image) < 0)
             status = STATUS_FAILED;
     }
     return status;
@@ -122,7 +122,7 @@ int docker_cmd_image_ls(struct docker_cli *docker, int argc, char **argv)
         if (!row)
             return docker_fail(docker, "out of memory");
         if (args.format || args.quiet) {
-            if (print_line(docker, args.format ? args.format : "{{.ID}}", row) < 0)
+            if (print_formatted_line(docker, args.format ? args.format : "{{.ID}}", row) < 0)
                 return STATUS_FAILED;
             continue;
         }

@@ -1,5 +1,60 @@
 #include "base/json.h"
+#include "cli/clean.h"
 #include "cli/cli.h"
+
+/* Of a text that is cleaned: "\u009b" for one byte is the longest that comes of it. */
+#define CLEAN_MAX(n) (6 * (n) + 1)
+
+void print_clean(FILE *to, const char *format, va_list args)
+{
+    _cleanup_free_ char *text = NULL;
+    _cleanup_(buf_free) struct buf clean = { 0 };
+    int n = vasprintf(&text, format, args);
+
+    if (n < 0) {
+        text = NULL;
+        fputs("out of memory", to);
+        return;
+    }
+    buf_init(&clean, CLEAN_MAX((size_t)n));
+    if (clean_append(&clean, str_from(text), CLEAN_LINE) < 0)
+        fputs("out of memory", to);
+    else
+        fwrite(buf_head(&clean), 1, clean.len, to);
+}
+
+int print_line(struct cli *cli, const char *text)
+{
+    _cleanup_(buf_free) struct buf clean;
+
+    buf_init(&clean, CLEAN_MAX(strlen(text)));
+    if (clean_append(&clean, str_from(text), CLEAN_LINE) < 0 || buf_append(&clean, "\n", 1) < 0)
+        return cli_fail(cli, "out of memory");
+    if (fwrite(buf_head(&clean), 1, clean.len, stdout) != clean.len || fflush(stdout) != 0)
+        return cli_fail(cli, "writing the output: %s", strerror(errno));
+    return STATUS_OK;
+}
+
+int print_rendered(struct str text)
+{
+    _cleanup_(buf_free) struct buf clean;
+
+    buf_init(&clean, CLEAN_MAX(text.n));
+    if (isatty(STDOUT_FILENO)) {
+        if (clean_append(&clean, text, CLEAN_TEXT) < 0)
+            return -1;
+        text = buf_str(&clean);
+    }
+    return fwrite(text.p, 1, text.n, stdout) == text.n && fflush(stdout) == 0 ? 0 : -1;
+}
+
+static char *clean_copy(struct arena *arena, const char *text)
+{
+    _cleanup_(buf_free) struct buf clean;
+
+    buf_init(&clean, CLEAN_MAX(strlen(text)));
+    return clean_append(&clean, str_from(text), CLEAN_LINE) < 0 ? NULL : arena_strdup(arena, buf_str(&clean));
+}
 
 void table_init(struct table *t, struct arena *arena, size_t columns, const char *const *header)
 {
@@ -22,16 +77,11 @@ void table_row(struct table *t, const char *const *cells)
         t->room = room;
     }
     for (size_t c = 0; c < t->columns; c++) {
-        const char *cell = cells[c] ? cells[c] : "-";
-        char *clean = arena_strdup(t->arena, str_from(cell));
+        const char *clean = clean_copy(t->arena, cells[c] ? cells[c] : "-");
+
         if (!clean) {
             t->failed = true;
             return;
-        }
-        /* Labels and the like come from other people; none of it may move the reader's cursor. */
-        for (char *p = clean; *p; p++) {
-            if ((unsigned char)*p < 0x20 || *p == 0x7f)
-                *p = '?';
         }
         t->cells[t->rows * t->columns + c] = clean;
     }
@@ -71,8 +121,8 @@ int table_print(const struct table *t, FILE *to)
 }
 
 /*
- * White space is all that is added: numbers and strings stay as the daemon wrote them, which only works on a
- * document that is known to be well-formed.
+ * White space is all that is added: numbers and strings stay as they are, which only works on a document that is
+ * known to be well-formed.
  */
 static void reindent(const char *json, FILE *to)
 {
@@ -117,12 +167,16 @@ static void reindent(const char *json, FILE *to)
 
 int print_json(struct cli *cli, const char *json)
 {
+    _cleanup_(buf_free) struct buf clean;
     const struct json *document;
     struct berm_error err;
 
+    buf_init(&clean, CLEAN_MAX(strlen(json)));
     if (json_parse(&cli->arena, str_from(json), JSON_MAX_DEPTH, &document, &err) < 0)
         return cli_fail(cli, "unexpected answer from the daemon: %s", err.message);
-    reindent(json, stdout);
+    if (clean_append(&clean, str_from(json), CLEAN_JSON) < 0 || buf_append(&clean, "", 1) < 0)
+        return cli_fail(cli, "out of memory");
+    reindent(buf_head(&clean), stdout);
     return fflush(stdout) == 0 ? STATUS_OK : cli_fail(cli, "writing the output: %s", strerror(errno));
 }
 

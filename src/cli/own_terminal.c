@@ -34,8 +34,12 @@ int own_terminal_enter(struct own_terminal *terminal)
 
 void own_terminal_leave(struct own_terminal *terminal)
 {
+    /*
+     * What waits to be read goes: the terminal's answers to questions that a program over there has asked it would
+     * be typed into the shell that we return to.
+     */
     if (terminal->raw)
-        tcsetattr(STDIN_FILENO, TCSADRAIN, &terminal->before);
+        tcsetattr(STDIN_FILENO, TCSAFLUSH, &terminal->before);
     terminal->raw = false;
     close_fd(&terminal->resized);
 }

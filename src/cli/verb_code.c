@@ -35,7 +35,7 @@ static const struct cli_option json_options[] = {
 
 /* --- results --- */
 
-static int print_line(struct cli *cli, int fd, struct str text)
+static int print_bytes(struct cli *cli, int fd, struct str text)
 {
     const struct cli_output out = { fd, cli->signal_fd };
 
@@ -54,17 +54,17 @@ static int print_result(struct cli *cli, const struct json *result)
 
     buf_init(&out, (size_t)32 << 20);
     if (text && text->type == JSON_STRING)
-        return print_line(cli, STDOUT_FILENO, text->string);
+        return print_bytes(cli, STDOUT_FILENO, text->string);
     if (json) {
         json_writer_init(&w, &out);
         json_value(&w, json);
-        return json_writer_finish(&w) == 0 ? print_line(cli, STDOUT_FILENO, buf_str(&out)) : 0;
+        return json_writer_finish(&w) == 0 ? print_bytes(cli, STDOUT_FILENO, buf_str(&out)) : 0;
     }
     for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
         if (!json_get(result, kinds[i]))
             continue;
         buf_printf(&out, "[%s; --json has it]", kinds[i]);
-        return print_line(cli, STDOUT_FILENO, buf_str(&out));
+        return print_bytes(cli, STDOUT_FILENO, buf_str(&out));
     }
     return 0;
 }
@@ -78,7 +78,7 @@ static int print_exception(struct cli *cli, const struct json *event)
     json_field_string(event, "ename", &name, NULL);
     json_field_string(event, "evalue", &value, NULL);
     buf_printf(&out, "%.*s: %.*s", (int)name.n, name.p, (int)value.n, value.p);
-    return print_line(cli, STDERR_FILENO, buf_str(&out));
+    return print_bytes(cli, STDERR_FILENO, buf_str(&out));
 }
 
 struct outcome {
@@ -186,7 +186,7 @@ static int run_create(struct cli *cli, int argc, char **argv)
         return cli_problem(cli, &problem);
     if (args.json)
         return print_json_pair(cli, "id", context);
-    return printf("%s\n", context) > 0 && fflush(stdout) == 0 ? STATUS_OK : cli_fail(cli, "writing the output");
+    return print_line(cli, context);
 }
 
 const struct verb verb_context_create = {

@@ -50,8 +50,8 @@ static int run(struct cli *cli, int argc, char **argv)
         fprintf(stderr, "berm: it was there already\n");
     if (args.json)
         status = describe(cli, id);
-    else if (printf("%s\n", id) < 0 || fflush(stdout) != 0)
-        status = cli_fail(cli, "writing the output: %s", strerror(errno));
+    else
+        status = print_line(cli, id);
     free(id);
     return status;
 }

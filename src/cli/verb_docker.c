@@ -41,7 +41,7 @@ int docker_fail(const struct docker_cli *docker, const char *format, ...)
 
     (void)docker;
     va_start(args, format);
-    vfprintf(stderr, format, args);
+    print_clean(stderr, format, args);
     va_end(args);
     fputc('\n', stderr);
     return STATUS_FAILED;
@@ -171,7 +171,7 @@ static int print_formatted(struct docker_cli *docker, const char *format, const 
     buf_init(&text, DOCKER_ANSWER_MAX);
     if (docker_format(&text, format, value, &err) < 0 || buf_append(&text, "\n", 1) < 0)
         status = docker_fail(docker, "%s", err.message);
-    else if (fwrite(buf_head(&text), 1, text.len, stdout) != text.len || fflush(stdout) != 0)
+    else if (print_rendered(buf_str(&text)) < 0)
         status = docker_fail(docker, "cannot write: %s", strerror(errno));
     buf_free(&text);
     return status;

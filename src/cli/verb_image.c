@@ -61,6 +61,15 @@ struct progress {
     char stage[64];
 };
 
+__attribute__((format(printf, 1, 2))) static void print_detail(const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    print_clean(stderr, format, args);
+    va_end(args);
+}
+
 /* On a terminal one line that is rewritten; elsewhere a line per stage. Details only matter when something fails.
  */
 static void report(void *arg, const char *stage, int percent, const char *detail)
@@ -76,7 +85,9 @@ static void report(void *arg, const char *stage, int percent, const char *detail
     } else if (percent >= 0) {
         fprintf(stderr, "\r\033[K%s: %d %%", stage, percent);
     } else {
-        fprintf(stderr, "\r\033[K%s%s%.60s", stage, detail ? ": " : "", detail ? detail : "");
+        fprintf(stderr, "\r\033[K%s%s", stage, detail ? ": " : "");
+        if (detail) /* a name out of somebody's archive, or a line of a package's installation */
+            print_detail("%.60s", detail);
     }
     p->line_open = p->cli->terminal;
     snprintf(p->stage, sizeof(p->stage), "%s", stage);

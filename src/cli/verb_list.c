@@ -45,11 +45,12 @@ static int each_page(struct cli *cli, const char *label,
 
 static int take_ids(struct cli *cli, const struct berm_sandbox_list *page, void *data)
 {
-    (void)cli;
+    int status = STATUS_OK;
+
     (void)data;
-    for (size_t i = 0; i < page->count; i++)
-        printf("%s\n", page->items[i].id);
-    return STATUS_OK;
+    for (size_t i = 0; status == STATUS_OK && i < page->count; i++)
+        status = print_line(cli, page->items[i].id);
+    return status;
 }
 
 /* The daemon's own objects, so that nothing it says is lost on the way. */
@@ -254,8 +255,8 @@ static int remove_each(struct cli *cli, struct cli_list *ids, bool print)
             status = cli_problem(cli, &problem);
             continue;
         }
-        if (print)
-            printf("%s\n", ids->items[i]);
+        if (print && print_line(cli, ids->items[i]) != STATUS_OK)
+            print = false;
         ids->items[removed++] = ids->items[i];
     }
     ids->count = removed;

@@ -64,8 +64,8 @@ static int print_one(struct cli *cli, bool json, struct berm_route_list *list)
 
     if (json)
         status = print_json(cli, list->json);
-    else if (printf("%s\n", list->items[0].url) < 0 || fflush(stdout) != 0)
-        status = cli_fail(cli, "writing the URL: %s", strerror(errno));
+    else
+        status = print_line(cli, list->items[0].url);
     berm_route_list_free(list);
     return status;
 }

@@ -63,8 +63,7 @@ static int run_start(struct cli *cli, int argc, char **argv)
         return cli_problem(cli, &problem);
     if (args.json)
         return print_json_pair(cli, "id", id);
-    printf("%s\n", id);
-    return fflush(stdout) == 0 ? STATUS_OK : cli_fail(cli, "writing the output: %s", strerror(errno));
+    return print_line(cli, id);
 }
 
 const struct verb verb_process_start = {
@@ -103,13 +102,10 @@ static int run_ls(struct cli *cli, int argc, char **argv)
         return status;
     if (berm_process_list(cli->client, operands.items[0], &list, &problem) < 0)
         return cli_problem(cli, &problem);
-    if (args.quiet)
-        for (size_t i = 0; i < list->count; i++)
-            printf("%s\n", list->items[i].id);
-    else
+    if (!args.quiet)
         status = args.json ? print_json(cli, list->json) : print_processes(cli, list);
-    if (args.quiet)
-        status = fflush(stdout) == 0 ? STATUS_OK : cli_fail(cli, "writing the output: %s", strerror(errno));
+    for (size_t i = 0; args.quiet && status == STATUS_OK && i < list->count; i++)
+        status = print_line(cli, list->items[i].id);
     berm_process_list_free(list);
     return status;
 }

@@ -208,7 +208,7 @@ static int run_session_create(struct cli *cli, int argc, char **argv)
         return cli_problem(cli, &problem);
     if (args.json)
         return print_json_pair(cli, "id", id);
-    return printf("%s\n", id) > 0 && fflush(stdout) == 0 ? STATUS_OK : cli_fail(cli, "writing the output");
+    return print_line(cli, id);
 }
 
 const struct verb verb_session_create = {

@@ -128,7 +128,7 @@ static int run_clone(struct cli *cli, int argc, char **argv)
         return cli_problem(cli, &problem);
     if (args.json)
         return print_json_pair(cli, "directory", directory);
-    return printf("%s\n", directory) > 0 && fflush(stdout) == 0 ? STATUS_OK : cli_fail(cli, "writing the output");
+    return print_line(cli, directory);
 }
 
 const struct verb verb_git_clone = {

@@ -34,7 +34,11 @@ int problem_protocol(struct berm_problem *problem, const struct berm_error *err)
 void problem_clean(char *text)
 {
     for (unsigned char *c = (unsigned char *)text; *c; c++) {
-        if (*c < 0x20 || *c == 0x7f)
+        bool c1 = c[0] == 0xc2 && c[1] >= 0x80 && c[1] <= 0x9f; /* U+0080 to U+009F, of two bytes */
+
+        if (*c < 0x20 || *c == 0x7f || c1)
             *c = '?';
+        if (c1)
+            *++c = '?';
     }
 }

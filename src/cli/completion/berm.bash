@@ -15,7 +15,15 @@ _berm_verb() {
 }
 
 _berm_ids() {
-    "${COMP_WORDS[0]}" ls -q 2>/dev/null
+    "${COMP_WORDS[0]}" ls -q 2>/dev/null | grep -x '[a-z2-7][a-z2-7]*'
+}
+
+_berm_offer() {
+    # Not by compgen -W, which runs what stands in its words.
+    local word
+    for word in "${candidates[@]}"; do
+        [[ $word == "$current"* && " ${COMPREPLY[*]} " != *" $word "* ]] && COMPREPLY+=("$word")
+    done
 }
 
 _berm() {
@@ -27,7 +35,7 @@ _berm() {
     if [[ $current == -* ]]; then
         # shellcheck disable=SC2086 # a verb of two words is two arguments
         mapfile -t candidates < <("${COMP_WORDS[0]}" help --flags $verb; "${COMP_WORDS[0]}" help --flags)
-        mapfile -t COMPREPLY < <(compgen -W "${candidates[*]}" -- "$current" | sort -u)
+        _berm_offer
         [[ ${#COMPREPLY[@]} -eq 1 && ${COMPREPLY[0]} == *= ]] && compopt -o nospace
         return
     fi
@@ -50,11 +58,11 @@ _berm() {
             compopt -o nospace -o default
             ;;
         'image rm')
-            mapfile -t candidates < <("${COMP_WORDS[0]}" image ls 2>/dev/null | tail -n +2 | cut -d ' ' -f 1)
+            mapfile -t candidates < <("${COMP_WORDS[0]}" image ls 2>/dev/null | tail -n +2 | cut -d ' ' -f 1 | grep -x '[A-Za-z0-9._/:@-][A-Za-z0-9._/:@-]*')
             ;;
         *) compopt -o default ;;
     esac
-    mapfile -t COMPREPLY < <(compgen -W "${candidates[*]}" -- "$current" | sort -u)
+    _berm_offer
 }
 
 complete -F _berm berm

@@ -125,6 +125,42 @@ test('an error event is told by its text, without its control characters', () =>
     },
   ));
 
+/* What moves the cursor, asks the terminal a question, turns text around or ends a line, as UTF-8 and as JSON of it. */
+const evil = '\u001b]0;x\u0007\u009b6n\u202e\u2028\r\n\u007f';
+const harmful = /[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069]/;
+
+test('names and messages of others move no cursor: in lists, ids, documents, events and errors', () =>
+  withMock(
+    (request, response) => {
+      const { pathname } = new URL(request.url, 'http://x');
+      request.resume();
+      if (request.method === 'POST' && pathname.endsWith('/processes')) return json(response, 200, { processId: `p${evil}q` });
+      if (pathname.endsWith('/processes')) return json(response, 200, { processes: [{ id: `p${evil}q`, command: `sleep ${evil}`, status: 'running', startTime: `now${evil}` }] });
+      if (pathname.endsWith('/watch')) return stream(response).end(`data: {"type":"event","path":"/a\u009b6n\u202e\u2028\u007fb"}\n\n`);
+      if (pathname === '/v1/sandboxes') return json(response, 200, { sandboxes: [{ id: `a${evil}`, state: 'running', image: evil, generation: 1, labels: { [`k${evil}`]: evil }, name: evil }], cursor: null });
+      return json(response, 404, { error: `no ${evil} such`, code: 'sandbox_not_found', context: {} });
+    },
+    async (mock, env) => {
+      const shown = async (...args) => {
+        const { out, err, status } = await berm(args, { env });
+        assert.doesNotMatch(out + err, harmful, args.join(' '));
+        return { out, err, status };
+      };
+      assert.equal((await shown('ps', 'mock')).out.split('\n').length, 3);
+      assert.equal((await shown('ps', '-q', 'mock')).out, 'p?]0;x??6n??  ?q\n');
+      assert.equal((await shown('process', 'start', 'mock', 'x')).out, 'p?]0;x??6n??  ?q\n');
+      assert.equal((await shown('ls')).out.split('\n').length, 3);
+      assert.equal((await shown('ls', '-q')).out, 'a?]0;x??6n??  ?\n');
+      const listed = JSON.parse((await shown('ls', '--json')).out);
+      assert.deepEqual([listed.sandboxes[0].id, listed.sandboxes[0].labels], [`a${evil}`, { [`k${evil}`]: evil }]);
+      assert.equal(JSON.parse((await shown('ps', '--json', 'mock')).out).processes[0].command, `sleep ${evil}`);
+      const watched = await shown('watch', 'mock', '/a');
+      assert.match(watched.out, /^\{"type":"event","path":"\/a\\u009b6n\\u202e\\u2028\\u007fb"\}$/m);
+      const missing = await shown('inspect', 'mock');
+      assert.deepEqual([missing.status, missing.err.split('\n').length], [1, 2]);
+    },
+  ));
+
 test('nothing after the exit event counts', () =>
   execWith(
     (request, response) => {
@@ -472,3 +508,17 @@ test('completion knows the verbs, their options, and the sandboxes that there ar
       assert.equal(await complete('cp', 'a'), 'alpha:');
     },
   ));
+
+test('completion runs nothing of what a daemon says', async () => {
+  const made = path.join(directory, 'made-by-completion');
+  const ids = ['alpha', `$(touch${'${IFS}'}${made})`, `\`touch ${made}\``, '$HOME'];
+  await withMock(
+    (request, response) => json(response, 200, { sandboxes: ids.map((id) => ({ id, state: 'running', labels: {} })), cursor: null }),
+    async (mock, env) => {
+      const script = `source ${root}/src/cli/completion/berm.bash; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _berm 2>/dev/null; echo "\${COMPREPLY[*]}"`;
+      const { stdout } = await execFile('bash', ['-c', script, 'bash', bermPath, 'exec', ''], { env: { ...process.env, ...env } });
+      assert.equal(stdout, 'alpha\n');
+    },
+  );
+  await assert.rejects(fs.access(made), { code: 'ENOENT' });
+});
