@@ -5,6 +5,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <sys/stat.h>
 
 #define LINE_MAX_BYTES 4096
 #define LINE_RESERVE   64 /* values end before it, so that the quote, the brace and the newline always fit */
@@ -19,12 +20,25 @@ static struct {
 static const char *const level_names[] = { "error", "warn", "info", "debug" };
 static const char journald_prefix[] = "3467"; /* RFC 5424 severities: err, warning, info, debug */
 
+/* The variable is inherited, the journal perhaps not: the rule is that device and inode are compared. */
+static bool stderr_is_journal(void)
+{
+    const char *stream = getenv("JOURNAL_STREAM");
+    char ours[48];
+    struct stat st;
+
+    if (!stream || fstat(STDERR_FILENO, &st) < 0)
+        return false;
+    snprintf(ours, sizeof(ours), "%llu:%llu", (unsigned long long)st.st_dev, (unsigned long long)st.st_ino);
+    return strcmp(stream, ours) == 0;
+}
+
 void log_setup(const char *program, enum log_level level, bool json)
 {
     config.program = program;
     config.level = level;
     config.json = json;
-    config.journald = !isatty(STDERR_FILENO) && getenv("JOURNAL_STREAM");
+    config.journald = stderr_is_journal();
 }
 
 bool log_enabled(enum log_level level)
@@ -122,16 +136,15 @@ void log_event(enum log_level level, const char *event, ...)
     if (!log_enabled(level))
         return;
     format_timestamp(clock_realtime_ms(), stamp);
+    if (config.journald) { /* it takes the priority off the line */
+        put_text(&line, "<");
+        put(&line, &journald_prefix[level], 1);
+        put_text(&line, ">");
+    }
     if (config.json) {
         put_text(&line, "{");
         put_pair(&line, "ts", stamp);
     } else {
-        /* journald reads the priority off the line; a terminal is spared it. */
-        if (config.journald) {
-            put_text(&line, "<");
-            put(&line, &journald_prefix[level], 1);
-            put_text(&line, ">");
-        }
         put_text(&line, stamp);
     }
     put_pair(&line, "level", level_names[level]);

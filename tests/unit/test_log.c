@@ -4,6 +4,8 @@
 #include "base/log.h"
 
 #include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
 
 static char line[8192];
 
@@ -101,6 +103,33 @@ static void a_value_that_is_too_long_is_cut_and_the_line_stays_whole(void **stat
     }
 }
 
+static void log_to_journal(bool is_it, bool json)
+{
+    char stream[48];
+    struct stat st;
+
+    fstat(STDERR_FILENO, &st);
+    snprintf(stream, sizeof(stream), "%llu:%llu", (unsigned long long)st.st_dev,
+             (unsigned long long)st.st_ino + !is_it);
+    setenv("JOURNAL_STREAM", stream, 1);
+    log_setup("prog", LOG_LEVEL_DEBUG, json);
+    unsetenv("JOURNAL_STREAM");
+    log_warn("told");
+}
+
+static void the_journal_gets_a_priority_and_nobody_else(void **state)
+{
+    (void)state;
+    CAPTURE(log_to_journal(true, false));
+    assert_memory_equal(line, "<4>2", 4);
+    CAPTURE(log_to_journal(true, true));
+    assert_memory_equal(line, "<4>{\"ts\"", 8);
+    CAPTURE(log_to_journal(false, false));
+    assert_int_equal(line[0], '2');
+    CAPTURE(log_to_journal(false, true));
+    assert_int_equal(line[0], '{');
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -109,6 +138,7 @@ int main(void)
         cmocka_unit_test(lines_below_the_level_are_not_written),
         cmocka_unit_test(a_value_can_neither_end_the_line_nor_reach_a_terminal),
         cmocka_unit_test(a_value_that_is_too_long_is_cut_and_the_line_stays_whole),
+        cmocka_unit_test(the_journal_gets_a_priority_and_nobody_else),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
