@@ -240,7 +240,7 @@ static void drain(struct program *program)
         return;
     }
     log_info("draining");
-    notify_tell(program->manager_fd, NOTIFY_STOPPING);
+    notify_stopping(program->manager_fd, daemon->config.drain_timeout_ms);
     daemon->draining = true;
     loop_timer_start(daemon->loop, &program->drain_timer, daemon->config.drain_timeout_ms);
     docker_drain(daemon->docker);

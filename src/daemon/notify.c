@@ -4,9 +4,13 @@
 #include "base/log.h"
 #include "base/sys.h"
 
+#include <inttypes.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+
+#define STOP_SLACK_MS 20000 /* from when the requests have ended until we have */
 
 /* A path, or with "@" in front a name of the abstract kind. */
 static int fill_address(const char *name, struct sockaddr_un *ret, socklen_t *ret_size)
@@ -55,4 +59,12 @@ void notify_tell(int fd, const char *state)
 {
     if (fd >= 0 && send(fd, state, strlen(state), MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
         log_warn("notify.failed", "state", state, "error", strerror(errno));
+}
+
+void notify_stopping(int fd, uint64_t most_ms)
+{
+    char state[64];
+
+    snprintf(state, sizeof(state), "STOPPING=1\nEXTEND_TIMEOUT_USEC=%" PRIu64, (most_ms + STOP_SLACK_MS) * 1000);
+    notify_tell(fd, state);
 }

@@ -4,8 +4,9 @@
  */
 #pragma once
 
-#define NOTIFY_READY    "READY=1"    /* clients are served */
-#define NOTIFY_STOPPING "STOPPING=1" /* no longer */
+#include <stdint.h>
+
+#define NOTIFY_READY "READY=1" /* clients are served */
 
 /*
  * The socket, or -EBADF where nobody asked or can be reached, which is logged and no reason not to start. To be
@@ -15,3 +16,5 @@
 int notify_open(void);
 /* -EBADF is nobody. Never blocks; a failure is logged. */
 void notify_tell(int fd, const char *state);
+/* That the end has begun, and how long it may take: the manager would kill us after a time of its own. */
+void notify_stopping(int fd, uint64_t most_ms);

@@ -57,8 +57,8 @@ static void the_manager_is_told(void **state)
     assert_str(received(f->manager), str_from(""));
     notify_tell(fd, NOTIFY_READY);
     assert_str(received(f->manager), str_from("READY=1"));
-    notify_tell(fd, NOTIFY_STOPPING);
-    assert_str(received(f->manager), str_from("STOPPING=1"));
+    notify_stopping(fd, 60000);
+    assert_str(received(f->manager), str_from("STOPPING=1\nEXTEND_TIMEOUT_USEC=80000000"));
     close(fd);
 }
 

@@ -96,7 +96,7 @@ static void drain(struct gateway *gateway)
         return;
     }
     log_info("draining");
-    notify_tell(gateway->manager_fd, NOTIFY_STOPPING);
+    notify_stopping(gateway->manager_fd, gateway->config->drain_timeout_ms);
     gateway->draining = true;
     loop_timer_start(gateway->loop, &gateway->drain_timer, gateway->config->drain_timeout_ms);
     gateway_drain_links(gateway);

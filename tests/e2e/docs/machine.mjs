@@ -74,7 +74,7 @@ export class Machine {
   /* What it prints. */
   async must(script, options) {
     const { status, out, err } = await this.run(script, options);
-    assert.equal(status, 0, `${script}\n${out}${err}`);
+    if (status !== 0) assert.fail(`${script}\nended with ${status}:\n${out}${err}\n${(await this.run('journalctl --no-pager -n 20')).out}`);
     return out.trim();
   }
 

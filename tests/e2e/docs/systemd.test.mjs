@@ -50,12 +50,17 @@ const there = (name, run) => test(name, { skip }, (t) => noMachine ? t.skip(noMa
 there('Berm is installed as the documentation says', async () => {
   /* Minutes of downloads, which tests/e2e/images has. All else that the block names is what it installs. */
   await machine.write(`${standIns}/berm`, '#!/bin/bash\n[ "$*" = "image build" ] || exec /usr/local/bin/berm "$@"\n', 0o755);
-  assert.match(await machine.must(install.script, asReader), /^ok +daemon/m);
+  /* Whatever root's umask is. */
+  assert.match(await machine.must(`umask 077\n${install.script}`, asReader), /^ok +daemon/m);
+  assert.match(await machine.must('setpriv --reuid nobody --clear-groups berm ls --json'), /"sandboxes"/);
   for (const file of Object.values(JSON.parse(await machine.must(`meson introspect --installed '${build}'`))))
     await machine.must(`test -e '${file}'`);
   assert.equal(await machine.must('systemctl is-enabled berm; systemctl is-active berm'), 'enabled\nactive');
   assert.deepEqual(await ask('http://127.0.0.1:8787/health'), { ok: true });
   assert.match(await machine.must('journalctl -u berm -o cat'), /event=listening address=127\.0\.0\.1:8787 /);
+  const warnings = await machine.must('journalctl -u berm -o cat -p warning');
+  assert.match(warnings, / level=warn program=bermd event=auth\.no_keys /);
+  assert.doesNotMatch(warnings, / level=info /);
 });
 
 there('the unit gives bermd what it says, and bermd keeps nothing of root', async () => {
@@ -93,6 +98,17 @@ there('a stop ends the daemon only, and the next one finds the sandboxes', async
   await machine.must('pgrep -xf "sleep infinity"');
   await machine.must('systemctl daemon-reload && systemctl start berm');
   assert.equal(await keptProcess(), kept);
+});
+
+there('a stop gives requests in flight the time that the settings give, also where the service manager has less', async () => {
+  await machine.write('/etc/systemd/system/berm.service.d/short.conf', '[Service]\nTimeoutStopSec=1\n');
+  await machine.must(`sed -i 's/^\\[server\\]$/&\\ndrain_timeout = 4m/' /etc/berm/berm.conf; systemctl daemon-reload; systemctl restart berm`);
+  const flying = machine.must(`berm exec kept -- sh -c 'touch started; sleep 4; echo ended'`);
+  await until('the command runs', async () => (await machine.run('berm exec kept -- test -e started')).status === 0);
+  await machine.must('systemctl stop berm');
+  assert.equal(await show('berm', 'Result'), 'success');
+  assert.equal(await flying, 'ended');
+  await machine.must('rm -r /etc/systemd/system/berm.service.d; systemctl daemon-reload; systemctl start berm');
 });
 
 there('an upgrade as the documentation says ends no sandbox', async () => {
@@ -144,7 +160,8 @@ there('a key that is taken out of the edge’s list loses its link with a reload
   await machine.must(`sed -i 's/^home /other /' /etc/berm/edge.keys && systemctl reload berm-edge`);
   await until('the link is down', async () => (await ask('http://127.0.0.1/v1/links')).links.every((one) => one.name !== 'home'));
   await machine.must(`sed -i 's/^other /home /' /etc/berm/edge.keys && systemctl reload berm-edge`);
-  await until('the link is up again', async () => (await link()) === 'up');
+  /* Five wrong keys within a minute, and for the rest of it the edge does not ask this address any more. */
+  await until('the link is up again', async () => (await link()) === 'up', 250000);
   assert.equal(await show('berm-edge', 'MainPID'), before);
 });
 
