@@ -1,7 +1,7 @@
 /*
  * ws.c - the life of a WebSocket connection: reading, the order of events, deadlines, the end.
  *
- * ws_drive() moves a connection on: it parses what was read, hands messages out, sends what is queued. Callbacks
+ * drive() moves a connection on: it parses what was read, hands messages out, sends what is queued. Callbacks
  * run only inside of it, and on_close in the deferred call that frees the object. Like the HTTP server's
  * connections, it is lazy with epoll and timers: EPOLLIN is only taken out when unwanted input really arrives, and
  * the timer is not moved when a deadline moves back.
@@ -30,14 +30,13 @@ void ws_config_default(struct ws_config *config)
         .max_queue = (size_t)64 << 20,
         .ping_after_ms = 100000,
         .dead_after_ms = 120000,
-        .open_timeout_ms = 10000,
         .close_timeout_ms = 5000,
     };
 }
 
 /* --- birth and end --- */
 
-struct ws *ws_new(struct loop *loop, int fd, bool client, struct str rest, const struct ws_config *config,
+struct ws *ws_new(struct loop *loop, int fd, struct str rest, const struct ws_config *config,
                   const struct ws_callbacks *callbacks, void *data)
 {
     struct ws *ws = calloc(1, sizeof(*ws));
@@ -48,21 +47,16 @@ struct ws *ws_new(struct loop *loop, int fd, bool client, struct str rest, const
     ws->config = *config;
     ws->callbacks = *callbacks;
     ws->data = data;
-    ws->client = client;
-    ws->state = client ? WS_OPENING : WS_OPEN;
+    ws->state = WS_OPEN;
     ws->close_code = WS_ABNORMAL;
     ws->alive_ms = loop_now_ms(loop);
     ws->deferred.callback = on_deferred;
-    ws_parser_init(&ws->parser, !client, config->max_message);
+    ws_parser_init(&ws->parser, true, config->max_message);
     buf_init(&ws->in, NET_SCRATCH);
     buf_init(&ws->message, config->max_message);
     loop_timer_init(&ws->timer, on_timer);
-    if (buf_append_str(&ws->in, rest) < 0 ||
-        loop_io_add(loop, &ws->io, fd, EPOLLIN | EPOLLRDHUP | (client ? EPOLLOUT : 0), on_event) < 0)
+    if (buf_append_str(&ws->in, rest) < 0 || loop_io_add(loop, &ws->io, fd, EPOLLIN | EPOLLRDHUP, on_event) < 0)
         goto fail;
-    ws->blocked = client; /* it may still be connecting */
-    if (client)
-        ws->deadline_ms = ws->alive_ms + config->open_timeout_ms;
     ws_wake(ws);
     return ws;
 
@@ -100,7 +94,7 @@ static void set_end(struct ws *ws, int code, struct str reason)
 
 void ws_lost(struct ws *ws, int code, const char *reason)
 {
-    if (ws->state == WS_OPENING || ws->state == WS_OPEN || ws->state == WS_CLOSING)
+    if (ws->state == WS_OPEN || ws->state == WS_CLOSING)
         set_end(ws, code, str_from(reason));
     ws->state = WS_OVER;
     ws_wake(ws);
@@ -135,8 +129,6 @@ static bool is_utf8_middle(char c)
 
 void ws_close(struct ws *ws, int code, struct str reason)
 {
-    if (ws->state == WS_OPENING)
-        ws_lost(ws, WS_ABNORMAL, "closed while opening");
     if (ws->state != WS_OPEN)
         return;
     if (reason.n > WS_REASON_MAX)
@@ -154,11 +146,6 @@ void ws_abort(struct ws *ws)
     ws->aborted = true;
     ws->state = WS_OVER;
     ws_wake(ws);
-}
-
-void *ws_data(const struct ws *ws)
-{
-    return ws->data;
 }
 
 /* --- what comes in --- */
@@ -253,19 +240,12 @@ static size_t feed(struct ws *ws, char *bytes, size_t n)
 /* Bytes from the socket, or those that were kept: how many were used. */
 static size_t take_input(struct ws *ws, char *bytes, size_t n)
 {
-    ssize_t answer = 0;
-
-    if (ws->state == WS_OPENING) {
-        answer = ws_take_answer(ws, (struct str){ bytes, n });
-        if (answer <= 0)
-            return answer < 0 ? n : 0;
-    }
     if (ws->state == WS_FAILING) {
         ws->dropped += n;
         if (ws->dropped > DROP_MAX)
             ws_lost(ws, WS_ABNORMAL, "");
     }
-    return (size_t)answer + feed(ws, bytes + answer, n - (size_t)answer);
+    return feed(ws, bytes, n);
 }
 
 static void take_kept(struct ws *ws)
@@ -375,10 +355,10 @@ static void update_events(struct ws *ws)
         ws_lost(ws, WS_ABNORMAL, "no memory for an event");
 }
 
-/* When both Closes are through, a server ends at once, and a client lets the server do it. */
+/* When both Closes are through, it is the server who ends the connection. */
 static void finish(struct ws *ws)
 {
-    if (ws->state == WS_FINISHING && outq_empty(&ws->out) && (!ws->client || ws->peer_ended))
+    if (ws->state == WS_FINISHING && outq_empty(&ws->out))
         ws->state = WS_OVER;
     if (ws->state == WS_CLOSING && outq_empty(&ws->out))
         start_deadline(ws); /* the peer may take its time for what is before the Close frame */
@@ -471,8 +451,7 @@ static void on_timer(struct loop_timer *timer)
     uint64_t now = loop_now_ms(ws->loop);
 
     if (ws->deadline_ms > 0 && now >= ws->deadline_ms)
-        ws_lost(ws, WS_ABNORMAL,
-                ws->state == WS_OPENING ? "no answer to the handshake" : "no answer to the Close frame");
+        ws_lost(ws, WS_ABNORMAL, "no answer to the Close frame");
     else if (ws->deadline_ms == 0 && ws->config.ping_after_ms > 0)
         judge_silence(ws, now);
     if (ws->message.len == 0 && now >= ws->alive_ms + KEEP_MESSAGE_MS)

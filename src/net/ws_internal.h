@@ -7,11 +7,11 @@
 #include "ws_frame.h"
 
 /*
- * OPENING: the client's handshake. OPEN. CLOSING: our Close is sent or queued, the peer's has not come. FAILING:
+ * OPEN. CLOSING: our Close is sent or queued, the peer's has not come. FAILING:
  * the peer broke the protocol; a Close is queued and input is dropped. FINISHING: both Closes are there and what is
  * queued goes out. OVER: to be destroyed by the deferred call.
  */
-enum ws_state { WS_OPENING, WS_OPEN, WS_CLOSING, WS_FAILING, WS_FINISHING, WS_OVER };
+enum ws_state { WS_OPEN, WS_CLOSING, WS_FAILING, WS_FINISHING, WS_OVER };
 
 struct ws {
     struct loop *loop;
@@ -27,13 +27,12 @@ struct ws {
     struct buf
         message;       /* of which the end has not come; its memory is kept for the next one until a quiet moment */
     uint64_t alive_ms; /* the peer's last sign of life */
-    uint64_t deadline_ms; /* of the handshakes at both ends of life; 0: none */
+    uint64_t deadline_ms; /* of the closing handshake; 0: none */
     uint64_t dropped;     /* FAILING: bytes */
     enum ws_state state;
     int close_code;
     uint8_t reason_n, pong_n;
     char reason[WS_REASON_MAX], pong[WS_CONTROL_MAX];
-    bool client;
     bool blocked;    /* the socket took less than we had: waiting for EPOLLOUT */
     bool muted;      /* there is input that we do not want: not waiting for EPOLLIN */
     bool peer_ended; /* the peer sends no more */
@@ -41,26 +40,20 @@ struct ws {
     bool want_drain; /* over high_water has been told */
     bool pong_due;
     bool pinged;
-    bool yielded;                /* the budget was used up: go on in the next turn */
-    bool driving;                /* inside ws_drive(): calls need not wake it up */
-    bool aborted;                /* on_close is not wanted */
-    char accept[WS_ACCEPT_SIZE]; /* client: what the server has to answer */
+    bool yielded; /* the budget was used up: go on in the next turn */
+    bool driving; /* inside drive(): calls need not wake it up */
+    bool aborted; /* on_close is not wanted */
 };
 
 /* ws.c */
 
 /* Takes the fd over, also when it fails. `rest` is what was read behind the handshake. */
-struct ws *ws_new(struct loop *loop, int fd, bool client, struct str rest, const struct ws_config *config,
+struct ws *ws_new(struct loop *loop, int fd, struct str rest, const struct ws_config *config,
                   const struct ws_callbacks *callbacks, void *data);
 /* Drives the connection behind the current batch of events, unless it is being driven. */
 void ws_wake(struct ws *ws);
 /* The end, without a Close frame. `code` and `reason` are for on_close, unless that is known already. */
 void ws_lost(struct ws *ws, int code, const char *reason);
-
-/* ws_handshake.c */
-
-/* Client: takes bytes of the server's answer: how many (0: more are needed), or -1 after ws_lost(). */
-ssize_t ws_take_answer(struct ws *ws, struct str bytes);
 
 /* ws_send.c */
 void ws_flush(struct ws *ws);

@@ -8,7 +8,6 @@
 #include <sys/uio.h>
 
 #define DIRECT_WRITE     ((size_t)16 << 10)
-#define MASK_PIECE       ((size_t)16 << 10)
 #define FLUSHES_PER_TURN 16
 
 static void send_queue(struct ws *ws, const struct iovec *extra, size_t extra_count)
@@ -29,69 +28,10 @@ static void queue(struct ws *ws, const void *p, size_t n)
 
 /* --- frames --- */
 
-/* Keys need not be secret from anyone but whoever chose the payload; they come from the kernel all the same. */
-static void next_key(uint8_t key[4])
-{
-    static uint8_t pool[256];
-    static size_t used = sizeof(pool);
-
-    if (used == sizeof(pool)) {
-        random_bytes(pool, sizeof(pool));
-        used = 0;
-    }
-    memcpy(key, pool + used, 4);
-    used += 4;
-}
-
-static void queue_masked(struct ws *ws, struct str part, const uint8_t key[4], size_t at)
-{
-    char piece[MASK_PIECE];
-
-    while (part.n > 0) {
-        size_t n = MIN(part.n, sizeof(piece));
-        memcpy(piece, part.p, n);
-        ws_mask(piece, n, key, at);
-        queue(ws, piece, n);
-        at += n;
-        part.p += n;
-        part.n -= n;
-    }
-}
-
 static void write_direct(struct ws *ws, const struct iovec *parts, size_t count)
 {
     send_queue(ws, parts, count);
     ws_wake(ws);
-}
-
-static void send_unmasked(struct ws *ws, enum ws_opcode opcode, const struct str *parts, size_t count, size_t n)
-{
-    uint8_t head[WS_HEAD_MAX];
-    struct iovec iov[WS_PARTS + 1] = { { head, ws_frame_head(head, opcode, n, NULL) } };
-
-    for (size_t i = 0; i < count; i++)
-        iov[i + 1] = (struct iovec){ (void *)(uintptr_t)parts[i].p, parts[i].n };
-    if (n >= DIRECT_WRITE && !ws->blocked) {
-        write_direct(ws, iov, count + 1);
-        return;
-    }
-    for (size_t i = 0; i < count + 1; i++)
-        queue(ws, iov[i].iov_base, iov[i].iov_len);
-}
-
-static void send_masked(struct ws *ws, enum ws_opcode opcode, const struct str *parts, size_t count, size_t n)
-{
-    uint8_t head[WS_HEAD_MAX], key[4];
-    size_t at = 0;
-
-    next_key(key);
-    queue(ws, head, ws_frame_head(head, opcode, n, key));
-    for (size_t i = 0; i < count; i++) {
-        queue_masked(ws, parts[i], key, at);
-        at += parts[i].n;
-    }
-    if (n >= DIRECT_WRITE && !ws->blocked)
-        write_direct(ws, NULL, 0);
 }
 
 static size_t total(const struct str *parts, size_t count)
@@ -105,10 +45,18 @@ static size_t total(const struct str *parts, size_t count)
 
 void ws_queue_frame(struct ws *ws, enum ws_opcode opcode, const struct str *parts, size_t count)
 {
-    if (ws->client)
-        send_masked(ws, opcode, parts, count, total(parts, count));
-    else
-        send_unmasked(ws, opcode, parts, count, total(parts, count));
+    uint8_t head[WS_HEAD_MAX];
+    size_t n = total(parts, count);
+    struct iovec iov[WS_PARTS + 1] = { { head, ws_frame_head(head, opcode, n, NULL) } };
+
+    for (size_t i = 0; i < count; i++)
+        iov[i + 1] = (struct iovec){ (void *)(uintptr_t)parts[i].p, parts[i].n };
+    if (n >= DIRECT_WRITE && !ws->blocked) {
+        write_direct(ws, iov, count + 1);
+        return;
+    }
+    for (size_t i = 0; i < count + 1; i++)
+        queue(ws, iov[i].iov_base, iov[i].iov_len);
 }
 
 void ws_queue_close(struct ws *ws, int code, struct str reason)
@@ -147,14 +95,13 @@ bool ws_send_parts(struct ws *ws, enum ws_type type, const struct str *parts, si
     return has_room(ws);
 }
 
-/* What a client sends is masked, and so is a copy anyway. */
 bool ws_send_text(struct ws *ws, enum ws_type type, struct str before, struct held_text *text, struct str after)
 {
     const struct str parts[] = { before, buf_str(&text->bytes), after };
     size_t n = total(parts, ARRAY_SIZE(parts));
     uint8_t head[WS_HEAD_MAX];
 
-    if (ws->client || n < DIRECT_WRITE)
+    if (n < DIRECT_WRITE)
         return ws_send_parts(ws, type, parts, ARRAY_SIZE(parts));
     if (!may_queue(ws, n))
         return true;

@@ -21,20 +21,13 @@ static struct peer peer;
 static struct ws *ws;
 
 static struct {
-    int opens, messages, drains, closes, code, exchange_closes;
+    int messages, drains, closes, code, exchange_closes;
     enum ws_type type;
     char reason[200];
     struct buf last;
     uint64_t bytes;
     bool echo, pause_at_message, close_at_message, abort_at_message, refill_at_drain;
 } seen;
-
-static void on_open(struct ws *opened, void *data)
-{
-    (void)data;
-    seen.opens++;
-    ws_send(opened, WS_TEXT, STR("first"));
-}
 
 static void on_message(struct ws *from, enum ws_type type, struct str message, void *data)
 {
@@ -75,7 +68,7 @@ static void on_close(struct ws *from, int code, struct str reason, void *data)
     ws = NULL;
 }
 
-static const struct ws_callbacks callbacks = { on_open, on_message, on_drain, on_close };
+static const struct ws_callbacks callbacks = { on_message, on_drain, on_close };
 
 static void on_exchange_close(struct http_exchange *ex, bool complete, void *data)
 {
@@ -542,90 +535,6 @@ static void an_aborted_connection_calls_nobody(void **state)
     assert_int_equal(seen.closes, 0);
 }
 
-/* --- the client's role --- */
-
-static struct peer far;
-
-static void connect_client(void)
-{
-    static const struct http_field fields[] = { { "X-Test", "yes" } };
-
-    ws = ws_connect(loop, peer_pair(&far), "sandbox", "/ws?a=1", fields, 1, &config, &callbacks, &seen);
-    assert_non_null(ws);
-}
-
-/* The answer to a request with the key in `request`, which the server side computes. */
-static void answer_handshake(void)
-{
-    struct str request = peer_take(&far, "\r\n\r\n");
-
-    assert_contains(request, "GET /ws?a=1 HTTP/1.1\r\nHost: sandbox\r\n");
-    assert_contains(request, "X-Test: yes\r\n");
-    peer_send(&peer, request);
-    peer_send(&far, peer_take(&peer, "\r\n\r\n"));
-}
-
-static void a_client_shakes_hands_and_masks_what_it_sends(void **state)
-{
-    static char zero[5];
-    struct ws *server_side;
-    char bytes[11];
-
-    (void)state;
-    connect_client();
-    answer_handshake();
-    server_side = ws;
-    WAIT_FOR(seen.opens == 1);
-    WAIT_FOR((peer_receive(&far, SIZE_MAX), far.in.len == 11));
-    memcpy(bytes, buf_head(&far.in), sizeof(bytes));
-    assert_int_equal((uint8_t)bytes[1], 0x85);
-    assert_memory_not_equal(bytes + 2, zero, 4);
-    ws_mask(bytes + 6, 5, (const uint8_t *)bytes + 2, 0);
-    assert_memory_equal(bytes + 6, "first", 5);
-    peer_send(&far, STR("\x81\x02hi\x88\x02\x03\xe8"));
-    WAIT_FOR(seen.messages == 1);
-    peer_close(&far);
-    WAIT_FOR(seen.closes == 1);
-    assert_int_equal(seen.code, WS_NORMAL);
-    ws = server_side;
-}
-
-static void a_refused_or_wrong_handshake_ends_the_client(void **state)
-{
-    static const struct {
-        const char *answer, *reason;
-    } cases[] = {
-        { "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n",
-          "the handshake was refused with status 503" },
-        { "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", "the handshake was refused with status 200" },
-        { "HTTP/1.1 101 X\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: " ACCEPT "\r\n\r\n",
-          "the answer to the handshake is not one" },
-        { "SSH-2.0-OpenSSH\r\n\r\n", "the answer to the handshake is not one" },
-    };
-
-    (void)state;
-    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-        seen.closes = 0;
-        connect_client();
-        peer_take(&far, "\r\n\r\n");
-        peer_send(&far, str_from(cases[i].answer));
-        WAIT_FOR(seen.closes == 1);
-        assert_string_equal(seen.reason, cases[i].reason);
-        assert_int_equal(seen.opens, 0);
-        peer_close(&far);
-    }
-}
-
-static void a_server_that_does_not_answer_the_handshake_is_given_up(void **state)
-{
-    (void)state;
-    config.open_timeout_ms = 30;
-    connect_client();
-    WAIT_FOR(seen.closes == 1);
-    assert_string_equal(seen.reason, "no answer to the handshake");
-    peer_close(&far);
-}
-
 /* --- memory --- */
 
 static void running_out_of_memory_ends_the_connection_and_nothing_else(void **state)
@@ -686,9 +595,6 @@ int main(void)
         TEST(a_long_reason_is_cut_between_characters),
         TEST(a_lost_connection_is_1006),
         TEST(an_aborted_connection_calls_nobody),
-        TEST(a_client_shakes_hands_and_masks_what_it_sends),
-        TEST(a_refused_or_wrong_handshake_ends_the_client),
-        BY_HAND(a_server_that_does_not_answer_the_handshake_is_given_up),
         cmocka_unit_test(running_out_of_memory_ends_the_connection_and_nothing_else),
     };
 
