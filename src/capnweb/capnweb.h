@@ -252,7 +252,6 @@ struct capnweb_pipe *capnweb_pipe_new(struct capnweb_session *session, const str
                                       void *data);
 /* False: the window is full; it was sent all the same. Wait for on_ready. */
 bool capnweb_pipe_write(struct capnweb_pipe *pipe, const void *p, size_t n);
-bool capnweb_pipe_write_value(struct capnweb_pipe *pipe, struct capnweb_value chunk);
 void capnweb_pipe_close(struct capnweb_pipe *pipe);
 void capnweb_pipe_abort(struct capnweb_pipe *pipe, struct capnweb_value reason);
 

@@ -111,8 +111,6 @@ struct capnweb_promise *cw_promise_new(struct capnweb_session *s, unsigned chain
 void cw_promise_settle(struct capnweb_promise *promise, bool ok, struct cw_payload *payload);
 void cw_promise_settle_when_complete(struct capnweb_promise *promise, struct cw_payload *payload);
 void cw_promise_reject(struct capnweb_promise *promise, const char *name, const char *message);
-/* Does to `to` what happens to `from`. -1 without memory. */
-int cw_promise_follow(struct capnweb_promise *to, struct capnweb_promise *from);
 /* The value, of a settled one. */
 const struct capnweb_value *cw_promise_value(const struct capnweb_promise *promise);
 
@@ -229,7 +227,6 @@ void cw_reader_lost(struct capnweb_reader *reader, const char *message);  /* the
 struct capnweb_pipe *cw_pipe_of(struct cw_import *entry);
 void cw_pipe_ref(struct capnweb_pipe *pipe);
 void cw_pipe_unref(struct capnweb_pipe *pipe);
-int cw_pipe_open(struct capnweb_pipe *pipe);                    /* sends ["pipe"]; -1: it cannot be sent */
 bool cw_pipe_refer(struct capnweb_pipe *pipe, int64_t *ret_id); /* false: not open, or it was before */
 /* Frees `write`; the reason is borrowed. */
 void cw_pipe_acknowledged(struct capnweb_pipe *pipe, struct cw_write *write, bool ok, struct cw_payload *reason);

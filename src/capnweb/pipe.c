@@ -113,7 +113,8 @@ void cw_pipe_lost(struct capnweb_pipe *pipe, const char *message)
     finish(pipe, cw_error_payload(pipe->session, "Error", message));
 }
 
-int cw_pipe_open(struct capnweb_pipe *pipe)
+/* Sends ["pipe"]. -1: it cannot be sent. */
+static int open_pipe(struct capnweb_pipe *pipe)
 {
     struct capnweb_session *s = pipe->session;
     struct cw_message message;
@@ -149,7 +150,7 @@ void cw_open_pipes(const struct cw_payload *payload)
     size_t at = 0;
 
     while ((pipe = next_pipe(payload, &at)))
-        (void)cw_pipe_open(pipe); /* failing, it cannot be referred to either */
+        (void)open_pipe(pipe); /* failing, it cannot be referred to either */
 }
 
 void cw_lose_pipes(const struct cw_payload *payload)
@@ -222,27 +223,17 @@ static bool send_tracked(struct capnweb_pipe *pipe, const char *method, const st
     return true;
 }
 
-static bool send_chunk(struct capnweb_pipe *pipe, const struct capnweb_value *value, struct str bytes)
+bool capnweb_pipe_write(struct capnweb_pipe *pipe, const void *p, size_t n)
 {
     if (pipe->state != PIPE_STREAMING)
         return false;
-    if (!send_tracked(pipe, "write", value, bytes, true)) {
+    if (!send_tracked(pipe, "write", NULL, (struct str){ p, n }, true)) {
         /* A hole must not look like none. */
         capnweb_pipe_abort(pipe, CAPNWEB_NOTHING);
         return false;
     }
     pipe->blocked = pipe->in_flight >= pipe->session->limits.window;
     return !pipe->blocked;
-}
-
-bool capnweb_pipe_write(struct capnweb_pipe *pipe, const void *p, size_t n)
-{
-    return send_chunk(pipe, NULL, (struct str){ p, n });
-}
-
-bool capnweb_pipe_write_value(struct capnweb_pipe *pipe, struct capnweb_value chunk)
-{
-    return send_chunk(pipe, &chunk, (struct str){ NULL, 0 });
 }
 
 void capnweb_pipe_close(struct capnweb_pipe *pipe)

@@ -62,77 +62,50 @@ const struct capnweb_value *cw_promise_value(const struct capnweb_promise *promi
     return promise->payload ? cw_payload_value(promise->payload) : &undefined;
 }
 
-/* --- waiting for a payload, and for another promise --- */
+/* --- waiting for a payload --- */
 
-struct follower {
+struct completion {
     struct cw_task task;
-    struct capnweb_promise *to, *from; /* one of `from` and `payload` */
+    struct capnweb_promise *promise;
     struct cw_payload *payload;
 };
-
-static void settle_like(struct capnweb_promise *to, struct capnweb_promise *from)
-{
-    cw_promise_settle(to, from->state == CW_RESOLVED, cw_payload_ref(from->payload));
-}
 
 static void settle_with(struct capnweb_promise *promise, struct cw_payload *payload)
 {
     if (payload->rejected) {
-        settle_like(promise, payload->rejected);
+        cw_promise_settle(promise, false, cw_payload_ref(payload->rejected->payload));
         cw_payload_unref(payload);
     } else {
         cw_promise_settle(promise, true, payload);
     }
 }
 
-static void run_follower(struct cw_task *task)
+static void run_completion(struct cw_task *task)
 {
-    struct follower *f = container_of(task, struct follower, task);
+    struct completion *completion = container_of(task, struct completion, task);
 
-    if (f->payload)
-        settle_with(f->to, f->payload);
-    else
-        settle_like(f->to, f->from);
-    capnweb_promise_unref(f->to);
-    capnweb_promise_unref(f->from);
-    free(f);
-}
-
-int cw_promise_follow(struct capnweb_promise *to, struct capnweb_promise *from)
-{
-    struct follower *f;
-
-    if (from->state != CW_PENDING) {
-        settle_like(to, from);
-        return 0;
-    }
-    f = malloc(sizeof(*f));
-    if (!f)
-        return -1;
-    *f = (struct follower){ { .run = run_follower }, to, from, NULL };
-    to->refs++;
-    from->refs++;
-    cw_queue_push(&from->waiters, &f->task);
-    return 0;
+    settle_with(completion->promise, completion->payload);
+    capnweb_promise_unref(completion->promise);
+    free(completion);
 }
 
 void cw_promise_settle_when_complete(struct capnweb_promise *promise, struct cw_payload *payload)
 {
-    struct follower *f;
+    struct completion *completion;
 
     if (payload->pending == 0) {
         settle_with(promise, payload);
         return;
     }
-    f = malloc(sizeof(*f));
-    if (!f) {
+    completion = malloc(sizeof(*completion));
+    if (!completion) {
         cw_payload_unref(payload);
         cw_promise_reject(promise, "Error", "out of memory");
         return;
     }
-    *f = (struct follower){ { .run = run_follower }, promise, NULL, payload };
+    *completion = (struct completion){ { .run = run_completion }, promise, payload };
     promise->refs++;
-    payload->complete = &f->task;
+    payload->complete = &completion->task;
 }
 
 /* --- the application's --- */

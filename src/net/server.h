@@ -92,7 +92,6 @@ int tcp_check_address(const char *host_port, struct berm_error *err);
 int socket_port(int fd);
 
 void http_exchange_set(struct http_exchange *ex, const struct http_exchange_callbacks *callbacks, void *data);
-void *http_exchange_data(const struct http_exchange *ex);
 const struct h1_head *http_request(const struct http_exchange *ex);
 /* True when the peer is a unix socket, or an IP address of the loopback range. */
 bool http_peer_is_local(const struct http_exchange *ex);

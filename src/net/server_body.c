@@ -9,11 +9,6 @@ void http_exchange_set(struct http_exchange *ex, const struct http_exchange_call
     ex->data = data;
 }
 
-void *http_exchange_data(const struct http_exchange *ex)
-{
-    return ex->data;
-}
-
 const struct h1_head *http_request(const struct http_exchange *ex)
 {
     return &ex->head;

@@ -7,8 +7,7 @@
 #include "agent/http/request.h"
 #include "base/buf.h"
 
-#define GIT_URL_MAX  2048 /* UTF-16 units */
-#define GIT_NAME_MAX 256
+#define GIT_URL_MAX 2048 /* UTF-16 units */
 
 /* Why it cannot be used, or NULL. Any scheme and any path is fine: the sandbox is the boundary. */
 const char *git_url_problem(struct str url);
