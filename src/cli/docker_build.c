@@ -66,7 +66,7 @@ static bool changes_files(const struct dockerfile_instruction *item)
 
 /* --- stages --- */
 
-struct stage *build_find_stage(struct build *build, const char *name)
+static struct stage *find_stage(struct build *build, const char *name)
 {
     uint64_t number;
 
@@ -124,7 +124,7 @@ static int find_stages(struct build *build, struct stage *globals)
 /* The stages that `stage` needs, itself included. */
 static void want(struct build *build, struct stage *stage)
 {
-    struct stage *base = build_find_stage(build, stage->base);
+    struct stage *base = find_stage(build, stage->base);
 
     if (stage->wanted)
         return;
@@ -139,7 +139,7 @@ static void want(struct build *build, struct stage *stage)
 
             if (!str_is(flag->name, "from") || str_copy(flag->value, name, sizeof(name)) < 0)
                 continue;
-            other = build_find_stage(build, name);
+            other = find_stage(build, name);
             if (other && other < stage)
                 want(build, other);
         }
@@ -201,7 +201,7 @@ static const struct json *inspect_image(struct build *build, const char *image, 
 
 const char *build_source_container(struct build *build, const char *name)
 {
-    struct stage *stage = build_find_stage(build, name);
+    struct stage *stage = find_stage(build, name);
 
     if (stage && stage->container)
         return stage->container;
@@ -370,7 +370,7 @@ static int make_stage(struct build *build, struct stage *stage, const struct jso
 
 static int build_stage(struct build *build, struct stage *stage, bool last)
 {
-    struct stage *parent = build_find_stage(build, stage->base);
+    struct stage *parent = find_stage(build, stage->base);
     unsigned char digest[EVP_MAX_MD_SIZE];
     const struct json *base, *id;
     char hex[65];
@@ -428,7 +428,7 @@ static int build_all(struct build *build, const char *target)
     struct stage *last;
     int rc = 0;
 
-    last = target ? build_find_stage(build, target) : &build->stages[build->stage_count - 1];
+    last = target ? find_stage(build, target) : &build->stages[build->stage_count - 1];
     if (!last)
         return build_fail(build, 0, "target stage \"%s\" could not be found", target);
     want(build, last);

@@ -65,10 +65,7 @@ int build_set_variable(struct build *build, struct stage *stage, const char *nam
 
 /* Variables of the stage expanded; in the arena. NULL with build->err. */
 char *build_expand(struct build *build, const struct stage *stage, struct str text);
-struct stage *build_find_stage(struct build *build, const char *name);
 /* The container of a finished stage or of an image, to copy from; made if there is none. NULL: told. */
 const char *build_source_container(struct build *build, const char *name);
 void build_hash(struct stage *stage, const void *p, size_t n);
-/* An unnamed file for a tar stream. -1 with build->err. */
-int build_temporary(struct build *build);
 int build_fail(struct build *build, unsigned line, const char *format, ...) __attribute__((format(printf, 3, 4)));

@@ -133,7 +133,8 @@ int build_workdir(struct build *build, struct stage *stage)
 
 /* --- COPY and ADD --- */
 
-int build_temporary(struct build *build)
+/* An unnamed file for a tar stream. -1 with build->err. */
+static int open_temporary(struct build *build)
 {
     const char *directory = getenv("TMPDIR");
     int fd = open(directory && directory[0] ? directory : "/tmp", O_RDWR | O_TMPFILE | O_CLOEXEC, 0600);
@@ -281,7 +282,7 @@ static bool has_own_name(const char *source)
 static int copy_one_from(struct build *build, const struct stage *stage, const struct docker_copy *copy,
                          const char *container, const char *source)
 {
-    _cleanup_close_ int out = build_temporary(build), ours = -EBADF, theirs = -EBADF;
+    _cleanup_close_ int out = open_temporary(build), ours = -EBADF, theirs = -EBADF;
     struct image_rewrite job = { .to_fd = out, .strip = has_own_name(source) };
     struct image_rewriting rewriting;
     int pair[2], downloaded;
@@ -304,7 +305,7 @@ static int copy_one_from(struct build *build, const struct stage *stage, const s
 
 static int put_archive(struct build *build, const struct stage *stage, const struct docker_copy *copy, int from_fd)
 {
-    _cleanup_close_ int out = build_temporary(build);
+    _cleanup_close_ int out = open_temporary(build);
     struct image_rewrite job = { .from_fd = from_fd, .to_fd = out };
     struct image_rewriting rewriting;
 
@@ -357,7 +358,7 @@ static int copy_context(struct build *build, struct stage *stage, const struct d
 {
     _cleanup_(close_archives) struct docker_archives archives = { .count = 0 };
     struct docker_copy copy = *wanted;
-    _cleanup_close_ int fd = build_temporary(build);
+    _cleanup_close_ int fd = open_temporary(build);
     uint8_t digest[32];
 
     copy.archives = unpack ? &archives : NULL;

@@ -113,7 +113,7 @@ static void on_list(const struct spawn_reply *reply, const struct berm_error *er
     pool_room(daemon->pool);
 }
 
-void adopt_begin(struct daemon *daemon)
+static void begin(struct daemon *daemon)
 {
     struct spawn_request request = { .op = SPAWN_OP_LIST };
     struct berm_error err;
@@ -164,7 +164,7 @@ static void on_restarted(void *data)
     daemon->metrics.spawner_restarts++;
     docker_commits_lost(daemon->docker);
     prepare_slots(daemon);
-    adopt_begin(daemon);
+    begin(daemon);
 }
 
 static void on_lost(void *data)
@@ -191,7 +191,7 @@ static void on_hello(const struct spawn_reply *reply, const struct berm_error *e
 
 static void on_retry(struct loop_timer *timer)
 {
-    adopt_begin(container_of(timer, struct daemon, adoption_timer));
+    begin(container_of(timer, struct daemon, adoption_timer));
 }
 
 void adopt_init(struct daemon *daemon)
@@ -203,7 +203,7 @@ void adopt_init(struct daemon *daemon)
     loop_timer_init(&daemon->adoption_timer, on_retry);
     if (spawn_link_send(daemon->spawn, &request, on_hello, daemon, &err) < 0)
         log_error("spawn.hello_failed", "error", err.message);
-    adopt_begin(daemon);
+    begin(daemon);
     prepare_slots(daemon);
 }
 

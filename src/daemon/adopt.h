@@ -12,4 +12,3 @@
 void adopt_init(struct daemon *daemon);
 /* The events of the link to berm-spawn; `data` is the daemon. */
 extern const struct spawn_link_events adopt_events;
-void adopt_begin(struct daemon *daemon);

@@ -184,7 +184,7 @@ static void drive_kept(struct http_conn *conn)
     buf_consume(&conn->in, conn->in.len - conn->input.n);
 }
 
-bool http_conn_wants_input(const struct http_conn *conn)
+static bool wants_input(const struct http_conn *conn)
 {
     if (conn->failed || conn->yielded || conn->phase == CONN_WAIT)
         return false;
@@ -212,8 +212,7 @@ static void update_deadlines(struct http_conn *conn)
         break;
     case CONN_BODY:
         /* Once the response is made, only the client's taking it counts; our own other end may take its time. */
-        if (!http_conn_wants_input(conn) || conn->ex->ended || conn->ex->unhurried ||
-            conn->listener_fd == HTTP_OWN_PEER)
+        if (!wants_input(conn) || conn->ex->ended || conn->ex->unhurried || conn->listener_fd == HTTP_OWN_PEER)
             set_read_deadline(conn, DEADLINE_NONE, 0);
         else if (fresh || conn->deadline != DEADLINE_BODY)
             set_read_deadline(conn, DEADLINE_BODY, limits->body_timeout_ms);
@@ -242,7 +241,7 @@ static void update_events(struct http_conn *conn)
 {
     uint32_t events = 0;
 
-    if (http_conn_wants_input(conn))
+    if (wants_input(conn))
         conn->muted = false;
     if (!conn->muted)
         events |= EPOLLIN;
@@ -257,7 +256,7 @@ static void update_events(struct http_conn *conn)
 /* What no event of the socket would tell of. */
 static bool has_unread(const struct http_conn *conn)
 {
-    return conn->channel && conn->phase != CONN_HANDSHAKE && http_conn_wants_input(conn) &&
+    return conn->channel && conn->phase != CONN_HANDSHAKE && wants_input(conn) &&
            conn->channel->ops->pending(conn->channel);
 }
 
@@ -370,7 +369,7 @@ static ssize_t read_some(struct http_conn *conn, bool *ret_short)
 
 static void read_input(struct http_conn *conn)
 {
-    for (int i = 0; i < READS_PER_TURN && http_conn_wants_input(conn); i++) {
+    for (int i = 0; i < READS_PER_TURN && wants_input(conn); i++) {
         bool was_short = false;
         ssize_t n = read_some(conn, &was_short);
         if (n == 0)
@@ -442,7 +441,7 @@ static void on_event(struct loop_io *io, uint32_t events)
     conn->peer_left = events & (EPOLLRDHUP | EPOLLHUP);
     drive_kept(conn);
     if (events & ~(uint32_t)EPOLLOUT) {
-        if (http_conn_wants_input(conn))
+        if (wants_input(conn))
             read_input(conn);
         else if (!conn->failed)
             mute_input(conn, events);

@@ -162,7 +162,6 @@ void http_conn_fail(struct http_conn *conn);
 int http_conn_detach(struct http_conn *conn);
 /* Drives the connection after the current batch of events, unless it is being driven. */
 void http_conn_wake(struct http_conn *conn);
-bool http_conn_wants_input(const struct http_conn *conn);
 void http_conn_run_ready(struct loop_deferred *deferred);
 void http_conn_free_dead(struct http_server *server);
 
@@ -194,7 +193,6 @@ int http_exchange_begin(struct http_exchange *ex, int status, const struct http_
 
 /* server_respond.c */
 void http_exchange_error(struct http_exchange *ex, int status, const char *reason);
-void http_exchange_queue(struct http_exchange *ex, struct str s);
 /* An answer of the server's own to this exchange; or it fails, if it has been answered. */
 void http_exchange_refuse(struct http_exchange *ex, int status);
 /* It cannot be answered (any more) as it should be. */

@@ -50,7 +50,7 @@ void http_exchange_flush(struct http_exchange *ex)
     }
 }
 
-void http_exchange_queue(struct http_exchange *ex, struct str s)
+static void queue(struct http_exchange *ex, struct str s)
 {
     if (outq_append(&ex->out, s.p, s.n) < 0)
         http_exchange_fail(ex);
@@ -63,7 +63,7 @@ void http_exchange_head(struct http_exchange *ex, struct str head)
     if (ex->stream)
         ex->conn->server->mux->head(ex, head);
     else
-        http_exchange_queue(ex, head);
+        queue(ex, head);
 }
 
 void http_exchange_continue(struct http_exchange *ex)
@@ -114,7 +114,7 @@ static void write_body(struct http_exchange *ex, const void *p, size_t n)
         return;
     }
     for (size_t i = 0; i < ARRAY_SIZE(parts); i++)
-        http_exchange_queue(ex, (struct str){ parts[i].iov_base, parts[i].iov_len });
+        queue(ex, (struct str){ parts[i].iov_base, parts[i].iov_len });
 }
 
 /* Counts `n` body bytes against the promised length; false if none may be written. */
@@ -138,7 +138,7 @@ static void end(struct http_exchange *ex)
     if (!ex->no_body && ex->framing == RESPONSE_LENGTH && ex->length_left > 0)
         http_exchange_fail(ex);
     if (!ex->no_body && ex->framing == RESPONSE_CHUNKED)
-        http_exchange_queue(ex, STR("0\r\n\r\n"));
+        queue(ex, STR("0\r\n\r\n"));
     ex->ended = true;
     http_conn_wake(ex->conn);
 }
@@ -206,7 +206,7 @@ static bool takes_moved(struct http_exchange *ex)
 static void queue_moved(struct http_exchange *ex, size_t n)
 {
     if (errno == EAGAIN && net_pipe_read(net_scratch, n) == 0) {
-        http_exchange_queue(ex, (struct str){ net_scratch, n });
+        queue(ex, (struct str){ net_scratch, n });
         ex->want_drain = true;
         return;
     }
@@ -248,12 +248,12 @@ void http_respond_file(struct http_exchange *ex, int fd, uint64_t offset, uint64
         socket_enlarge(ex->conn->io.fd);
     if (ex->framing == RESPONSE_CHUNKED) {
         char room[H1_CHUNK_LINE];
-        http_exchange_queue(ex, h1_chunk_line(count, room));
+        queue(ex, h1_chunk_line(count, room));
     }
     if (outq_append_file(&ex->out, fd, offset, count) < 0)
         http_exchange_fail(ex);
     if (ex->framing == RESPONSE_CHUNKED)
-        http_exchange_queue(ex, STR("\r\n"));
+        queue(ex, STR("\r\n"));
     ex->dirty = true;
     http_conn_wake(ex->conn);
 }

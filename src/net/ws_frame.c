@@ -29,7 +29,8 @@ static bool is_control(uint8_t opcode)
     return opcode >= WS_OP_CLOSE;
 }
 
-bool ws_code_allowed(unsigned code)
+/* May the code be in a Close frame? */
+static bool code_allowed(unsigned code)
 {
     return (code >= 1000 && code <= 1003) || (code >= 1007 && code <= 1014) || (code >= 3000 && code <= 4999);
 }
@@ -182,7 +183,7 @@ static int check_close(struct str payload)
 
     if (payload.n == 0)
         return 0;
-    if (payload.n == 1 || !ws_code_allowed((unsigned)(uint8_t)payload.p[0] << 8 | (uint8_t)payload.p[1]))
+    if (payload.n == 1 || !code_allowed((unsigned)(uint8_t)payload.p[0] << 8 | (uint8_t)payload.p[1]))
         return PROTOCOL;
     return utf8_valid(reason) ? 0 : BAD_TEXT;
 }

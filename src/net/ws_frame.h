@@ -69,6 +69,3 @@ size_t ws_frame_head(uint8_t head[WS_HEAD_MAX], enum ws_opcode opcode, uint64_t 
 
 /* XORs with the key, beginning at its byte `at` mod 4. */
 void ws_mask(char *bytes, size_t n, const uint8_t key[4], size_t at);
-
-/* May the code be in a Close frame? */
-bool ws_code_allowed(unsigned code);

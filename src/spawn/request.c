@@ -7,7 +7,7 @@ static int refuse(struct berm_error *err, int errnum, const char *what)
     return berm_fail(err, BERM_E_INVALID_REQUEST, errnum, "%s", what);
 }
 
-bool spawn_hostname_valid(const char *name, size_t size)
+static bool hostname_valid(const char *name, size_t size)
 {
     size_t n = strnlen(name, size);
 
@@ -27,8 +27,8 @@ struct limit_row {
     uint64_t value, min, max;
 };
 
-int spawn_limits_check(const struct spawn_limits *limits, const struct spawn_limits *ceiling,
-                       struct berm_error *err)
+static int check_limits(const struct spawn_limits *limits, const struct spawn_limits *ceiling,
+                        struct berm_error *err)
 {
     const struct limit_row rows[] = {
         { "memory limit", limits->memory_bytes, SPAWN_MIN_MEMORY, ceiling->memory_bytes },
@@ -49,7 +49,7 @@ int spawn_limits_check(const struct spawn_limits *limits, const struct spawn_lim
 static int check_create(const struct spawn_create *create, const struct spawn_policy *policy,
                         struct berm_error *err)
 {
-    if (spawn_limits_check(&create->limits, &policy->ceiling, err) < 0)
+    if (check_limits(&create->limits, &policy->ceiling, err) < 0)
         return -1;
     if (create->network != SPAWN_NETWORK_NONE && create->network != SPAWN_NETWORK_EGRESS)
         return refuse(err, EINVAL, "network");
@@ -59,7 +59,7 @@ static int check_create(const struct spawn_create *create, const struct spawn_po
         return refuse(err, EINVAL, "backend");
     if (create->backend == SPAWN_BACKEND_OCI && !policy->oci)
         return refuse(err, EOPNOTSUPP, "no OCI runtime is configured");
-    if (!spawn_hostname_valid(create->hostname, sizeof(create->hostname)))
+    if (!hostname_valid(create->hostname, sizeof(create->hostname)))
         return refuse(err, EINVAL, "hostname");
     return 0;
 }
@@ -101,7 +101,7 @@ static int check_body(const struct spawn_request *r, const struct spawn_policy *
     case SPAWN_OP_CREATE:
         return check_create(&r->create, policy, err);
     case SPAWN_OP_SET_LIMITS:
-        return spawn_limits_check(&r->limits, &policy->ceiling, err);
+        return check_limits(&r->limits, &policy->ceiling, err);
     case SPAWN_OP_SOCKET:
         return check_socket(&r->socket, err);
     case SPAWN_OP_PREPARE:

@@ -29,6 +29,3 @@ struct spawn_policy {
  */
 int spawn_request_check(const void *message, size_t n, const struct spawn_policy *policy, struct spawn_request *ret,
                         struct berm_error *err);
-int spawn_limits_check(const struct spawn_limits *limits, const struct spawn_limits *ceiling,
-                       struct berm_error *err);
-bool spawn_hostname_valid(const char *name, size_t size);

@@ -14,7 +14,7 @@ void pid_list_free(struct pid_list *list)
     *list = (struct pid_list){ 0 };
 }
 
-bool pid_list_has(const struct pid_list *list, pid_t pid)
+static bool has(const struct pid_list *list, pid_t pid)
 {
     for (size_t i = 0; list && i < list->count; i++)
         if (list->pids[i] == pid)
@@ -89,7 +89,7 @@ int proc_descendants(pid_t pid, const struct pid_list *spared, struct pid_list *
     if (proc_children(pid, list) < 0)
         return -1;
     for (size_t i = at; i < list->count; i++)
-        if (!pid_list_has(spared, list->pids[i]))
+        if (!has(spared, list->pids[i]))
             list->pids[kept++] = list->pids[i];
     list->count = kept;
     for (; at < list->count && list->count < DESCENDANTS_MAX; at++)

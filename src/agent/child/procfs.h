@@ -11,7 +11,6 @@ struct pid_list {
 };
 
 void pid_list_free(struct pid_list *list);
-bool pid_list_has(const struct pid_list *list, pid_t pid);
 
 /* Appends the direct children of `pid` (of all its threads). 0, or -1 without memory; a process that is gone has
  * none.

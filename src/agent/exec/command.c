@@ -67,7 +67,8 @@ const char *command_env_problem(struct request *rq, const struct env *env)
     return NULL;
 }
 
-const char *command_directory(struct request *rq, const char *cwd)
+/* What `cwd` (may be NULL) means, in the request's arena; NULL without memory. */
+static const char *working_directory(struct request *rq, const char *cwd)
 {
     const char *base = session_default_directory(rq->agent);
 
@@ -102,7 +103,7 @@ static bool fill_spec(struct request *rq, const struct bash_spec *bash, struct c
 {
     *spec = (struct child_spec)CHILD_SPEC_INIT;
     spec->envp = env_merge(&rq->arena, &rq->agent->env, bash->env);
-    spec->cwd = command_directory(rq, bash->cwd);
+    spec->cwd = working_directory(rq, bash->cwd);
     spec->fds[0] = bash->pty ? bash->pty->slave : bash->stdin_fd;
     spec->fds[1] = spec->fds[2] = bash->pty ? bash->pty->slave : CHILD_PIPE;
     spec->terminal = bash->pty != NULL;
@@ -189,7 +190,7 @@ const char *command_spawn_failure(struct request *rq, const struct child_error *
     const char *text;
 
     if (err->where == CHILD_FAIL_CWD)
-        text = arena_printf(&rq->arena, "%s '%s': %s", child_failure_text(err->where), command_directory(rq, cwd),
+        text = arena_printf(&rq->arena, "%s '%s': %s", child_failure_text(err->where), working_directory(rq, cwd),
                             strerror(err->errnum));
     else
         text = arena_printf(&rq->arena, "%s: %s", child_failure_text(err->where), strerror(err->errnum));

@@ -44,8 +44,5 @@ struct child *command_spawn(struct request *rq, const struct bash_spec *spec, st
 struct child *command_spawn_argv(struct request *rq, char **argv, const struct bash_spec *spec, struct sink *sink,
                                  const struct child_events *events, void *data, struct child_error *err);
 
-/* The directory that `cwd` (may be NULL) means, in the request's arena; NULL without memory. */
-const char *command_directory(struct request *rq, const char *cwd);
-
 /* "cannot enter the working directory '/x': No such file or directory", in the request's arena. */
 const char *command_spawn_failure(struct request *rq, const struct child_error *err, const char *cwd);

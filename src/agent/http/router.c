@@ -111,7 +111,8 @@ static bool path_matches(const char *pattern, struct str path)
     return !rest.p && !path.p;
 }
 
-const struct route *router_find(struct str method, struct str path, bool upgrade)
+/* The row for a request, or NULL. `upgrade`: it asks for a WebSocket. */
+static const struct route *find_route(struct str method, struct str path, bool upgrade)
 {
     for (size_t i = 0; i < ARRAY_SIZE(routes); i++) {
         const struct route *route = &routes[i];
@@ -238,7 +239,7 @@ static void on_request(struct http_exchange *ex, const struct h1_head *head, voi
     static const struct http_exchange_callbacks piecewise = { on_body, on_body_end, on_drain, on_close };
     static const struct http_exchange_callbacks collected = { NULL, on_body_end, on_drain, on_close };
     struct agent *agent = data;
-    const struct route *route = router_find(head->method, head->path, is_websocket(head));
+    const struct route *route = find_route(head->method, head->path, is_websocket(head));
     struct request *rq;
 
     if (!route || ((route->flags & ROUTE_INTERNAL) && http_exchange_listener(ex) != agent->control_listener)) {

@@ -25,6 +25,3 @@ struct route {
 
 /* What the HTTP server is given; its data is the agent. */
 struct http_handler router_handler(struct agent *agent);
-
-/* The row for a request, or NULL. `upgrade`: it asks for a WebSocket. */
-const struct route *router_find(struct str method, struct str path, bool upgrade);

@@ -102,7 +102,7 @@ static struct capnweb_value contexts_result(struct capnweb_call *call, const str
 }
 
 /* The route has other names for some options. */
-void rpc_create_context(struct capnweb_call *call)
+static void create_context(struct capnweb_call *call)
 {
     static const struct rpc_route route = { "POST", "/api/contexts", "", context_result, NULL };
     static const struct {
@@ -134,12 +134,12 @@ void rpc_create_context(struct capnweb_call *call)
     buf_free(&body);
 }
 
-void rpc_ping(struct capnweb_call *call)
+static void ping(struct capnweb_call *call)
 {
     capnweb_resolve(call, CAPNWEB_TEXT(STR("healthy")));
 }
 
-void rpc_get_commands(struct capnweb_call *call)
+static void get_commands(struct capnweb_call *call)
 {
     capnweb_resolve(call, (struct capnweb_value){ .type = CAPNWEB_ARRAY });
 }
@@ -180,15 +180,15 @@ static const struct method {
 
     { "git", "checkout", { "POST", "/api/git/checkout", "repoUrl sessionId *", NULL, NULL }, NULL },
 
-    { "interpreter", "createCodeContext", { NULL }, rpc_create_context },
+    { "interpreter", "createCodeContext", { NULL }, create_context },
     { "interpreter", "streamCode", { "POST", "/api/execute/code", "context_id code language", NULL, NULL }, NULL },
     { "interpreter", "runCodeStream", { NULL }, rpc_run_code_stream },
     { "interpreter", "listCodeContexts", { "GET", "/api/contexts", NULL, contexts_result, NULL }, NULL },
     { "interpreter", "deleteCodeContext", { "DELETE", "/api/contexts/%", NULL, nothing_result, NULL }, NULL },
 
-    { "utils", "ping", { NULL }, rpc_ping },
+    { "utils", "ping", { NULL }, ping },
     { "utils", "getVersion", { "GET", "/api/version", NULL, version_result, NULL }, NULL },
-    { "utils", "getCommands", { NULL }, rpc_get_commands },
+    { "utils", "getCommands", { NULL }, get_commands },
     { "utils", "createSession", { "POST", "/api/session/create", "*", session_result, NULL }, NULL },
     { "utils", "deleteSession", { "POST", "/api/session/delete", "sessionId", NULL, NULL }, NULL },
     { "utils", "listSessions", { "GET", "/api/session/list", NULL, sessions_result, NULL }, NULL },

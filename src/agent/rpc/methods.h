@@ -7,11 +7,8 @@
 struct capnweb_target *rpc_main(void);
 
 /* What is not a route, or not just one. Each answers the call. */
-void rpc_ping(struct capnweb_call *call);
-void rpc_get_commands(struct capnweb_call *call);
 void rpc_read_file(struct capnweb_call *call);
 void rpc_write_file_stream(struct capnweb_call *call);
-void rpc_create_context(struct capnweb_call *call);
 void rpc_run_code_stream(struct capnweb_call *call);
 void rpc_ensure_tunnel_run(struct capnweb_call *call);
 void rpc_stop_tunnel_run(struct capnweb_call *call);

@@ -75,9 +75,7 @@ void terminal_viewer_drained(struct terminal_viewer *viewer);
 
 /* terminal_viewer.c */
 
-/* {"type":"error","message":...}; the connection stays. */
-void terminal_viewer_error(struct terminal_viewer *viewer, const char *message);
-/* The same, and then a close with the message as its reason. */
+/* {"type":"error","message":...}, and then a close with the message as its reason. */
 void terminal_viewer_fail(struct terminal_viewer *viewer, int code, const char *message);
 void terminal_viewer_close(struct terminal_viewer *viewer, int code, struct str reason);
 /* Upgrades the request to a viewer. NULL after having answered. */

@@ -8,7 +8,8 @@
 
 #define EARLY_MAX ((size_t)64 * 1024)
 
-void terminal_viewer_error(struct terminal_viewer *viewer, const char *message)
+/* {"type":"error","message":...}; the connection stays. */
+static void send_error(struct terminal_viewer *viewer, const char *message)
 {
     struct json_writer w;
     struct buf text;
@@ -37,7 +38,7 @@ void terminal_viewer_fail(struct terminal_viewer *viewer, int code, const char *
 {
     if (viewer->leaving)
         return;
-    terminal_viewer_error(viewer, message);
+    send_error(viewer, message);
     terminal_viewer_close(viewer, code, str_from(message));
 }
 
@@ -61,10 +62,10 @@ static void take_text(struct terminal_viewer *viewer, struct str text)
         viewer->size = size;
         break;
     case TERMINAL_MESSAGE_INVALID:
-        terminal_viewer_error(viewer, "Invalid control message");
+        send_error(viewer, "Invalid control message");
         break;
     case TERMINAL_MESSAGE_BAD_SIZE:
-        terminal_viewer_error(viewer, "Invalid dimensions: cols and rows must be positive");
+        send_error(viewer, "Invalid dimensions: cols and rows must be positive");
         break;
     case TERMINAL_MESSAGE_IGNORED:
         break;

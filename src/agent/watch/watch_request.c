@@ -4,6 +4,7 @@
 
 #include <sys/stat.h>
 
+#define WATCH_ROOT   "/workspace"
 #define PATTERNS_MAX ((size_t)16 * 1024) /* bytes of all together: each event is held against each of them */
 
 static const char *const default_excludes[] = { ".git", "node_modules", ".DS_Store" };
@@ -46,7 +47,11 @@ static size_t put_component(char *out, size_t n, struct str component)
     return n + component.n;
 }
 
-char *watch_request_resolve(struct arena *arena, struct str path)
+/*
+ * "a/../b" as an absolute path without ".", ".." and double slashes, relative ones below WATCH_ROOT, in the
+ * arena. NULL without memory.
+ */
+static char *resolve(struct arena *arena, struct str path)
 {
     bool absolute = path.n > 0 && path.p[0] == '/';
     char *out = arena_alloc(arena, path.n + sizeof(WATCH_ROOT) + 2);
@@ -76,7 +81,7 @@ static bool check_path(struct request *rq, struct watch_spec *spec)
 
     if (memchr(path.p, 0, path.n))
         return refuse_value(rq, "path", value, "path must not hold a NUL character");
-    spec->path = watch_request_resolve(&rq->arena, path);
+    spec->path = resolve(&rq->arena, path);
     if (!spec->path) {
         watch_request_failed(rq, value->string.p, "out of memory");
         return false;

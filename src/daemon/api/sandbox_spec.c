@@ -254,7 +254,8 @@ static uint32_t code_point(const char *p, int length)
     return c;
 }
 
-bool display_name_valid(struct str name)
+/* A name for people: any text on one line. "" is one, and means none. */
+static bool display_name_valid(struct str name)
 {
     if (name.n > SANDBOX_NAME_MAX)
         return false;

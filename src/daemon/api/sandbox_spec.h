@@ -23,8 +23,6 @@ int labels_spec_decode(struct arena *arena, const struct json *body, struct sand
 int egress_spec_decode(const struct egress_ceiling *ceiling, struct arena *arena, const struct json *body,
                        const char **ret, struct berm_error *err);
 
-/* A name for people: any text on one line. "" is one, and means none. */
-bool display_name_valid(struct str name);
 bool label_name_valid(struct str name);
 /* The environment of a command or session: any names that execve(2) can pass on, strings or null. */
 int environment_check(const struct json *env, struct berm_error *err);

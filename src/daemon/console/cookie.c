@@ -25,7 +25,7 @@ bool cookie_next(struct str *field, struct cookie *ret)
 }
 
 /* A browser compares the prefix without case, a server that reads our cookie back may do so with all of it. */
-bool cookie_is_console(struct str name)
+static bool is_console(struct str name)
 {
     return str_eq_nocase(name, STR(CONSOLE_COOKIE)) || str_eq_nocase(name, STR(CONSOLE_COOKIE_SECURE));
 }
@@ -34,7 +34,7 @@ bool set_cookie_is_console(struct str field)
 {
     struct cookie cookie;
 
-    return cookie_next(&field, &cookie) && cookie_is_console(cookie.name);
+    return cookie_next(&field, &cookie) && is_console(cookie.name);
 }
 
 size_t cookie_without_console(struct str field, char *out)
@@ -48,7 +48,7 @@ size_t cookie_without_console(struct str field, char *out)
         field.p += pair.n + (pair.n < field.n);
         field.n -= pair.n + (pair.n < field.n);
         pair = str_trim(pair);
-        if (!pair.n || (cookie_next(&rest, &cookie) && cookie_is_console(cookie.name)))
+        if (!pair.n || (cookie_next(&rest, &cookie) && is_console(cookie.name)))
             continue;
         if (n) {
             out[n++] = ';';

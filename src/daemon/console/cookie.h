@@ -18,7 +18,6 @@ struct cookie {
 
 /* Takes the next pair off the value of a Cookie field. False: there is none. */
 bool cookie_next(struct str *field, struct cookie *ret);
-bool cookie_is_console(struct str name);
 /* Whether a Set-Cookie field sets one of the console's. */
 bool set_cookie_is_console(struct str field);
 /*

@@ -181,8 +181,6 @@ int docker_image_resolve(struct docker *docker, struct arena *arena, const char 
 /* Stores a tag. `image->id` is made here when it is empty. */
 int docker_image_put(struct docker *docker, struct docker_image *image, struct berm_error *err);
 int docker_image_untag(struct docker *docker, const char *ref, struct berm_error *err);
-/* image->id by its contents. */
-int docker_image_identify(struct docker_image *image, struct berm_error *err);
 int docker_images_load(struct docker *docker, struct berm_error *err);
 void docker_images_free(struct docker *docker);
 /* "docker.io/library/x" -> "x:latest". -1: not a reference. */

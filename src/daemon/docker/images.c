@@ -78,6 +78,23 @@ bool docker_ref_is_none(const char *ref)
     return str_has_prefix(str_from(ref), STR(DOCKER_REF_NONE));
 }
 
+/* image->id by its contents. */
+static int identify(struct docker_image *image, struct berm_error *err)
+{
+    _cleanup_free_ char *text = NULL;
+    unsigned char digest[EVP_MAX_MD_SIZE];
+    int n = asprintf(&text, "%s\n%s", image->berm_image, image->config);
+
+    if (n < 0) {
+        text = NULL;
+        return berm_fail(err, BERM_E_SYSTEM, ENOMEM, "image");
+    }
+    if (EVP_Digest(text, (size_t)n, digest, NULL, EVP_sha256(), NULL) != 1)
+        return berm_fail(err, BERM_E_INTERNAL, 0, "SHA-256");
+    hex_encode(digest, DOCKER_ID_HEX / 2, image->id);
+    return 0;
+}
+
 /* --- what needs no tag --- */
 
 static int builtin(struct docker *docker, struct arena *arena, const char *name, bool plain, const char *ref,
@@ -93,7 +110,7 @@ static int builtin(struct docker *docker, struct arena *arena, const char *name,
     ret->config = image_config_of_entry(arena, entry, plain);
     if (!ret->config)
         return berm_fail(err, BERM_E_SYSTEM, ENOMEM, "image");
-    return docker_image_identify(ret, err);
+    return identify(ret, err);
 }
 
 /* It has no file system: see side.h. */
@@ -101,7 +118,7 @@ static int interceptor(struct arena *arena, const char *ref, struct docker_image
 {
     *ret = (struct docker_image){ .config = arena_strdup(arena, STR("{}")), .berm_image = "interceptor" };
     snprintf(ret->ref, sizeof(ret->ref), "%s", ref);
-    return ret->config ? docker_image_identify(ret, err) : berm_fail(err, BERM_E_SYSTEM, ENOMEM, "image");
+    return ret->config ? identify(ret, err) : berm_fail(err, BERM_E_SYSTEM, ENOMEM, "image");
 }
 
 /* "0.12.10-python": the variant after the version; the image of that name, but for what the default one has anyhow.
@@ -203,22 +220,6 @@ int docker_image_resolve(struct docker *docker, struct arena *arena, const char 
     return ret->config ? 0 : berm_fail(err, BERM_E_SYSTEM, ENOMEM, "image");
 }
 
-int docker_image_identify(struct docker_image *image, struct berm_error *err)
-{
-    _cleanup_free_ char *text = NULL;
-    unsigned char digest[EVP_MAX_MD_SIZE];
-    int n = asprintf(&text, "%s\n%s", image->berm_image, image->config);
-
-    if (n < 0) {
-        text = NULL;
-        return berm_fail(err, BERM_E_SYSTEM, ENOMEM, "image");
-    }
-    if (EVP_Digest(text, (size_t)n, digest, NULL, EVP_sha256(), NULL) != 1)
-        return berm_fail(err, BERM_E_INTERNAL, 0, "SHA-256");
-    hex_encode(digest, DOCKER_ID_HEX / 2, image->id);
-    return 0;
-}
-
 static int store(struct docker *docker, const struct docker_image *image, struct berm_error *err)
 {
     const struct json *config = NULL;
@@ -285,7 +286,7 @@ int docker_image_put(struct docker *docker, struct docker_image *image, struct b
                          IMAGES_MAX);
     if (!image->created_ms)
         image->created_ms = clock_realtime_ms();
-    if (docker_image_identify(image, err) < 0 || store(docker, image, err) < 0)
+    if (identify(image, err) < 0 || store(docker, image, err) < 0)
         return -1;
     if (before)
         forget(docker, before);

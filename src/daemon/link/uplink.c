@@ -191,17 +191,6 @@ unsigned uplink_links(const struct uplink *uplink)
     return uplink->links_open;
 }
 
-void uplink_name_parse(const struct uplink *uplink, struct str host, struct edge_name *ret)
-{
-    char name[LINK_NAME_MAX + 1];
-    struct str label;
-
-    *ret = (struct edge_name){ .kind = EDGE_NAME_NOBODY };
-    if (uplink->base_known && edge_host_below(host, str_from(uplink->base.domain), &label) &&
-        link_label_split(label, &label, name) == 0 && !strcmp(name, uplink->name))
-        edge_label_parse(label, ret);
-}
-
 /* --- what berm-link says --- */
 
 static void maybe_idle(struct uplink *uplink)
@@ -286,9 +275,17 @@ static void on_lost(void *data)
 
 /* --- the server for streams --- */
 
+/* What a Host that came over the link means: NOBODY if it is not one of ours. */
 static void parse_name(const struct request *request, struct edge_name *ret)
 {
-    uplink_name_parse(request->daemon->uplink, request->head->host, ret);
+    const struct uplink *uplink = request->daemon->uplink;
+    char name[LINK_NAME_MAX + 1];
+    struct str label;
+
+    *ret = (struct edge_name){ .kind = EDGE_NAME_NOBODY };
+    if (uplink->base_known && edge_host_below(request->head->host, str_from(uplink->base.domain), &label) &&
+        link_label_split(label, &label, name) == 0 && !strcmp(name, uplink->name))
+        edge_label_parse(label, ret);
 }
 
 static void on_request(struct http_exchange *exchange, const struct h1_head *head, void *data)

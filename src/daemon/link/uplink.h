@@ -8,8 +8,8 @@
  * no way from it to the API, the console, MCP or the Docker socket, whatever a request says, so that an edge that
  * was taken over reaches nothing that it could not have asked a browser for.
  *
- *   POST /berm/link/v1/hello    -> {"key", "version", "links"}: whose daemon this is, and how many links it knows
- * of PUT  /berm/link/v1/host     {"name", "url"}: the daemon is called <label>-<name>.<domain of url> from now on
+ *   POST /berm/link/v1/hello    -> {"key", "version", "links"}: whose daemon this is, how many links it knows of
+ *   PUT  /berm/link/v1/host     {"name", "url"}: the daemon is called <label>-<name>.<domain of url> from now on
  *   POST /berm/link/v1/refused  {"reason"}: the edge will not serve us
  *
  * The name belongs to the key, so it is the same after every restart of either side; it is also kept in the store,
@@ -43,9 +43,6 @@ int uplink_new(struct daemon *daemon, struct uplink_start *start, struct uplink 
 void uplink_free(struct uplink *uplink);
 /* Takes no more streams; on_idle when those open have ended and the edge knows. Comes from the loop. */
 void uplink_drain(struct uplink *uplink, void (*on_idle)(void *data), void *data);
-
-/* What a Host that came over the link means: NOBODY if it is not one of ours. */
-void uplink_name_parse(const struct uplink *uplink, struct str host, struct edge_name *ret);
 
 /* For GET /v1/link and the metrics. */
 struct uplink_status {

@@ -174,7 +174,8 @@ void mcp_call_add_media(struct mcp_call *call, const char *type, struct str base
     json_object_end(&call->answer);
 }
 
-void mcp_call_progress(struct mcp_call *call, struct str text)
+/* Tells a piece of output to a client that asked for progress. */
+static void tell_progress(struct mcp_call *call, struct str text)
 {
     _cleanup_(buf_free) struct buf message;
     struct json_writer w;
@@ -208,7 +209,7 @@ int mcp_text_add(struct mcp_call *call, struct mcp_text *text, struct str bytes)
 
     buf_init(&clean, 3 * bytes.n + 16);
     rc = utf8_stream_part(&text->utf8, &clean, bytes, false);
-    mcp_call_progress(call, buf_str(&clean));
+    tell_progress(call, buf_str(&clean));
     if (rc < 0 || text->dropped > 0 || clean.len > room) {
         text->dropped += bytes.n;
         return rc;

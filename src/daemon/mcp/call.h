@@ -81,8 +81,6 @@ void mcp_call_finish(struct mcp_call *call, const struct json *structured, bool 
 void mcp_call_finish_resources(struct mcp_call *call, const char *next);
 /* Ends it with an error that the model is to see; a look at resources, with an error of the protocol. */
 void mcp_call_fail(struct mcp_call *call, const char *code, const char *text);
-/* Tells a piece of output to a client that asked for progress. */
-void mcp_call_progress(struct mcp_call *call, struct str text);
 
 /* What the API has answered to the wish for a file, in the request's arena. */
 struct mcp_file {
