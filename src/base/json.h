@@ -130,3 +130,5 @@ void json_pair_string(struct json_writer *w, const char *key, struct str value);
 void json_pair_cstring(struct json_writer *w, const char *key, const char *value);
 void json_pair_int(struct json_writer *w, const char *key, int64_t value);
 void json_pair_bool(struct json_writer *w, const char *key, bool value);
+void json_pair_empty_array(struct json_writer *w, const char *key);
+void json_pair_empty_object(struct json_writer *w, const char *key);

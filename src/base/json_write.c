@@ -313,3 +313,17 @@ void json_pair_bool(struct json_writer *w, const char *key, bool value)
     json_key(w, key);
     json_bool(w, value);
 }
+
+void json_pair_empty_array(struct json_writer *w, const char *key)
+{
+    json_key(w, key);
+    json_array_begin(w);
+    json_array_end(w);
+}
+
+void json_pair_empty_object(struct json_writer *w, const char *key)
+{
+    json_key(w, key);
+    json_object_begin(w);
+    json_object_end(w);
+}

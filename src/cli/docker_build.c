@@ -159,9 +159,7 @@ static const char *create(struct build *build, const char *image)
     json_writer_init(&w, &body);
     json_object_begin(&w);
     json_pair_cstring(&w, "Image", image);
-    json_key(&w, "Entrypoint");
-    json_array_begin(&w);
-    json_array_end(&w);
+    json_pair_empty_array(&w, "Entrypoint");
     json_object_end(&w);
     if (json_writer_finish(&w) == 0) {
         call.content_type = "application/json";
@@ -258,9 +256,7 @@ static void write_config(struct build *build, struct json_writer *w, const struc
             again |= !strcmp(stage->ports.items[k], stage->ports.items[i]);
         if (again)
             continue;
-        json_key(w, stage->ports.items[i]);
-        json_object_begin(w);
-        json_object_end(w);
+        json_pair_empty_object(w, stage->ports.items[i]);
     }
     json_object_end(w);
     if (stage->workdir)

@@ -33,9 +33,7 @@ void handle_commands(struct request *rq)
     struct reply reply;
 
     reply_begin(&reply);
-    json_key(&reply.w, "availableCommands");
-    json_array_begin(&reply.w);
-    json_array_end(&reply.w);
+    json_pair_empty_array(&reply.w, "availableCommands");
     json_pair_int(&reply.w, "count", 0);
     reply_send(rq, &reply);
 }

@@ -299,9 +299,7 @@ static void on_result(struct code_execution *execution, const struct json *resul
     struct json_writer *w = event_stream_event(&run->stream, "result");
 
     put_result(w, result);
-    json_key(w, "metadata");
-    json_object_begin(w);
-    json_object_end(w);
+    json_pair_empty_object(w, "metadata");
     send_event(run);
 }
 

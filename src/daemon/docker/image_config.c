@@ -106,9 +106,7 @@ char *image_config_of_entry(struct arena *arena, const struct image_entry *entry
     } else {
         json_key(&w, "ExposedPorts");
         json_object_begin(&w);
-        json_key(&w, "3000/tcp");
-        json_object_begin(&w);
-        json_object_end(&w);
+        json_pair_empty_object(&w, "3000/tcp");
         json_object_end(&w);
     }
     json_object_end(&w);

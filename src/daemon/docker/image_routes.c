@@ -86,9 +86,7 @@ static void inspect(struct request *request, const char *name)
     json_object_begin(w);
     json_pair_cstring(w, "Id", arena_printf(&request->arena, "sha256:%s", image.id));
     write_tags(w, docker, &image);
-    json_key(w, "RepoDigests");
-    json_array_begin(w);
-    json_array_end(w);
+    json_pair_empty_array(w, "RepoDigests");
     json_pair_cstring(w, "Created", created);
     json_pair_cstring(w, "Architecture", "amd64");
     json_pair_cstring(w, "Os", "linux");
@@ -189,9 +187,7 @@ void docker_image_list(struct request *request)
             json_cstring(w, image->ref);
         json_array_end(w);
         json_pair_int(w, "Created", image->created_ms / 1000);
-        json_key(w, "RepoDigests");
-        json_array_begin(w);
-        json_array_end(w);
+        json_pair_empty_array(w, "RepoDigests");
         json_pair_int(w, "Size", 0);
         json_pair_int(w, "SharedSize", -1);
         json_pair_int(w, "Containers", -1);

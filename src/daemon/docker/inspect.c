@@ -149,9 +149,7 @@ static void write_network(struct json_writer *w, const struct container *contain
     else
         port_map_write(w, container->ports);
     json_object_end(w);
-    json_key(w, "Networks");
-    json_object_begin(w);
-    json_object_end(w);
+    json_pair_empty_object(w, "Networks");
     json_object_end(w);
 }
 

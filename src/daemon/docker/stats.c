@@ -60,9 +60,7 @@ static void write_memory(struct json_writer *w, const struct sample *now, const 
     json_pair_int(w, "max_usage", (int64_t)now->stat.memory_peak_bytes);
     json_pair_int(w, "limit", (int64_t)container->sandbox->row.limits.memory_bytes);
     json_pair_int(w, "failcnt", now->stat.oom_kills);
-    json_key(w, "stats");
-    json_object_begin(w);
-    json_object_end(w);
+    json_pair_empty_object(w, "stats");
     json_object_end(w);
 }
 
@@ -85,9 +83,7 @@ static void write_sample(struct json_writer *w, const struct container *containe
     write_cpu(w, "cpu_stats", now);
     write_cpu(w, "precpu_stats", before);
     write_memory(w, now, container);
-    json_key(w, "networks");
-    json_object_begin(w);
-    json_object_end(w);
+    json_pair_empty_object(w, "networks");
     json_object_end(w);
 }
 

@@ -44,9 +44,7 @@ void docker_version(struct request *request)
     json_pair_cstring(w, "Os", "linux");
     json_pair_cstring(w, "Arch", strcmp(host.machine, "x86_64") ? host.machine : "amd64");
     json_pair_cstring(w, "KernelVersion", host.release);
-    json_key(w, "Components");
-    json_array_begin(w);
-    json_array_end(w);
+    json_pair_empty_array(w, "Components");
     json_object_end(w);
     request_respond_json(request, 200, w);
 }
@@ -94,9 +92,7 @@ void docker_info(struct request *request)
     json_cstring(w, "name=seccomp,profile=berm");
     json_cstring(w, "name=userns");
     json_array_end(w);
-    json_key(w, "Warnings");
-    json_array_begin(w);
-    json_array_end(w);
+    json_pair_empty_array(w, "Warnings");
     json_object_end(w);
     request_respond_json(request, 200, w);
 }

@@ -131,9 +131,7 @@ void docker_volume_list(struct request *request)
             write_volume(w, listed.volume);
     }
     json_array_end(w);
-    json_key(w, "Warnings");
-    json_array_begin(w);
-    json_array_end(w);
+    json_pair_empty_array(w, "Warnings");
     json_object_end(w);
     request_respond_json(request, 200, w);
 }

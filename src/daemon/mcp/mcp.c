@@ -216,12 +216,8 @@ static void initialize(struct request *request, const struct mcp_message *messag
         json_cstring(w, versions[0]);
     json_key(w, "capabilities");
     json_object_begin(w);
-    json_key(w, "tools");
-    json_object_begin(w);
-    json_object_end(w);
-    json_key(w, "resources");
-    json_object_begin(w);
-    json_object_end(w);
+    json_pair_empty_object(w, "tools");
+    json_pair_empty_object(w, "resources");
     json_object_end(w);
     json_key(w, "serverInfo");
     json_object_begin(w);
