@@ -141,10 +141,6 @@ void exec_stream_free(struct exec_stream *e)
 {
     struct request *rq = e->rq;
 
-    rq->on_piece = NULL;
-    rq->on_body_end = NULL;
-    rq->on_drain = NULL;
-    rq->on_gone = NULL;
     exec_terminal_free(e->terminal);
     take_name_back(e);
     loop_timer_stop(rq->agent->loop, &e->timer);
@@ -154,9 +150,7 @@ void exec_stream_free(struct exec_stream *e)
     buf_free(&e->document);
     env_free(&e->env);
     free(e);
-    if (rq->ex)
-        http_body_resume(rq->ex); /* what is left of the body is read and dropped */
-    request_unhold(rq);
+    request_let_go(rq);
 }
 
 void exec_stream_fail(struct exec_stream *e, const char *reason)

@@ -29,18 +29,10 @@ struct archive {
 
 static void archive_free(struct archive *a)
 {
-    struct request *rq = a->rq;
-
-    rq->on_piece = NULL;
-    rq->on_body_end = NULL;
-    rq->on_drain = NULL;
-    rq->on_gone = NULL;
+    request_let_go(a->rq);
     buf_free(&a->held);
     buf_free(&a->errors);
     free(a);
-    if (rq->ex)
-        http_body_resume(rq->ex); /* what is left of the body is read and dropped */
-    request_unhold(rq);
 }
 
 static void fail(struct archive *a, int exit_code)

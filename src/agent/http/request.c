@@ -34,6 +34,17 @@ void request_unhold(struct request *rq)
     free(rq);
 }
 
+void request_let_go(struct request *rq)
+{
+    rq->on_piece = NULL;
+    rq->on_body_end = NULL;
+    rq->on_drain = NULL;
+    rq->on_gone = NULL;
+    if (rq->ex)
+        http_body_resume(rq->ex);
+    request_unhold(rq);
+}
+
 /* --- success --- */
 
 void json_pair_timestamp(struct json_writer *w)

@@ -40,6 +40,8 @@ struct request {
 
 struct request *request_hold(struct request *rq);
 void request_unhold(struct request *rq);
+/* The end of work that took the body itself: it hears no more, what is left is read and dropped; and it unholds. */
+void request_let_go(struct request *rq);
 
 /* --- success --- */
 
