@@ -2,25 +2,21 @@
 import assert from 'node:assert/strict';
 import { after, before, describe } from 'node:test';
 
-import { Agent } from '../agent/helper.mjs';
 import { test } from '../lib/test.mjs';
-import { Sdk, sdk as published } from './lib/sandbox.mjs';
+import { Clients } from './lib/clients.mjs';
+import { sdk as published } from './lib/sandbox.mjs';
 
 for (const transport of ['http', 'websocket', 'rpc']) {
   describe(`the SDK over ${transport}`, () => {
-    let agent;
-    let sdk;
+    let clients;
     let sandbox;
+    let bare;
 
     before(async () => {
-      agent = await Agent.start({ env: { SANDBOX_VERSION: '0.12.10' } });
-      sdk = await Sdk.open({ origin: `http://127.0.0.1:${agent.port}` }, { transport });
-      sandbox = sdk.sandbox;
+      clients = await Clients.open(transport);
+      ({ sandbox, bare } = clients);
     });
-    after(async () => {
-      await sdk.close();
-      await agent.stop();
-    });
+    after(() => clients.close());
 
     test('exec answers output, status and what was run', async () => {
       const result = await sandbox.exec('echo out; echo err >&2; exit_with() { return "$1"; }; exit_with 3');
@@ -89,13 +85,11 @@ for (const transport of ['http', 'websocket', 'rpc']) {
     });
 
     test('without a default session nothing is kept, and output is exact', async () => {
-      const bare = await Sdk.open({ origin: `http://127.0.0.1:${agent.port}` }, { transport, enableDefaultSession: false });
       await bare.sandbox.exec('cd /tmp; export LOST=1');
       assert.equal((await bare.sandbox.exec('printf %s "${LOST-missing}"; printf %s "$PWD"')).stdout, 'missing/workspace');
       const late = await bare.sandbox.exec('sleep 5', { timeout: 50 });
       assert.deepEqual([late.success, late.exitCode], [false, 124]);
       assert.match(late.stderr, /Command timed out after 50ms/);
-      await bare.close();
     });
 
     test('files are written, read, listed, moved and deleted', async () => {

@@ -3,9 +3,10 @@
 import assert from 'node:assert/strict';
 import { after, before, describe } from 'node:test';
 
-import { Agent, logsAtOnce } from '../agent/helper.mjs';
+import { logsAtOnce } from '../agent/helper.mjs';
 import { test } from '../lib/test.mjs';
-import { Sdk, sdk as published } from './lib/sandbox.mjs';
+import { Clients, eventsOf as all } from './lib/clients.mjs';
+import { sdk as published } from './lib/sandbox.mjs';
 
 const { parseSSEStream, streamFile } = published;
 
@@ -17,28 +18,19 @@ async function until(condition, ms = 60000) {
   }
 }
 
-async function all(stream) {
-  const events = [];
-  for await (const event of parseSSEStream(stream)) events.push(event);
-  return events;
-}
 const text = (events, type) => events.filter((e) => e.type === type).map((e) => e.data).join('');
 
 for (const transport of ['http', 'websocket', 'rpc']) {
   describe(`processes with the SDK over ${transport}`, () => {
-    let agent;
-    let sdk;
+    let clients;
     let sandbox;
+    let bare;
 
     before(async () => {
-      agent = await Agent.start({ env: { SANDBOX_VERSION: '0.12.10' } });
-      sdk = await Sdk.open({ origin: `http://127.0.0.1:${agent.port}` }, { transport });
-      sandbox = sdk.sandbox;
+      clients = await Clients.open(transport);
+      ({ sandbox, bare } = clients);
     });
-    after(async () => {
-      await sdk.close();
-      await agent.stop();
-    });
+    after(() => clients.close());
 
     test('startProcess gives a pid, and the logs right after it hold what was written', async () => {
       let process;
@@ -162,7 +154,6 @@ for (const transport of ['http', 'websocket', 'rpc']) {
     });
 
     test('without a default session output is exact in streams, too', async () => {
-      const bare = await Sdk.open({ origin: `http://127.0.0.1:${agent.port}` }, { transport, enableDefaultSession: false });
       const events = await all(await bare.sandbox.execStream('printf %s "${HIDDEN-missing}"'));
       assert.equal(text(events, 'stdout'), 'missing');
       assert.equal(events.at(-1).exitCode, 0);
@@ -170,7 +161,6 @@ for (const transport of ['http', 'websocket', 'rpc']) {
       const process = await bare.sandbox.startProcess('sleep 60');
       await process.kill();
       assert.equal((await bare.sandbox.getProcess(process.id)).exitCode, 143);
-      await bare.close();
     });
 
     test('files are streamed as text and as bytes', async () => {

@@ -25,7 +25,7 @@ for (const transport of ['http', 'websocket', 'rpc']) {
     const newSession = (options = {}) => sandbox.createSession({ id: `own-${++sessions}`, ...options });
 
     before(async () => {
-      clients = await Clients.open(transport, { env: { SANDBOX_VERSION: '0.12.10', CLOUDFLARE_PLACEMENT_ID: 'place-7', OF_IMAGE: 'image', BOTH: 'image' } });
+      clients = await Clients.open(transport, { CLOUDFLARE_PLACEMENT_ID: 'place-7', OF_IMAGE: 'image', BOTH: 'image' });
       ({ agent, target, sandbox, bare } = clients);
     });
     after(() => clients.close());

@@ -8,9 +8,8 @@ import fs from 'node:fs';
 import { after, before, describe } from 'node:test';
 
 import { GitServer } from '../agent/git-server.mjs';
-import { Agent } from '../agent/helper.mjs';
 import { test } from '../lib/test.mjs';
-import { Sdk } from './lib/sandbox.mjs';
+import { Clients } from './lib/clients.mjs';
 
 const hasPython = spawnSync('/usr/bin/python3', ['-c', 'import IPython']).status === 0 && 'the machine has IPython';
 const noNode = ['/usr/local/bin/node', '/usr/bin/node'].some((file) => fs.existsSync(file)) ? undefined : 'no node in the system\'s directories';
@@ -18,17 +17,15 @@ const noNode = ['/usr/local/bin/node', '/usr/bin/node'].some((file) => fs.exists
 for (const transport of ['http', 'websocket', 'rpc']) {
   describe(`errors, contexts and clones over ${transport}`, () => {
     const suggested = transport !== 'rpc'; // whose errors have code, message and context only
-    let agent, sdk, sandbox, git;
+    let clients, sandbox, git;
 
     before(async () => {
       git = await GitServer.start();
-      agent = await Agent.start({ env: { SANDBOX_VERSION: '0.12.10' } });
-      sdk = await Sdk.open({ origin: `http://127.0.0.1:${agent.port}` }, { transport });
-      sandbox = sdk.sandbox;
+      clients = await Clients.open(transport);
+      ({ sandbox } = clients);
     });
     after(async () => {
-      await sdk.close();
-      await agent.stop();
+      await clients.close();
       await git.stop();
     });
 

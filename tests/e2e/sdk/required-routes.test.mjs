@@ -23,7 +23,7 @@ for (const transport of ['http', 'websocket', 'rpc']) {
     let bare;
 
     before(async () => {
-      clients = await Clients.open(transport, { env: { SANDBOX_VERSION: '0.12.10' } });
+      clients = await Clients.open(transport);
       ({ agent, target, sdk, sandbox, bare } = clients);
     });
     after(() => clients.close());

@@ -22,7 +22,7 @@ for (const transport of ['http', 'websocket', 'rpc']) {
     const newSession = (options = {}) => sandbox.createSession({ id: `surface-${++sessions}`, ...options });
 
     before(async () => {
-      clients = await Clients.open(transport, { env: { SANDBOX_VERSION: '0.12.10', OF_IMAGE: 'image' } });
+      clients = await Clients.open(transport, { OF_IMAGE: 'image' });
       ({ agent, sandbox, bare } = clients);
     });
     after(() => clients.close());

@@ -3,23 +3,21 @@ import assert from 'node:assert/strict';
 import { after, before, describe } from 'node:test';
 
 import { GitServer } from '../agent/git-server.mjs';
-import { Agent } from '../agent/helper.mjs';
 import { test } from '../lib/test.mjs';
-import { Sdk, sdk as published } from './lib/sandbox.mjs';
+import { Clients } from './lib/clients.mjs';
+import { sdk as published } from './lib/sandbox.mjs';
 
 for (const transport of ['http', 'websocket', 'rpc']) {
   describe(`the SDK over ${transport}`, () => {
-    let agent, sdk, sandbox, git;
+    let clients, sandbox, git;
 
     before(async () => {
       git = await GitServer.start();
-      agent = await Agent.start({ env: { SANDBOX_VERSION: '0.12.10' } });
-      sdk = await Sdk.open({ origin: `http://127.0.0.1:${agent.port}` }, { transport });
-      sandbox = sdk.sandbox;
+      clients = await Clients.open(transport);
+      ({ sandbox } = clients);
     });
     after(async () => {
-      await sdk.close();
-      await agent.stop();
+      await clients.close();
       await git.stop();
     });
 

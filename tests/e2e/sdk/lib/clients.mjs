@@ -1,4 +1,4 @@
-/* The published client, with and without a default session, at an agent of its own, for the files that go through the reference. */
+/* The published client, with and without a default session, at an agent of its own. */
 import { Agent } from '../../agent/helper.mjs';
 import { Sdk, sdk as published } from './sandbox.mjs';
 
@@ -9,9 +9,10 @@ export async function eventsOf(stream) {
 }
 
 export class Clients {
-  static async open(transport, options) {
+  // `env`: of the agent, beside the version that the client asks for.
+  static async open(transport, env = {}) {
     const clients = new Clients();
-    clients.agent = await Agent.start(options);
+    clients.agent = await Agent.start({ env: { SANDBOX_VERSION: '0.12.10', ...env } });
     clients.target = { origin: `http://127.0.0.1:${clients.agent.port}` };
     clients.sdk = await Sdk.open(clients.target, { transport });
     clients.sandbox = clients.sdk.sandbox;
