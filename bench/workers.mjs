@@ -3,7 +3,6 @@
  * Docker socket; and our part of it alone, call by call, as workerd makes them. Exit status 3: a target was missed.
  */
 import { performance } from 'node:perf_hooks';
-import path from 'node:path';
 
 import { Daemon } from '../tests/e2e/lib/daemon.mjs';
 import { Docker, inside, sideConfig } from '../tests/e2e/lib/docker.mjs';
@@ -27,10 +26,9 @@ async function timed(run) {
   return performance.now() - from;
 }
 
-const daemon = new Daemon({ poolSize: 30, options: ['--sandbox-image', 'base', '--pool-slots', '32'] });
-daemon.options.push('--docker-socket', path.join(daemon.top, 'docker.sock'));
+const daemon = new Daemon({ poolSize: 30, docker: true, options: ['--sandbox-image', 'base', '--pool-slots', '32'] });
 await daemon.start();
-const docker = new Docker(path.join(daemon.top, 'docker.sock'));
+const docker = new Docker(daemon.dockerSocket);
 const wrangler = await new Wrangler(docker.socketPath, daemon.top).start();
 
 /* Workers of the same name are new sandboxes under new names. */

@@ -43,10 +43,9 @@ describe('a container of the Docker API', { skip, concurrency: 1 }, () => {
   let docker;
 
   before(async () => {
-    daemon = new Daemon({ poolSize: 0, options: ['--sandbox-disk', '128MiB'] });
-    daemon.options.push('--docker-socket', path.join(daemon.top, 'docker.sock'), '--sandbox-image', 'minimal');
+    daemon = new Daemon({ poolSize: 0, docker: true, options: ['--sandbox-disk', '128MiB', '--sandbox-image', 'minimal'] });
     await daemon.start();
-    docker = new Docker(path.join(daemon.top, 'docker.sock'));
+    docker = new Docker(daemon.dockerSocket);
   });
   after(async () => {
     const { dev, ino } = fs.statSync(daemon.data);

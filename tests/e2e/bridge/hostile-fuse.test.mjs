@@ -87,8 +87,7 @@ describe('a hostile FUSE server', { skip: whyNoDaemon() || none }, () => {
   let api;
 
   before(async () => {
-    daemon = new Daemon({ options: ['--sandbox-image', 'base', '--sandbox-agent-timeout', `${agentTimeout / 1000}s`] });
-    daemon.options.push('--docker-socket', path.join(daemon.top, 'docker.sock'), '--docker-socket-mode', '0600');
+    daemon = new Daemon({ docker: true, options: ['--sandbox-image', 'base', '--sandbox-agent-timeout', `${agentTimeout / 1000}s`] });
     await daemon.start();
     api = new Api(daemon);
     assert.equal((await api.put('/v1/sandbox/fine', {})).status, 201);
@@ -232,7 +231,7 @@ describe('a hostile FUSE server', { skip: whyNoDaemon() || none }, () => {
   });
 
   test('nothing is mounted over a volume or in it', async () => {
-    const docker = new Docker(path.join(daemon.top, 'docker.sock'));
+    const docker = new Docker(daemon.dockerSocket);
     assert.equal((await docker.post('/volumes/create', { Name: 'vol' })).status, 201);
     const created = await docker.post('/containers/create?name=voluminous', { Image: 'cloudflare/sandbox:1', HostConfig: { Binds: ['vol:/vol'] } });
     assert.equal(created.status, 201, created.text);

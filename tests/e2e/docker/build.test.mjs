@@ -16,16 +16,13 @@ const build = path.resolve(process.env.BERM_BUILD ?? path.join(root, 'build'));
 
 describe('berm docker', { skip: whyNoDaemon() }, () => {
   let daemon;
-  let socket;
   let directory;
   let count = 0;
   let id; /* of the data directory, in the names of its images */
   const written = () => fs.readdirSync(path.join(imagesDir, 'names')).filter((name) => name.startsWith(id));
 
   before(async () => {
-    daemon = new Daemon({ poolSize: 1 });
-    socket = path.join(daemon.top, 'docker.sock');
-    daemon.options.push('--docker-socket', socket);
+    daemon = new Daemon({ poolSize: 1, docker: true });
     await daemon.start();
     const data = fs.statSync(daemon.data);
     id = `commit-${data.dev.toString(16)}-${data.ino.toString(16)}-`;
@@ -35,7 +32,7 @@ describe('berm docker', { skip: whyNoDaemon() }, () => {
     fs.mkdirSync(directory);
   });
   after(async () => {
-    const engine = new Docker(socket);
+    const engine = new Docker(daemon.dockerSocket);
     for (const { Id } of (await engine.get('/containers/json?all=1')).json) await engine.delete(`/containers/${Id}?force=1`);
     for (const { RepoTags } of (await engine.get('/images/json?all=1')).json) await engine.delete(`/images/${RepoTags[0]}`);
     await until('the images are gone', () => written().length === 0, 60000);
@@ -44,7 +41,7 @@ describe('berm docker', { skip: whyNoDaemon() }, () => {
 
   /* Not spawnSync: the daemon's output has to be read meanwhile. */
   async function docker(args, input) {
-    const child = spawn(path.join(build, 'berm-docker'), args, { env: { ...process.env, DOCKER_HOST: `unix://${socket}`, TMPDIR: daemon.top } });
+    const child = spawn(path.join(build, 'berm-docker'), args, { env: { ...process.env, DOCKER_HOST: `unix://${daemon.dockerSocket}`, TMPDIR: daemon.top } });
     const text = { stdout: '', stderr: '' };
     for (const stream of ['stdout', 'stderr']) child[stream].on('data', (piece) => (text[stream] += piece));
     child.stdin.on('error', () => {});
@@ -72,8 +69,8 @@ describe('berm docker', { skip: whyNoDaemon() }, () => {
     assert.equal(await ok(['image', 'inspect', tag, '--format', '{{ range .RepoTags }}{{ . }}\n{{ end }}']).then((text) => text.includes(tag)), true);
     assert.equal(await ok(['image', 'inspect', tag, '--format', '{{ len .Config.ExposedPorts }}']), '2\n');
     await ok(['pull', 'cloudflare/proxy-everything:3cb1195@sha256:0ef6716c', '--platform', 'linux/amd64']);
-    assert.equal(await ok(['--host', `unix://${socket}`, 'info', '--format', '{{json .SecurityOptions}}']).then((text) => /rootless/.test(text)), false);
-    assert.equal(JSON.parse(await ok(['context', 'ls', '--format', 'json'])).DockerEndpoint, `unix://${socket}`);
+    assert.equal(await ok(['--host', `unix://${daemon.dockerSocket}`, 'info', '--format', '{{json .SecurityOptions}}']).then((text) => /rootless/.test(text)), false);
+    assert.equal(JSON.parse(await ok(['context', 'ls', '--format', 'json'])).DockerEndpoint, `unix://${daemon.dockerSocket}`);
     const id = (await ok(['run', '-d', tag])).trim();
     const found = (await ok(['ps', '-a', '--filter', `ancestor=${tag}`, '--format', '{{.ID}}'])).trim();
     assert.equal(found, id.slice(0, 12));
@@ -144,7 +141,7 @@ describe('berm docker', { skip: whyNoDaemon() }, () => {
   /* In a terminal, which script(1) makes and `stty` has given a size; `type` goes to it when `when` has been said. */
   async function inTerminal(args, when, type) {
     const command = ['stty rows 33 cols 99;', path.join(build, 'berm-docker'), ...args].join(' ');
-    const child = spawn('script', ['-qec', command, '/dev/null'], { env: { ...process.env, DOCKER_HOST: `unix://${socket}`, TERM: 'dumb' } });
+    const child = spawn('script', ['-qec', command, '/dev/null'], { env: { ...process.env, DOCKER_HOST: `unix://${daemon.dockerSocket}`, TERM: 'dumb' } });
     let output = '';
     child.stdout.on('data', (piece) => {
       output += piece;

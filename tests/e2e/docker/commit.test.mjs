@@ -17,10 +17,9 @@ describe('commit over the Docker API', { skip: whyNoDaemon() }, () => {
   let tags;
 
   before(async () => {
-    daemon = new Daemon({ poolSize: 1, options: ['--sandbox-disk', '96MiB'] });
-    daemon.options.push('--docker-socket', path.join(daemon.top, 'docker.sock'), '--docker-socket-mode', '0600');
+    daemon = new Daemon({ poolSize: 1, docker: true, options: ['--sandbox-disk', '96MiB'] });
     await daemon.start();
-    docker = new Docker(path.join(daemon.top, 'docker.sock'));
+    docker = new Docker(daemon.dockerSocket);
     const data = fs.statSync(daemon.data);
     id = `commit-${data.dev.toString(16)}-${data.ino.toString(16)}-`;
   });

@@ -3,7 +3,6 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import fs from 'node:fs';
 import net from 'node:net';
-import path from 'node:path';
 import { after, before, beforeEach, describe } from 'node:test';
 
 import { Api } from '../lib/api.mjs';
@@ -18,10 +17,9 @@ describe('the Docker Engine API', { skip: whyNoDaemon() }, () => {
   let name;
 
   before(async () => {
-    daemon = new Daemon({ poolSize: 2 });
-    daemon.options.push('--docker-socket', path.join(daemon.top, 'docker.sock'), '--docker-socket-mode', '0600');
+    daemon = new Daemon({ poolSize: 2, docker: true, options: ['--docker-socket-mode', '0600'] });
     await daemon.start();
-    docker = new Docker(path.join(daemon.top, 'docker.sock'));
+    docker = new Docker(daemon.dockerSocket);
   });
   beforeEach(() => {
     name = `workerd-test-Sandbox-${String(++count).padStart(4, '0')}`;
@@ -298,10 +296,9 @@ describe('the Docker Engine API: images', { skip: whyNoDaemon() }, () => {
   let docker;
 
   before(async () => {
-    daemon = new Daemon({ poolSize: 0 });
-    daemon.options.push('--docker-socket', path.join(daemon.top, 'docker.sock'));
+    daemon = new Daemon({ poolSize: 0, docker: true });
     await daemon.start();
-    docker = new Docker(path.join(daemon.top, 'docker.sock'));
+    docker = new Docker(daemon.dockerSocket);
   });
   after(() => daemon.stop());
 

@@ -5,7 +5,6 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import fs from 'node:fs';
-import path from 'node:path';
 import { after, afterEach, before, beforeEach, describe } from 'node:test';
 
 import { Daemon, until, whyNoDaemon } from '../lib/daemon.mjs';
@@ -36,10 +35,9 @@ describe('the Docker Engine API for other clients', { skip: whyNoDaemon() }, () 
   let made;
 
   before(async () => {
-    daemon = new Daemon({ poolSize: 2 });
-    daemon.options.push('--docker-socket', path.join(daemon.top, 'docker.sock'));
+    daemon = new Daemon({ poolSize: 2, docker: true });
     await daemon.start();
-    docker = new Docker(path.join(daemon.top, 'docker.sock'));
+    docker = new Docker(daemon.dockerSocket);
   });
   beforeEach(() => {
     made = new Containers(docker, `e${++count}-`);

@@ -19,10 +19,9 @@ describe('the Docker Engine API: exec and archive', { skip: whyNoDaemon() }, () 
   let port;
 
   before(async () => {
-    daemon = new Daemon({ poolSize: 1 });
-    daemon.options.push('--docker-socket', path.join(daemon.top, 'docker.sock'));
+    daemon = new Daemon({ poolSize: 1, docker: true });
     await daemon.start();
-    docker = new Docker(path.join(daemon.top, 'docker.sock'));
+    docker = new Docker(daemon.dockerSocket);
     ({ port } = await docker.pair('app', { Env: ['FROM_CONTAINER=1'] }));
   });
   after(() => daemon.stop());
@@ -319,10 +318,9 @@ describe('the Docker Engine API: exec and archive', { skip: whyNoDaemon() }, () 
   });
 
   test('whoever follows a command, or writes to it, is cut off once its agent gives no sign of life', async () => {
-    const own = new Daemon({ poolSize: 0, options: ['--sandbox-agent-timeout', '8s'] });
-    own.options.push('--docker-socket', path.join(own.top, 'docker.sock'));
+    const own = new Daemon({ poolSize: 0, docker: true, options: ['--sandbox-agent-timeout', '8s'] });
     await own.start();
-    const engine = new Docker(path.join(own.top, 'docker.sock'));
+    const engine = new Docker(own.dockerSocket);
     let pid;
     try {
       await engine.post('/containers/create?name=quiet', { Image: 'cloudflare/sandbox:1', OpenStdin: true, Cmd: ['sh', '-c', 'echo begun; cat >/dev/null; sleep 1000'] });

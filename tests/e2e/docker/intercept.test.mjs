@@ -38,10 +38,9 @@ describe('the interceptor of the Docker API', { skip: why }, () => {
   let api;
 
   before(async () => {
-    daemon = new Daemon({ poolSize: 0 });
-    daemon.options.push('--docker-socket', path.join(daemon.top, 'docker.sock'), '--sandbox-image', 'base');
+    daemon = new Daemon({ poolSize: 0, docker: true, options: ['--sandbox-image', 'base'] });
     await daemon.start();
-    docker = new Docker(path.join(daemon.top, 'docker.sock'));
+    docker = new Docker(daemon.dockerSocket);
     api = new Api(daemon);
   });
   after(async () => {

@@ -29,10 +29,9 @@ describe('volumes of the Docker API', { skip: whyNoDaemon() }, () => {
   let made; /* containers */
 
   before(async () => {
-    daemon = new Daemon({ poolSize: 1, options: ['--sandbox-disk', '64MiB'] });
-    daemon.options.push('--docker-socket', path.join(daemon.top, 'docker.sock'), '--docker-socket-mode', '0600');
+    daemon = new Daemon({ poolSize: 1, docker: true, options: ['--sandbox-disk', '64MiB'] });
     await daemon.start();
-    docker = new Docker(path.join(daemon.top, 'docker.sock'));
+    docker = new Docker(daemon.dockerSocket);
   });
   beforeEach(() => {
     name = `workerd-snap-${++count}`;

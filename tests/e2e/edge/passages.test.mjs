@@ -2,7 +2,6 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import net from 'node:net';
-import path from 'node:path';
 import { after, before, describe } from 'node:test';
 
 import { Api } from '../lib/api.mjs';
@@ -28,11 +27,10 @@ describe('connections that have left HTTP', { skip: whyNoDaemon() }, () => {
   let daemon, api, docker;
 
   before(async () => {
-    daemon = new Daemon({ options: ['--max-connections', String(MOST)] });
-    daemon.options.push('--docker-socket', path.join(daemon.top, 'docker.sock'));
+    daemon = new Daemon({ docker: true, options: ['--max-connections', String(MOST)] });
     await daemon.start();
     api = new Api(daemon);
-    docker = new Docker(path.join(daemon.top, 'docker.sock'));
+    docker = new Docker(daemon.dockerSocket);
     assert.equal((await api.put('/v1/sandbox/left', {})).status, 201);
   });
   after(async () => {

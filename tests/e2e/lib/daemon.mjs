@@ -45,13 +45,17 @@ export async function until(what, condition, ms = 60000) {
 }
 
 export class Daemon {
-  /* `options`: more flags; `env`: more variables; `enter`: a command that runs bermd in its own place (nsenter ...). */
-  constructor({ options = [], env = {}, poolSize = 1, data, enter = [] } = {}) {
+  /*
+   * `options`: more flags; `docker`: whether it serves Docker's API, at `dockerSocket`; `env`: more variables; `enter`: a
+   * command that runs bermd in its own place (nsenter ...).
+   */
+  constructor({ options = [], docker = false, env = {}, poolSize = 1, data, enter = [] } = {}) {
     this.top = data ? path.dirname(data) : fs.mkdtempSync(path.join(os.tmpdir(), 'berm-e2e-'));
     fs.chmodSync(this.top, 0o755);
     this.data = data ?? path.join(this.top, 'data');
     this.places = ['--data', this.data, '--images', imagesDir, '--spawn', programs.spawn, '--agent', programs.agent];
-    this.options = ['--sandbox-image', image, '--pool-size', String(poolSize), ...options];
+    this.dockerSocket = docker ? path.join(this.top, 'docker.sock') : undefined;
+    this.options = ['--sandbox-image', image, '--pool-size', String(poolSize), ...(docker ? ['--docker-socket', this.dockerSocket] : []), ...options];
     this.env = env;
     this.enter = enter;
     this.lines = [];

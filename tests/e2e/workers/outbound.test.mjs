@@ -19,10 +19,9 @@ describe('HTTPS of a sandbox that a Worker handles', { skip: why }, () => {
   let wrangler;
 
   before(async () => {
-    daemon = new Daemon({ poolSize: 1 });
-    daemon.options.push('--docker-socket', path.join(daemon.top, 'docker.sock'), '--sandbox-image', 'base');
+    daemon = new Daemon({ poolSize: 1, docker: true, options: ['--sandbox-image', 'base'] });
     await daemon.start();
-    docker = new Docker(path.join(daemon.top, 'docker.sock'));
+    docker = new Docker(daemon.dockerSocket);
     wrangler = await new Wrangler(docker.socketPath, daemon.top, project).start();
   }, { timeout: 240000 });
   after(async () => {

@@ -23,10 +23,9 @@ describe('Workers', { skip: why }, () => {
   let wrangler;
 
   before(async () => {
-    daemon = new Daemon({ poolSize: 2 });
-    daemon.options.push('--docker-socket', path.join(daemon.top, 'docker.sock'), '--sandbox-image', 'base');
+    daemon = new Daemon({ poolSize: 2, docker: true, options: ['--sandbox-image', 'base'] });
     await daemon.start();
-    docker = new Docker(path.join(daemon.top, 'docker.sock'));
+    docker = new Docker(daemon.dockerSocket);
     wrangler = await new Wrangler(docker.socketPath, daemon.top).start();
   }, { timeout: 240000 });
   after(async () => {
