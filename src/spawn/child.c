@@ -28,7 +28,7 @@
 
 #define NAMESPACES (CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWUTS)
 
-static _Noreturn void fail(int status_fd, enum step step)
+_Noreturn void child_fail(int status_fd, enum step step)
 {
     struct child_failure failure = { .step = step, .errnum = errno ? errno : EIO };
 
@@ -36,14 +36,7 @@ static _Noreturn void fail(int status_fd, enum step step)
     _exit(1);
 }
 
-#define DO(step, expression)                                                                                       \
-    do {                                                                                                           \
-        if (step_fault(STEP_##step) || (expression) < 0)                                                           \
-            fail(status_fd, STEP_##step);                                                                          \
-    } while (0)
-
-/* A mask survives exec. (No signal is ignored in the worker, which would survive it too.) */
-static void unblock_signals(void)
+void child_unblock_signals(void)
 {
     sigset_t none;
 
@@ -63,10 +56,10 @@ static void enter_root(const struct child_plan *plan, int status_fd)
 {
     int proc;
 
-    DO(ATTACH, rootfs_attach(plan->tree_fd));
-    DO(PROC, proc = procfs_mount(plan->tree_fd));
-    DO(PROC_MASKS, procfs_mask(proc));
-    DO(PIVOT, rootfs_pivot(plan->tree_fd));
+    CHILD_DO(ATTACH, rootfs_attach(plan->tree_fd));
+    CHILD_DO(PROC, proc = procfs_mount(plan->tree_fd));
+    CHILD_DO(PROC_MASKS, procfs_mask(proc));
+    CHILD_DO(PIVOT, rootfs_pivot(plan->tree_fd));
 }
 
 /* Both the soft and the hard one: raising is a capability that the sandbox lacks. */
@@ -118,17 +111,17 @@ static void drop_privileges(const struct child_plan *plan, int ruleset, int stat
 {
     int listener;
 
-    DO(JOIN_USERNS, setns(plan->userns_fd, CLONE_NEWUSER));
-    DO(IDS, become_root_inside());
-    DO(CAPS, caps_drop_to_sandbox());
-    DO(NO_NEW_PRIVS, prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
+    CHILD_DO(JOIN_USERNS, setns(plan->userns_fd, CLONE_NEWUSER));
+    CHILD_DO(IDS, become_root_inside());
+    CHILD_DO(CAPS, caps_drop_to_sandbox());
+    CHILD_DO(NO_NEW_PRIVS, prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
     if (ruleset >= 0)
-        DO(LANDLOCK_ENTER, landlock_enter(ruleset));
+        CHILD_DO(LANDLOCK_ENTER, landlock_enter(ruleset));
     if (!plan->filter_listens) {
-        DO(SECCOMP, filter_install(plan->filter));
+        CHILD_DO(SECCOMP, filter_install(plan->filter));
         return;
     }
-    DO(SECCOMP, listener = filter_install_listening(plan->filter));
+    CHILD_DO(SECCOMP, listener = filter_install_listening(plan->filter));
     broker_hand_over(plan->broker_fd, listener);
 }
 
@@ -136,39 +129,32 @@ static _Noreturn void child_main(const struct child_plan *plan, int status_fd)
 {
     int ruleset = -EBADF;
 
-    unblock_signals();
-    DO(PRIORITY, reset_priorities(plan->reset_oom_score));
-    DO(JOIN_CGROUP, cgroup_join_v1(plan->cgroups, plan->name));
-    DO(JOIN_NETNS, setns(plan->netns_fd, CLONE_NEWNET));
-    DO(JOIN_IPCNS, setns(plan->ipcns_fd, CLONE_NEWIPC));
-    DO(CGROUPNS, unshare(CLONE_NEWCGROUP));
-    DO(HOSTNAME, sethostname(plan->hostname, strlen(plan->hostname)));
+    child_unblock_signals();
+    CHILD_DO(PRIORITY, reset_priorities(plan->reset_oom_score));
+    CHILD_DO(JOIN_CGROUP, cgroup_join_v1(plan->cgroups, plan->name));
+    CHILD_DO(JOIN_NETNS, setns(plan->netns_fd, CLONE_NEWNET));
+    CHILD_DO(JOIN_IPCNS, setns(plan->ipcns_fd, CLONE_NEWIPC));
+    CHILD_DO(CGROUPNS, unshare(CLONE_NEWCGROUP));
+    CHILD_DO(HOSTNAME, sethostname(plan->hostname, strlen(plan->hostname)));
     enter_root(plan, status_fd);
     if (plan->landlock_abi >= LANDLOCK_ABI_MIN)
-        DO(LANDLOCK, ruleset = landlock_ruleset_new(plan->landlock_abi, plan->tree_fd));
-    DO(DESCRIPTORS, arrange_descriptors(plan->listen_fd));
+        CHILD_DO(LANDLOCK, ruleset = landlock_ruleset_new(plan->landlock_abi, plan->tree_fd));
+    CHILD_DO(DESCRIPTORS, arrange_descriptors(plan->listen_fd));
     drop_privileges(plan, ruleset, status_fd);
     /* Not before: the table is a copy of the worker's, which may be fuller than the sandbox's limit. */
-    DO(RLIMITS, set_resource_limits(plan->nofile));
-    DO(EXEC, exec_agent(plan->stage->agent_fd, plan->hostname));
+    CHILD_DO(RLIMITS, set_resource_limits(plan->nofile));
+    CHILD_DO(EXEC, exec_agent(plan->stage->agent_fd, plan->hostname));
     _exit(1);
 }
 
-static pid_t clone_child(int cgroup_fd)
+pid_t child_clone(uint64_t namespaces, int cgroup_fd, int *ret_status_fd)
 {
-    struct clone_args args = {
-        .flags = NAMESPACES | (cgroup_fd >= 0 ? CLONE_INTO_CGROUP : 0),
+    const struct clone_args args = {
+        .flags = namespaces | (cgroup_fd >= 0 ? CLONE_INTO_CGROUP : 0),
         .exit_signal = SIGCHLD,
         .cgroup = cgroup_fd >= 0 ? (uint64_t)cgroup_fd : 0,
     };
-
-    return (pid_t)syscall(SYS_clone3, &args, sizeof(args));
-}
-
-pid_t child_start(const struct child_plan *plan, int cgroup_fd, int *ret_status_fd)
-{
-    _cleanup_close_ int read_end = -EBADF;
-    _cleanup_close_ int write_end = -EBADF;
+    _cleanup_close_ int read_end = -EBADF, write_end = -EBADF;
     int pipes[2];
     pid_t pid;
 
@@ -176,11 +162,19 @@ pid_t child_start(const struct child_plan *plan, int cgroup_fd, int *ret_status_
         return -1;
     read_end = pipes[0];
     write_end = pipes[1];
-    pid = clone_child(cgroup_fd);
+    pid = (pid_t)syscall(SYS_clone3, &args, sizeof(args));
+    if (pid >= 0)
+        *ret_status_fd = pid == 0 ? TAKE_FD(write_end) : TAKE_FD(read_end);
+    return pid;
+}
+
+pid_t child_start(const struct child_plan *plan, int cgroup_fd, int *ret_status_fd)
+{
+    int status_fd = -EBADF;
+    pid_t pid = child_clone(NAMESPACES, cgroup_fd, &status_fd);
+
     if (pid == 0)
-        child_main(plan, write_end);
-    if (pid < 0)
-        return -1;
-    *ret_status_fd = TAKE_FD(read_end);
+        child_main(plan, status_fd);
+    *ret_status_fd = status_fd;
     return pid;
 }

@@ -41,3 +41,20 @@ struct child_failure {
  * -1 with errno.
  */
 pid_t child_start(const struct child_plan *plan, int cgroup_fd, int *ret_status_fd);
+
+/* --- for the children of both back ends --- */
+
+/*
+ * clone3 into `cgroup_fd` (v2; or -EBADF) and new namespaces, with the pipe that tells why the child failed: 0 in
+ * the child, whose *ret_status_fd is the end to write to; its pid in the caller, which reads. -1 with errno.
+ */
+pid_t child_clone(uint64_t namespaces, int cgroup_fd, int *ret_status_fd);
+/* A mask survives exec. (No signal is ignored in the worker, which would survive it too.) */
+void child_unblock_signals(void);
+/* Tells the worker the step and errno, and exits. */
+_Noreturn void child_fail(int status_fd, enum step step);
+#define CHILD_DO(step, expression)                                                                                 \
+    do {                                                                                                           \
+        if (step_fault(STEP_##step) || (expression) < 0)                                                           \
+            child_fail(status_fd, STEP_##step);                                                                    \
+    } while (0)

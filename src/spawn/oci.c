@@ -7,12 +7,10 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <linux/close_range.h>
-#include <linux/sched.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
 
@@ -135,14 +133,6 @@ int oci_install_agent(const struct oci *oci, int agent_fd, struct berm_error *er
 }
 
 /* --- in the child --- */
-
-_Noreturn void oci_fail(int status_fd, enum step step)
-{
-    struct child_failure failure = { .step = step, .errnum = errno ? errno : EIO };
-
-    write_all(status_fd, &failure, sizeof(failure));
-    _exit(1);
-}
 
 /*
  * A private copy of the host's mounts. crun does not work where there are v1 hierarchies and a v2 one beside them:
@@ -281,57 +271,30 @@ static int exec_run(const struct oci *oci, const char *name)
     return exec_runtime(oci, &c);
 }
 
-static void unblock_signals(void)
-{
-    sigset_t none;
-
-    sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, NULL);
-}
-
 static _Noreturn void child_main(const struct oci *oci, const struct child_plan *plan, int status_fd)
 {
-    unblock_signals();
+    child_unblock_signals();
     umask(022);
-    OCI_DO(JOIN_CGROUP, cgroup_join_v1(plan->cgroups, plan->name));
-    OCI_DO(JOIN_NETNS, setns(plan->netns_fd, CLONE_NEWNET));
-    OCI_DO(OCI_HOST, enter_host(oci));
-    OCI_DO(OCI_BUNDLE, attach_root(oci, plan));
-    OCI_DO(OCI_BUNDLE, write_bundle(oci, plan));
+    CHILD_DO(JOIN_CGROUP, cgroup_join_v1(plan->cgroups, plan->name));
+    CHILD_DO(JOIN_NETNS, setns(plan->netns_fd, CLONE_NEWNET));
+    CHILD_DO(OCI_HOST, enter_host(oci));
+    CHILD_DO(OCI_BUNDLE, attach_root(oci, plan));
+    CHILD_DO(OCI_BUNDLE, write_bundle(oci, plan));
     if (!oci_detaches(oci))
         oci_gvisor_main(oci, plan, status_fd);
-    OCI_DO(DESCRIPTORS, oci_arrange_descriptors(OCI_NULL, plan->listen_fd));
-    OCI_DO(OCI_EXEC, exec_run(oci, plan->name));
+    CHILD_DO(DESCRIPTORS, oci_arrange_descriptors(OCI_NULL, plan->listen_fd));
+    CHILD_DO(OCI_EXEC, exec_run(oci, plan->name));
     _exit(1);
-}
-
-static pid_t clone_runtime(int cgroup_fd)
-{
-    struct clone_args args = {
-        .flags = cgroup_fd >= 0 ? CLONE_INTO_CGROUP : 0,
-        .exit_signal = SIGCHLD,
-        .cgroup = cgroup_fd >= 0 ? (uint64_t)cgroup_fd : 0,
-    };
-
-    return (pid_t)syscall(SYS_clone3, &args, sizeof(args));
 }
 
 pid_t oci_start(const struct oci *oci, const struct child_plan *plan, int cgroup_fd, int *ret_status_fd)
 {
-    _cleanup_close_ int read_end = -EBADF, write_end = -EBADF;
-    int pipes[2];
-    pid_t pid;
+    int status_fd = -EBADF;
+    pid_t pid = child_clone(0, cgroup_fd, &status_fd);
 
-    if (pipe2(pipes, O_CLOEXEC | O_NONBLOCK) < 0)
-        return -1;
-    read_end = pipes[0];
-    write_end = pipes[1];
-    pid = clone_runtime(cgroup_fd);
     if (pid == 0)
-        child_main(oci, plan, write_end);
-    if (pid < 0)
-        return -1;
-    *ret_status_fd = TAKE_FD(read_end);
+        child_main(oci, plan, status_fd);
+    *ret_status_fd = status_fd;
     return pid;
 }
 
@@ -413,7 +376,7 @@ static void run_delete(const struct oci *oci, const char *name)
 
 static _Noreturn void delete_main(const struct oci *oci, const char *name)
 {
-    unblock_signals();
+    child_unblock_signals();
     if (enter_host(oci) < 0 || oci_arrange_descriptors("/dev/null", -EBADF) < 0)
         _exit(1);
     run_delete(oci, name);
@@ -424,7 +387,7 @@ static _Noreturn void delete_main(const struct oci *oci, const char *name)
 
 pid_t oci_delete(const struct oci *oci, const char *name)
 {
-    pid_t pid = clone_runtime(-EBADF);
+    pid_t pid = fork();
 
     if (pid == 0)
         delete_main(oci, name);

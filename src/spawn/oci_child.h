@@ -5,16 +5,6 @@
 
 #include "base/base.h"
 #include "oci.h"
-#include "step.h"
-
-#define OCI_DO(step, expression)                                                                                   \
-    do {                                                                                                           \
-        if (step_fault(STEP_##step) || (expression) < 0)                                                           \
-            oci_fail(status_fd, STEP_##step);                                                                      \
-    } while (0)
-
-/* Tells the worker the step and errno, and exits. */
-_Noreturn void oci_fail(int status_fd, enum step step);
 
 /* 0 to 2 become the null device and 3 `listen_fd` (or nothing); everything else is closed by exec. */
 int oci_arrange_descriptors(const char *null_device, int listen_fd);

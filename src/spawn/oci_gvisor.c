@@ -49,9 +49,9 @@ static int exec_runsc(const struct oci *oci, const char *name, const char *bundl
 /* As pid 1 of its own namespace, so that nothing outlives it. */
 static _Noreturn void runsc_main(const struct oci *oci, const struct child_plan *plan, int status_fd)
 {
-    OCI_DO(OCI_HOST, PR_SET_PDEATHSIG_KILL());
-    OCI_DO(OCI_HOST, mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL));
-    OCI_DO(OCI_EXEC, exec_runsc(oci, plan->name, OCI_BUNDLE));
+    CHILD_DO(OCI_HOST, PR_SET_PDEATHSIG_KILL());
+    CHILD_DO(OCI_HOST, mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL));
+    CHILD_DO(OCI_EXEC, exec_runsc(oci, plan->name, OCI_BUNDLE));
     _exit(1);
 }
 
@@ -69,14 +69,14 @@ static _Noreturn void inner_main(const struct oci *oci, const struct child_plan 
 {
     pid_t pid;
 
-    OCI_DO(DESCRIPTORS, oci_arrange_descriptors(OCI_NULL, -EBADF));
-    OCI_DO(DESCRIPTORS, dup2(stderr_fd, STDERR_FILENO));
-    OCI_DO(JOIN_USERNS, setns(plan->userns_fd, CLONE_NEWUSER));
-    OCI_DO(IDS, become(0));
-    OCI_DO(OCI_HOST, PR_SET_PDEATHSIG_KILL());
-    OCI_DO(OCI_HOST, unshare(CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS));
-    OCI_DO(NO_NEW_PRIVS, prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
-    OCI_DO(OCI_EXEC, pid = fork());
+    CHILD_DO(DESCRIPTORS, oci_arrange_descriptors(OCI_NULL, -EBADF));
+    CHILD_DO(DESCRIPTORS, dup2(stderr_fd, STDERR_FILENO));
+    CHILD_DO(JOIN_USERNS, setns(plan->userns_fd, CLONE_NEWUSER));
+    CHILD_DO(IDS, become(0));
+    CHILD_DO(OCI_HOST, PR_SET_PDEATHSIG_KILL());
+    CHILD_DO(OCI_HOST, unshare(CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS));
+    CHILD_DO(NO_NEW_PRIVS, prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
+    CHILD_DO(OCI_EXEC, pid = fork());
     if (pid == 0)
         runsc_main(oci, plan, status_fd);
     /* The status pipe's end is the relay's word that the agent runs; the worker's lock must not outlive it in here.
@@ -140,15 +140,15 @@ _Noreturn void oci_gvisor_main(const struct oci *oci, const struct child_plan *p
     int *kept[] = { &status_fd, &relay.listen_fd, &relay.child_pidfd, &relay.stderr_fd, &log_fd };
     pid_t pid;
 
-    OCI_DO(OCI_BUNDLE, log_fd = oci_open_log(oci, plan->name));
-    OCI_DO(OCI_EXEC, pipe2(pipes, O_CLOEXEC));
-    OCI_DO(OCI_EXEC, pid = fork());
+    CHILD_DO(OCI_BUNDLE, log_fd = oci_open_log(oci, plan->name));
+    CHILD_DO(OCI_EXEC, pipe2(pipes, O_CLOEXEC));
+    CHILD_DO(OCI_EXEC, pid = fork());
     if (pid == 0)
         inner_main(oci, plan, pipes[1], status_fd);
     relay.stderr_fd = pipes[0];
-    OCI_DO(OCI_EXEC, relay.child_pidfd = pidfd_open_pid(pid));
-    OCI_DO(DESCRIPTORS, keep_only(kept, ARRAY_SIZE(kept)));
-    OCI_DO(DESCRIPTORS, set_nonblocking(relay.stderr_fd));
-    OCI_DO(IDS, confine_relay(plan));
+    CHILD_DO(OCI_EXEC, relay.child_pidfd = pidfd_open_pid(pid));
+    CHILD_DO(DESCRIPTORS, keep_only(kept, ARRAY_SIZE(kept)));
+    CHILD_DO(DESCRIPTORS, set_nonblocking(relay.stderr_fd));
+    CHILD_DO(IDS, confine_relay(plan));
     relay_main(&relay, pid, log_fd, status_fd);
 }
