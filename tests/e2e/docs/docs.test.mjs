@@ -196,7 +196,7 @@ async function withDaemon(use) {
 /* What each block printed, up to the one that failed. */
 async function run(blocks, daemon, more = {}) {
   const script = ['set -euo pipefail', ...blocks.map((block, i) => `printf '\\n#block ${i}\\n'\n${block.script}`)].join('\n');
-  const child = spawn('bash', ['-c', script.replaceAll('127.0.0.1:8787', `127.0.0.1:${daemon.port}`)], {
+  const child = spawn('bash', ['-c', script.replaceAll('127.0.0.1:8787', `127.0.0.1:${daemon.port}`).replaceAll('/tmp/', `${top}/`)], {
     cwd: top,
     env: { ...process.env, PATH: `${build}:${process.env.PATH}`, BERM_URL: daemon.url, BERM_IMAGES: imagesDir, TMPDIR: top, ...more },
     stdio: ['ignore', 'pipe', 'pipe'],
