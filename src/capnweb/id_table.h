@@ -15,8 +15,8 @@ struct id_table {
     uint64_t secret; /* the peer chooses some of the ids */
 };
 
-void id_table_free(struct id_table *table);
-void *id_table_get(const struct id_table *table, int64_t id);
+void id_table_free(struct id_table *table);                   /* the values are not its own */
+void *id_table_get(const struct id_table *table, int64_t id); /* NULL: it is not there */
 /* `id` must not be there. -1 without memory. */
 int id_table_put(struct id_table *table, int64_t id, void *value);
 void *id_table_remove(struct id_table *table, int64_t id); /* NULL: it was not there */

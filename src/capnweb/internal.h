@@ -1,4 +1,10 @@
-/* internal.h - what the files of capnweb share. */
+/*
+ * internal.h - what the files of capnweb share.
+ *
+ * Constructors (_new) return one reference, or NULL without memory. Blocks, payloads and promises may be NULL where
+ * they are given back. Functions that consume a payload take that reference over, and NULL stands for one that
+ * there was no memory for.
+ */
 #pragma once
 
 #include "capnweb.h"
@@ -17,7 +23,7 @@ struct cw_queue {
 };
 
 void cw_queue_push(struct cw_queue *queue, struct cw_task *task);
-struct cw_task *cw_queue_pop(struct cw_queue *queue);
+struct cw_task *cw_queue_pop(struct cw_queue *queue); /* NULL: it is empty */
 
 /* --- memory --- */
 
@@ -71,6 +77,7 @@ struct cw_block *cw_block_new(struct capnweb_session *s, size_t size_hint);
 void cw_block_unref(struct cw_block *block);
 void cw_block_account(struct cw_block *block); /* after it has grown */
 
+/* With a reference of its own on `block`, which may be NULL. */
 struct cw_payload *cw_payload_new(struct capnweb_session *s, struct cw_block *block);
 struct cw_payload *cw_payload_ref(struct cw_payload *payload);
 void cw_payload_unref(struct cw_payload *payload);
@@ -109,6 +116,7 @@ struct capnweb_promise {
 struct capnweb_promise *cw_promise_new(struct capnweb_session *s, unsigned chain);
 /* Consumes the payload. Nothing happens to one that is settled. */
 void cw_promise_settle(struct capnweb_promise *promise, bool ok, struct cw_payload *payload);
+/* The same once no promise in it is pending, and rejected as the first of them that was. */
 void cw_promise_settle_when_complete(struct capnweb_promise *promise, struct cw_payload *payload);
 void cw_promise_reject(struct capnweb_promise *promise, const char *name, const char *message);
 /* The value, of a settled one. */
@@ -157,7 +165,7 @@ struct cw_export {
     bool pulled, auto_release;
 };
 
-struct cw_export *cw_export_get(struct capnweb_session *s, int64_t id);
+struct cw_export *cw_export_get(struct capnweb_session *s, int64_t id); /* NULL: there is none */
 /* Takes a reference on the object. -1: no memory, or too many. */
 int cw_export_add(struct capnweb_session *s, int64_t id, struct cw_ref object);
 int cw_export_drop(struct capnweb_session *s, int64_t id, int64_t count); /* -1: the session failed */
@@ -201,7 +209,8 @@ struct cw_write {
     bool is_last; /* the close or abort */
 };
 
-struct cw_import *cw_import_get(struct capnweb_session *s, int64_t id);
+struct cw_import *cw_import_get(struct capnweb_session *s, int64_t id); /* NULL: there is none */
+/* Under entry->id. -1: no memory, too many, or the session has ended. */
 int cw_import_add(struct capnweb_session *s, struct cw_import *entry);
 /* The peer's object under that (negative) id, with one more reference for us; NULL: the session failed. */
 struct capnweb_import *cw_import_object(struct capnweb_session *s, int64_t id, bool is_promise);

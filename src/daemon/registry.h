@@ -64,7 +64,7 @@ struct registry {
 void registry_init(struct registry *registry);
 void registry_free(struct registry *registry);
 
-struct sandbox *registry_find(const struct registry *registry, struct str id);
+struct sandbox *registry_find(const struct registry *registry, struct str id); /* NULL: there is none */
 /* A sandbox that is not stored yet and has one reference, the registry's. NULL without memory. */
 struct sandbox *registry_add(struct daemon *daemon, struct str id);
 void registry_remove(struct registry *registry, struct sandbox *sandbox); /* drops its reference */
@@ -74,9 +74,10 @@ void sandbox_unref(struct sandbox *sandbox); /* NULL is allowed */
 
 /* Random, not 0, not in use. */
 uint64_t instance_new_key(const struct registry *registry);
+/* It is found by its key from here on. -1 without memory: it has none then. */
 int instance_register(struct registry *registry, struct instance *instance, uint64_t key);
-void instance_unregister(struct registry *registry, struct instance *instance);
-struct instance *instance_find(const struct registry *registry, uint64_t key);
+void instance_unregister(struct registry *registry, struct instance *instance); /* idempotent */
+struct instance *instance_find(const struct registry *registry, uint64_t key);  /* NULL: there is none */
 
 /* ^[a-z2-7]{1,128}$ */
 bool sandbox_id_valid(struct str id);

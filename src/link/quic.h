@@ -105,14 +105,18 @@ void quic_link_read(struct quic_link *q, const struct udp_packet *packet);
 void quic_link_touch(struct quic_link *q);
 /* The library (NGTCP2_ERR_...) has given the connection up. */
 void quic_link_fail(struct quic_link *q, int error);
+/* Stops it without a goodbye and tells the core, for its log, why. */
 void quic_link_lose(struct quic_link *q, enum link_reason reason, const char *text);
 void quic_link_arm(struct quic_link *q); /* its timer, after everything that the library was told */
+/* What both roles tell the library, and the far side, of themselves. */
 void quic_settings(const struct quic_link *q, ngtcp2_settings *settings, ngtcp2_transport_params *params);
+/* The addresses are borrowed. */
 void quic_path(ngtcp2_path *path, const struct link_address *local, const struct link_address *remote);
 extern const ngtcp2_callbacks quic_callbacks;
 
 /* --- quic_stream.c --- */
 
+/* The operations of struct transport_ops, whose contract is theirs. */
 int quic_open(struct link *link, struct stream *stream);
 void quic_wake(struct link *link, struct stream *stream);
 void quic_consumed(struct link *link, struct stream *stream, size_t n);
@@ -122,6 +126,7 @@ void quic_drain(struct link *link);
 void quic_streams_free(struct quic_link *q);
 void quic_stream_unwanted(struct quic_stream *s); /* the library says that the far side takes no more */
 
+/* For quic_callbacks: 0, or NGTCP2_ERR_CALLBACK_FAILURE with the link's `misfortune`. */
 int quic_on_stream_open(ngtcp2_conn *conn, int64_t id, void *owner);
 int quic_on_stream_data(ngtcp2_conn *conn, uint32_t flags, int64_t id, uint64_t offset, const uint8_t *p, size_t n,
                         void *owner, void *stream);
@@ -147,11 +152,14 @@ struct quic_secrets {
     uint8_t reset[32], token[32];
 };
 
+/* 0, or -1. */
 int quic_secrets_derive(struct quic_secrets *secrets, const struct credentials *credentials);
 
 /* --- quic_dial.c --- */
 
-void quic_keep_token(struct quic_dialler *dialler, const uint8_t *p, size_t n);
+/* The listener's token, copied for the next link of this program. */
+void quic_keep_token(const uint8_t *p, size_t n);
+/* No packet comes to it or leaves it any more. */
 void quic_dialler_stop(struct quic_dialler *dialler);
 
 /* --- quic_listen.c --- */
@@ -173,9 +181,10 @@ struct quic_listener {
     unsigned answers; /* in this second */
 };
 
+/* A random id under which packets find the link, with the token that proves a reset of it. -1 without memory. */
 int quic_cid_new(struct quic_link *q, ngtcp2_cid *cid, uint8_t *reset_token);
 void quic_cid_forget(struct quic_link *q, const ngtcp2_cid *cid);
-void quic_cids_forget(struct quic_link *q);
+void quic_cids_forget(struct quic_link *q); /* all of the link's */
 
 /* --- quic_answer.c --- */
 
@@ -186,6 +195,7 @@ struct quic_proof {
     ngtcp2_cid odcid; /* to a packet with this destination */
 };
 
+/* At most one packet each, smaller than the one that it answers; nothing is kept. */
 void quic_answer_version(struct quic_listener *l, const struct udp_packet *packet, const ngtcp2_version_cid *ids);
 void quic_answer_reset(struct quic_listener *l, const struct udp_packet *packet);
 void quic_answer_retry(struct quic_listener *l, const struct udp_packet *packet, const ngtcp2_pkt_hd *head);

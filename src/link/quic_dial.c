@@ -30,9 +30,8 @@ static struct {
     size_t n;
 } token;
 
-void quic_keep_token(struct quic_dialler *dialler, const uint8_t *p, size_t n)
+void quic_keep_token(const uint8_t *p, size_t n)
 {
-    (void)dialler;
     if (n > sizeof(token.p))
         return;
     memcpy(token.p, p, n);

@@ -274,7 +274,7 @@ static int on_token(ngtcp2_conn *conn, const ngtcp2_vec *token, void *owner)
 
     (void)conn;
     if (q->dialler)
-        quic_keep_token(q->dialler, token->base, token->len);
+        quic_keep_token(token->base, token->len);
     return 0;
 }
 

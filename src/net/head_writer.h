@@ -23,7 +23,9 @@ static inline void head_writer_init(struct head_writer *w)
     w->failed = false;
 }
 
+/* It can be filled anew. */
 void head_writer_free(struct head_writer *w);
+/* head_add() of what does not fit into the room at hand. */
 void head_add_slowly(struct head_writer *w, struct str s);
 
 static inline struct str head_str(const struct head_writer *w)
@@ -43,5 +45,6 @@ static inline void head_add(struct head_writer *w, struct str s)
     w->len += s.n;
 }
 
-void head_add_number(struct head_writer *w, uint64_t value);
+void head_add_number(struct head_writer *w, uint64_t value); /* decimal */
+/* "name: value\r\n", neither of which is looked at: see h1_field_allowed(). */
 void head_add_field(struct head_writer *w, struct str name, struct str value);

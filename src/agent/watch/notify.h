@@ -73,5 +73,6 @@ bool notify_is_quiet(const struct notify *notify);
 /* A time of the files' clock, in ns: what is being told, and all that will be told, has happened since. */
 int64_t notify_quiet_ns(const struct notify *notify);
 
+/* Reading rests from the first hold to the last release. */
 void notify_hold(struct notify *notify);
 void notify_release(struct notify *notify);

@@ -50,10 +50,12 @@ int watch_join(struct agent *agent, const struct watch_spec *spec, struct watch_
                struct berm_error *err);
 void watch_leave(struct watch_user *user); /* idempotent */
 
-bool watch_is_ready(const struct watch *watch);
+/* The strings are the watch's; its id changes when events were lost. */
+bool watch_is_ready(const struct watch *watch); /* its directories have been read: on_ready has come */
 const char *watch_path(const struct watch *watch);
 const char *watch_id(const struct watch *watch);
 uint64_t watch_event_count(const struct watch *watch);
+/* It outlives its users for ten minutes, so that the version a check gave out can be asked about again. */
 void watch_retain(struct watch *watch);
 
 /* For the agent's end: every user gets on_end. */

@@ -5,5 +5,6 @@
 
 #define EXTENSIONS_MAX 48
 
+/* All of them, by index below the count. They last. */
 size_t extension_count(void);
 const struct route *extension_route(size_t index);
