@@ -51,7 +51,7 @@ export const reachedItems = (run) => run.items.filter((item) => item.verdict ===
 export const refusedItems = (run) => run.items.filter((item) => item.verdict === 'refused');
 
 /* The layers that stopped a run's items, the most frequent first. */
-export function layersOf(run, own = {}) {
+function layersOf(run, own = {}) {
   const counts = new Map();
   for (const { detail } of refusedItems(run)) {
     const layer = own[detail] ?? LAYERS[detail] ?? detail;

@@ -15,7 +15,7 @@ export const cases = JSON.parse(fs.readFileSync(new URL('list.json', import.meta
 export const opNames = [...new Set(cases.flatMap(({ steps }) => steps.map(({ op }) => op)))];
 
 const alphabet = 'abcdefghijklmnopqrstuvwxyz234567';
-export const freshId = () => [...randomBytes(20)].map((byte) => alphabet[byte & 31]).join('');
+const freshId = () => [...randomBytes(20)].map((byte) => alphabet[byte & 31]).join('');
 
 /* A case can be run by a driver that has all its ops, unless its way deliberately does something else there. */
 export const runnable = ({ ops, differs = {} }, { name, steps }) => !(name in differs) && steps.every(({ op }) => op in ops);

@@ -17,7 +17,7 @@ import { ADDRESSES, GATEWAY, HOST } from './zone.mjs';
 const here = path.dirname(fileURLToPath(import.meta.url));
 const run = (...argv) => execFileSync(argv[0], argv.slice(1), { stdio: ['ignore', 'pipe', 'pipe'], encoding: 'utf8' });
 
-export function whyNoInternet() {
+function whyNoInternet() {
   const reason = whyNoDaemon() ?? (fs.existsSync(path.join(imagesDir, 'names', 'base')) ? undefined : 'needs the image base');
   if (reason && process.env.BERM_MUST_WORK === '1') throw new Error(`these tests must run here: ${reason}`);
   return reason;

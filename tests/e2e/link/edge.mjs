@@ -17,7 +17,7 @@ import { programs } from '../lib/daemon.mjs';
 export const DOMAIN = 'edge.test';
 
 /* BERM_LINK_TRANSPORT=quic or h2 runs the same tests over that alone. */
-export const TRANSPORT = ['--edge-link-transport', process.env.BERM_LINK_TRANSPORT ?? 'auto'];
+const TRANSPORT = ['--edge-link-transport', process.env.BERM_LINK_TRANSPORT ?? 'auto'];
 
 export const newKey = () => `berm_${crypto.randomBytes(20).toString('hex')}`;
 
