@@ -26,9 +26,9 @@ struct docker_archives {
 struct docker_copy {
     char *const *sources; /* patterns, relative to the context */
     size_t source_count;
-    const char *target; /* absolute; ends with '/' when it is a directory, see docker_copy_is_directory() */
-    long uid, gid;      /* -1: 0 */
-    long mode;          /* -1: as it is */
+    const char *target;               /* absolute; ends with '/' when files go into it, under their own names */
+    long uid, gid;                    /* -1: 0 */
+    long mode;                        /* -1: as it is */
     struct docker_archives *archives; /* ADD: local archives go here and not into the tar file; NULL: they do not */
 };
 

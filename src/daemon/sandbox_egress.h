@@ -4,7 +4,7 @@
 #include "daemon/daemon.h"
 #include "daemon/egress/egress.h"
 
-/* What an instance gets that is made now; NETWORK_NONE also when the host cannot give another. */
+/* What an instance gets that is made now: enum spawn_network; none, too, when the host cannot give another. */
 uint32_t instance_network(const struct daemon *daemon, uint32_t wanted);
 /* What warm ones have, and sandboxes that say nothing. */
 uint32_t default_network(const struct daemon *daemon);

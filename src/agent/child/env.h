@@ -16,7 +16,7 @@ struct env {
 int env_init(struct env *env, char *const *variables); /* `variables` NULL-terminated, or NULL for none */
 void env_free(struct env *env);                        /* idempotent */
 
-/* Replaces or adds. The name must be valid in the sense of env_check_name(), the value without NUL. 0, or -1. */
+/* Replaces or adds. The name must not be empty nor hold '=' or NUL, the value no NUL. 0, or -1. */
 int env_set(struct env *env, struct str name, struct str value);
 /* The value, or NULL. */
 const char *env_get(const struct env *env, const char *name);

@@ -9,8 +9,7 @@
  * command's end is the end of all: the keeper then kills what is left, reaps it and reports.
  *
  *   SIGTERM and its like   are passed on to the whole tree
- *   SIGQUIT                kills the tree, as do the end of the agent and of the keeper (as far as the kernel does
- * it)
+ *   SIGQUIT                kills the tree, as do the ends of the agent and (if the kernel does it) of the keeper
  *
  * A command with the keeper's user id can stop the keeper, which ends it, or kill it, which ends it without
  * measures but may leave a child behind: hostile code is held by the limits of its sandbox and not by these.

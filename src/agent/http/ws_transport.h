@@ -8,8 +8,7 @@
  * one at its end.
  *   - cancel: the connection of a stream is closed, which is what detaches an HTTP client from it;
  *   - back-pressure: a client that does not read pauses its exchanges, and they their producers;
- *   - the end of a WebSocket closes its streams, while other requests run to their end and their answers are
- * dropped.
+ *   - the end of a WebSocket closes its streams; other requests run to their end, and nobody gets their answers.
  */
 #pragma once
 

@@ -3,7 +3,7 @@
  *
  * A volume is a document of the store and a subvolume of berm-spawn's pool, which knows it by a random number only.
  * The subvolume is there before the document and goes after it, so whatever a crash leaves in between has no
- * document, and is removed by volumes_sweep() once the daemon and berm-spawn have found each other again.
+ * document, and is removed by docker_sweep_volumes() once the daemon and berm-spawn have found each other again.
  */
 #pragma once
 
