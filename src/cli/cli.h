@@ -46,6 +46,7 @@ struct verb {
 
 extern const struct verb *const verbs[]; /* NULL-terminated */
 extern const struct cli_option global_options[];
+extern const struct cli_option no_options[]; /* of verbs that have none */
 
 extern const struct verb verb_run, verb_create, verb_exec, verb_cp, verb_ls, verb_inspect, verb_logs, verb_rm,
     verb_image_build, verb_image_import, verb_image_ls, verb_image_rm, verb_key_add, verb_key_ls, verb_key_rm,

@@ -28,6 +28,8 @@ const struct cli_option global_options[] = {
     CLI_OPTIONS_END
 };
 
+const struct cli_option no_options[] = { CLI_OPTIONS_END };
+
 /* Before the verb only. */
 static const struct cli_option leading_options[] = {
     { 'V', "version", NULL, "print berm's version", CLI_FLAG, offsetof(struct cli, version) },

@@ -17,8 +17,6 @@ static const struct cli_option mount_options[] = {
     { 0, "keys-inside", NULL, "with the keys that are in the environment of the sandbox", CLI_FLAG, offsetof(struct bucket_args, inside) },
     CLI_OPTIONS_END
 };
-
-static const struct cli_option no_options[] = { CLI_OPTIONS_END };
 /* clang-format on */
 
 static int run_mount(struct cli *cli, int argc, char **argv)

@@ -284,8 +284,6 @@ static int usage(void)
     return STATUS_OK;
 }
 
-static const struct cli_option no_options[] = { CLI_OPTIONS_END };
-
 static int run_docker(struct cli *cli, int argc, char **argv)
 {
     struct docker_cli docker = { .cli = cli };

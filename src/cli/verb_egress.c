@@ -1,8 +1,6 @@
 /* verb_egress.c - what a sandbox may talk to, and what became of what it tried. */
 #include "cli/cli.h"
 
-static const struct cli_option no_options[] = { CLI_OPTIONS_END };
-
 static int run_show(struct cli *cli, int argc, char **argv)
 {
     struct cli_operands operands;

@@ -4,8 +4,6 @@
 
 #define VALUE_MAX 8192
 
-static const struct cli_option no_options[] = { CLI_OPTIONS_END };
-
 /* All of standard input but a line's end behind it: an argument would show in the list of processes. */
 static int read_value(char value[VALUE_MAX])
 {

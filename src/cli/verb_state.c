@@ -11,8 +11,6 @@ struct state_args {
 };
 
 /* clang-format off */
-static const struct cli_option no_options[] = { CLI_OPTIONS_END };
-
 static const struct cli_option json_options[] = {
     { 0, "json", NULL, "print JSON", CLI_FLAG, offsetof(struct state_args, json) },
     CLI_OPTIONS_END

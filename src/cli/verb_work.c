@@ -35,8 +35,6 @@ static const struct cli_option persist_options[] = {
     { 0, "exclude", "PATTERNS", "leave out what these match, separated by commas", CLI_TEXT, offsetof(struct work_args, excludes) },
     CLI_OPTIONS_END
 };
-
-static const struct cli_option no_options[] = { CLI_OPTIONS_END };
 /* clang-format on */
 
 static int run_watch(struct cli *cli, int argc, char **argv)
