@@ -1,3 +1,4 @@
+/* str.c - the functions of base.h on bytes and text: comparing, copying, numbers, hexadecimal, randomness. */
 #include "base.h"
 
 #include <sys/random.h>

@@ -1,3 +1,4 @@
+/* cp_file.c - cp: single files, through the file API where it takes the path, else through cat in the sandbox. */
 #include <fcntl.h>
 #include <sys/stat.h>
 

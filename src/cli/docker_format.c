@@ -1,3 +1,4 @@
+/* docker_format.c - --format of the docker verb: the part of Go's templates that its users write. */
 #include "cli/docker.h"
 
 #define DEPTH_MAX 16

@@ -1,3 +1,4 @@
+/* doctor_checks.c - what `berm doctor` looks up by itself. */
 #include "doctor.h"
 
 #include <fcntl.h>

@@ -1,3 +1,4 @@
+/* doctor_spawner.c - what `berm-spawn --check` tells `berm doctor`. */
 #include "doctor.h"
 
 #include <fcntl.h>

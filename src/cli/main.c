@@ -1,3 +1,4 @@
+/* main.c - the table of verbs, and which of them is meant. */
 #include "base/standard_fds.h"
 #include "cli/cli.h"
 

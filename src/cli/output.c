@@ -1,3 +1,4 @@
+/* output.c - tables for people and JSON for programs. */
 #include "base/json.h"
 #include "cli/clean.h"
 #include "cli/cli.h"

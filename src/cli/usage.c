@@ -1,3 +1,4 @@
+/* usage.c - the limits of one command, and the receipt of what it used. */
 #include "base/json.h"
 #include "cli/limit_options.h"
 #include "cli/units.h"

@@ -1,3 +1,4 @@
+/* verb_cp.c - cp: what is copied where, and how far it has come. */
 #include <sys/stat.h>
 
 #include "base/loop.h"

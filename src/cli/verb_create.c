@@ -1,3 +1,4 @@
+/* verb_create.c - a sandbox that stays. */
 #include "cli/create_options.h"
 
 struct create_verb_args {

@@ -1,3 +1,4 @@
+/* verb_doctor.c - the report on what this host offers and lacks. */
 #include <stdarg.h>
 
 #include "base/json.h"

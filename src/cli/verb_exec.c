@@ -1,3 +1,4 @@
+/* verb_exec.c - a command in a sandbox, with our standard streams. */
 #include <limits.h>
 
 #include "cli/cli.h"

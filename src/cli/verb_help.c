@@ -1,3 +1,4 @@
+/* verb_help.c - the verbs and their options explained, and what completion asks; the version. */
 #include "cli/cli.h"
 
 struct help_args {

@@ -1,3 +1,4 @@
+/* verb_key.c - the keys of a daemon's API, and those of the daemons behind an edge. */
 #include <fcntl.h>
 #include <openssl/evp.h>
 

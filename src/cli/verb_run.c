@@ -1,3 +1,4 @@
+/* verb_run.c - a sandbox for one command, removed whatever becomes of that. */
 #include <limits.h>
 #include <signal.h>
 

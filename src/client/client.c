@@ -1,3 +1,4 @@
+/* client.c - a client: where the daemon is, and what goes with every call. */
 #include "internal.h"
 
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* exec.c - one command in a sandbox, its output as it comes. */
 #include "exec_stream.h"
 #include "stream.h"
 

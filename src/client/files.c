@@ -1,3 +1,4 @@
+/* files.c - the contents of files, both ways. */
 #include "stream.h"
 
 #include <inttypes.h>

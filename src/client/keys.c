@@ -1,3 +1,4 @@
+/* keys.c - the keys of the daemon's API. */
 #include "call.h"
 
 static const struct member members[] = {

@@ -1,3 +1,4 @@
+/* problem.c - what a call tells when it fails. */
 #include "internal.h"
 
 #include <stdarg.h>

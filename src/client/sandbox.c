@@ -1,3 +1,4 @@
+/* sandbox.c - sandboxes: making, describing and ending them, and their way out. */
 #include "call.h"
 
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* secrets.c - values that network policies put into requests. */
 #include "internal.h"
 
 static char *secret_target(const char *name, struct berm_problem *problem)

@@ -1,3 +1,4 @@
+/* sessions.c - shells that keep their directory and variables. */
 #include "internal.h"
 
 int berm_session_create(struct berm_client *client, const char *sandbox_id,

@@ -1,3 +1,4 @@
+/* transfer.c - one HTTP exchange, by libcurl. */
 #include "internal.h"
 
 #include <poll.h>

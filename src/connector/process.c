@@ -1,3 +1,4 @@
+/* process.c - starts cloudflared. */
 #include "connector/connector.h"
 
 #include "base/sys.h"

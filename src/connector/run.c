@@ -1,3 +1,4 @@
+/* run.c - one cloudflared at work: what it prints, whether it is ready, how it ends. */
 #include "connector/connector.h"
 
 #include "base/log.h"

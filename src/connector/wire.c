@@ -1,3 +1,4 @@
+/* wire.c - what bermd asks for, and what it is told. */
 #include "connector/connector.h"
 
 #include "base/log.h"

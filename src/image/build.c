@@ -1,3 +1,4 @@
+/* build.c - an image from a recipe: image/build-rootfs makes its files. */
 #include "image/recipe.h"
 #include "image/stage.h"
 #include "image/tool.h"

@@ -1,3 +1,4 @@
+/* dir_reader.c - the names in a directory, one after the other. */
 #include "image/store.h"
 
 #include <fcntl.h>

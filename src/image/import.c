@@ -1,3 +1,4 @@
+/* import.c - an image from a tar archive or an OCI layout. */
 #include "base/sys.h"
 #include "image/erofs.h"
 #include "image/oci.h"

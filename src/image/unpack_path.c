@@ -1,3 +1,4 @@
+/* unpack_path.c - what the name of an archive's member may be, and what whiteouts mean. */
 #include "image/unpack.h"
 
 #include <limits.h>

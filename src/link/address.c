@@ -1,3 +1,4 @@
+/* address.c - the address of a link as text. */
 #include "link/transport.h"
 
 #include <arpa/inet.h>

@@ -1,3 +1,4 @@
+/* quic_link.c - a QUIC connection: its life, its timer, what its end means. */
 #include "link/quic.h"
 
 #define ALERTS     0x100 /* CRYPTO_ERROR: codes from here to 0x1ff are TLS alerts */

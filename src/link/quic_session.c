@@ -1,3 +1,4 @@
+/* quic_session.c - TLS of QUIC connections, and the secrets that tokens are made with. */
 #include "link/quic.h"
 
 #include <gnutls/abstract.h>

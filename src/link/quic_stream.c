@@ -1,3 +1,4 @@
+/* quic_stream.c - the streams of a QUIC connection, and what the library says about them. */
 #include "link/quic.h"
 
 /* --- their life --- */

@@ -1,3 +1,4 @@
+/* h2_tunnel.c - a stream that has left HTTP: its bytes to and from a socket. */
 #include "h2_internal.h"
 
 #include "scratch.h"

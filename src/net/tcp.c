@@ -1,3 +1,4 @@
+/* tcp.c - listening sockets, by addresses as operators write them. */
 #include "server.h"
 
 #include "base/error.h"

@@ -1,3 +1,4 @@
+/* uri.c - percent-encoding, and the values of a query. */
 #include "h1.h"
 
 #include "h1_chars.h"

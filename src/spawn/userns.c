@@ -1,3 +1,4 @@
+/* userns.c - user namespaces for ranges of ids, made without leaving a process in them. */
 #include "namespaces.h"
 
 #include "base/sys.h"

@@ -1,3 +1,4 @@
+/* backup_run.c - the programs that make, pack and mount backups, and what their failures become. */
 #include "agent/agent.h"
 #include "backup.h"
 

@@ -1,3 +1,4 @@
+/* router.c - the table of routes, and the checks before a handler. */
 #include "base/log.h"
 #include "daemon/api/extensions.h"
 #include "daemon/api/once.h"

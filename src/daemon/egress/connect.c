@@ -1,3 +1,4 @@
+/* connect.c - the CONNECT by which a connection goes through a proxy or an interceptor, and its answer. */
 #include "daemon/egress/internal.h"
 #include "net/h1.h"
 

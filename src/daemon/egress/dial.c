@@ -1,3 +1,4 @@
+/* dial.c - connections to where a policy allows them. */
 #include "daemon/egress/internal.h"
 
 #include <netinet/in.h>

@@ -1,3 +1,4 @@
+/* interceptor.c - the interceptor that connections are offered to, and the names that it stands in for. */
 #include "daemon/egress/internal.h"
 
 /* "*" stands for any run of bytes. */

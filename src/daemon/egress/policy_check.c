@@ -1,3 +1,4 @@
+/* policy_check.c - what a policy says to an address, a name, a question, a request. */
 #include "daemon/egress/policy.h"
 
 #include "daemon/egress/secrets.h"
