@@ -21,7 +21,7 @@ struct archive {
     struct agent_link *link; /* a reference */
     struct agent_exec *exec;
     const char *path;
-    bool put, head_only, whole, begun, upload_over;
+    bool put, head_only, whole, begun;
     struct buf stat; /* what stat(1) wrote */
     char said[STDERR_MAX];
     size_t said_length;
