@@ -32,7 +32,7 @@ const knock = `use IO::Socket::INET; use Socket qw(:all); $SIG{PIPE} = 'IGNORE';
 while (<STDIN>) { chomp; my ($host, $port) = split / /; my $said = 'refused';
   my $packed = $host =~ /:/ ? pack_sockaddr_in6($port, inet_pton(AF_INET6, $host)) : (inet_aton($host) && pack_sockaddr_in($port, inet_aton($host)));
   if ($packed && socket(my $s, $host =~ /:/ ? PF_INET6 : PF_INET, SOCK_STREAM, 0)) {
-    eval { local $SIG{ALRM} = sub { die "late" }; alarm 5;
+    eval { local $SIG{ALRM} = sub { die "late" }; alarm 60;
       if (connect($s, $packed)) { syswrite($s, $ENV{REQUEST}); my $n = sysread($s, my $text, 200); $said = $n ? (split /\\r/, $text)[0] : 'closed'; }
       alarm 0; };
     $said = 'silent' if $@; }

@@ -7,12 +7,14 @@ import crypto from 'node:crypto';
 import { describe, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 
+import { until } from './lib/host.mjs';
 import { whyNot } from './lib/programs.mjs';
 import { withWorld } from './lib/world.mjs';
 
 const seed = Number(process.env.BERM_SEED ?? crypto.randomInt(2 ** 31));
 const clients = 4;
 const kills = 12;
+const worthKilling = 2; /* calls of each client, at least, before a kill: however slow they are */
 const refusals = ['spawner_unavailable', 'pool_error', 'sandbox_died', 'exec_transport_error'];
 
 /* mulberry32: small, and the same everywhere. */
@@ -123,8 +125,11 @@ describe('chaos', { skip: whyNot() }, () => {
       await world.addBystander();
       for (const victim of chooseVictims(random)) {
         let stopped = false;
+        const before = tenants.map(({ acknowledged }) => acknowledged);
         const work = Promise.all(tenants.map((tenant) => tenant.work(() => stopped)));
-        await delay(20 + random() * 200);
+        const atWork = () => tenants.every(({ acknowledged }, i) => acknowledged >= before[i] + worthKilling);
+        await Promise.race([work, until(atWork, 'the clients to get work done')]);
+        await delay(random() * 200);
         await strike(world, victim);
         stopped = true;
         await work;

@@ -141,10 +141,13 @@ describe('berm-spawn is killed at any time', { skip: whyNot() }, () => {
     withWorld({ pool: 1 }, async (world) => {
       await world.serve();
       await world.addBystander();
-      let pieces = 0;
-      const command = world.client.run('bystander', 'for i in {1..20}; do echo $i; sleep 0.02; done', { onOutput: () => pieces++ });
-      await until(() => pieces > 2, 'the first output');
+      let began;
+      const script = 'for i in {1..20}; do echo $i; [ $i != 10 ] || until [ -e go-on ]; do sleep 0.02; done; sleep 0.02; done';
+      const command = world.client.run('bystander', script, { cwd: '/workspace', onOutput: () => (began = true) });
+      await until(() => began, 'the first output');
       process.kill(world.host.spawner().worker, 'SIGKILL');
+      await until(() => restarts(world) === 1, 'the worker to come back');
+      assert.equal((await world.client.write('bystander', '/workspace/go-on', '')).status, 200);
       const { code, out } = await command;
       assert.deepEqual([code, out], [0, Array.from({ length: 20 }, (_, i) => `${i + 1}\n`).join('')]);
       await world.check();

@@ -193,7 +193,7 @@ function registerProc(world) {
 
   test('B5-leaks: no host process, mount, name, environment or kernel address shows', async () => {
     const sandbox = await world.shared();
-    const args = ['B5-leaks', '/sys/fs/cgroup', String(world.daemonPid), os.hostname(), 'BERM_ATTACK_CANARY'];
+    const args = ['B5-leaks', '/sys/fs/cgroup', String(world.daemonPid), 'bermd', os.hostname(), 'BERM_ATTACK_CANARY'];
     const inside = await sandbox.probe(args);
     const outside = await control(world.probePath, args, { namespaces: false, env: { BERM_ATTACK_CANARY: 'x' } });
     report.add(judge('B5-leaks', inside, outside, {
@@ -209,13 +209,13 @@ function registerShared(world) {
   test('B7: shared memory, queues, abstract sockets and /tmp are private', async () => {
     const [one, other] = [await world.sandbox(), await world.shared()];
     const mark = `m${process.pid}`;
-    const holding = one.start(['B7-leave', mark, '60']);
+    const holding = one.start(['B7-leave', mark, '600']);
     await holding.line;
     assert.ok(reachedItems(await one.probe(['B7-find', mark])).length >= 8, 'the sandbox itself does not see its marks');
     const inside = await other.probe(['B7-find', mark]);
     await one.destroy();
     await holding.done;
-    const setup = `mkdir -p /run /workspace; "$0" B7-leave ${mark} 100 & while ! "$0" B7-find ${mark} | grep -q 'reached.*socket'; do :; done`;
+    const setup = `mkdir -p /run /workspace; "$0" B7-leave ${mark} 600 & while ! "$0" B7-find ${mark} | grep -q 'reached.*socket'; do :; done`;
     const outside = await control(world.probePath, ['B7-find', mark], { setup });
     report.add(judge('B7-find', inside, outside));
   });

@@ -5,16 +5,17 @@ import { once } from 'node:events';
 import net from 'node:net';
 import os from 'node:os';
 import { test } from 'node:test';
+import { freePort } from '../../e2e/lib/ports.mjs';
 import { control } from '../lib/control.mjs';
 import * as report from '../lib/report.mjs';
 import { judge } from '../lib/verdict.mjs';
 
 const UP = 'ip link set lo up';
 
-/* A server on every address of the host: TCP accepts, UDP echoes. */
+/* A server on every address of the host: TCP accepts, UDP echoes. On a port that nobody's socket is given by chance. */
 async function hostServices() {
   const stream = net.createServer((socket) => socket.end());
-  stream.listen(0, '::');
+  stream.listen(await freePort(), '::');
   await once(stream, 'listening');
   const { port } = stream.address();
   const datagram = dgram.createSocket('udp6');

@@ -222,29 +222,43 @@ static bool file_contains(const char *path, const char *needle)
     return strstr(buf, needle) != NULL;
 }
 
-/* Arguments: a text that occurs in the host's mount table, the pid of a host process, the host's name. */
+/* A process of that number may be one of the sandbox's own: the host's has another name than those. */
+static bool is_host_process(const char *pid, const char *name)
+{
+    char path[64], comm[32];
+    snprintf(path, sizeof path, "/proc/%s/comm", pid);
+    if (read_file(path, comm, sizeof comm) <= 0)
+        return false;
+    comm[strcspn(comm, "\n")] = '\0';
+    return strcmp(comm, name) == 0;
+}
+
+/*
+ * Arguments: a text that occurs in the host's mount table, the pid of a host process and its name, the host's name,
+ * a text in the environment of the host's processes.
+ */
 static void run_leaks(int argc, char **argv)
 {
-    if (argc < 4)
-        broken("arguments: a host mount, a host pid, the host's name, an environment text of the host's");
+    if (argc < 5)
+        broken("arguments: a host mount, a host pid, its name, the host's name, an environment text of the host's");
     leak(file_contains("/proc/self/mountinfo", argv[0]), "the host's mounts in mountinfo");
     leak(file_contains("/proc/self/mounts", argv[0]), "the host's mounts in mounts");
     leak(file_contains("/proc/1/mountinfo", argv[0]), "the host's mounts by pid 1");
     char path[64];
-    snprintf(path, sizeof path, "/proc/%s/status", argv[1]);
-    leak(access(path, F_OK) == 0, "a host process by its pid");
+    bool visible = is_host_process(argv[1], argv[2]);
+    leak(visible, "a host process by its pid");
     snprintf(path, sizeof path, "/proc/%s/root", argv[1]);
-    leak(count_entries(path) > 0, "a host process's root");
+    leak(visible && count_entries(path) > 0, "a host process's root");
     char name[256];
-    leak(gethostname(name, sizeof name) == 0 && strcmp(name, argv[2]) == 0, "the host's name");
-    leak(file_contains("/proc/1/environ", argv[3]), "the environment of pid 1");
-    leak(file_contains("/proc/self/environ", argv[3]), "the host's environment in our own");
+    leak(gethostname(name, sizeof name) == 0 && strcmp(name, argv[3]) == 0, "the host's name");
+    leak(file_contains("/proc/1/environ", argv[4]), "the environment of pid 1");
+    leak(file_contains("/proc/self/environ", argv[4]), "the host's environment in our own");
     leak(has_kernel_address("/proc/kallsyms"), "kernel addresses in kallsyms");
 }
 
 const struct probe probes_b5[] = {
     { "B5-write", "files of /proc and /sys that change the host", run_write },
     { "B5-read", "files of /proc and /sys that tell about the host", run_read },
-    { "B5-leaks", "host MOUNT, PID, NAME, ENVIRONMENT and kernel addresses", run_leaks },
+    { "B5-leaks", "host MOUNT, PID, its COMM, NAME, ENVIRONMENT and kernel addresses", run_leaks },
     { 0 },
 };

@@ -119,7 +119,7 @@ static long attempt_signals(void *arg)
 static void attempt_count(int argc, char **argv, long (*attempt)(void *arg), const char *what)
 {
     count_wanted = (long)number_argument(argc, argv, 0, "how many are too many");
-    outcome(try_in_child(attempt, NULL, 20), "%ld %s", count_wanted, what);
+    outcome(try_in_child(attempt, NULL, 120), "%ld %s", count_wanted, what);
 }
 
 #define TABLE(function, attempt, what)                                                                             \

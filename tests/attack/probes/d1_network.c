@@ -19,7 +19,7 @@
 #include <unistd.h>
 
 /* On a busy machine a reset is late, and so is an answer; where there is neither, little is lost. */
-enum { CONNECT_MS = 15000, RESET_MS = 10000, DATAGRAMS = 3 };
+enum { CONNECT_MS = 15000, RESET_MS = 30000, DATAGRAMS = 3 };
 
 struct address {
     struct sockaddr_storage storage;

@@ -87,10 +87,14 @@ export class Host {
     return { daemons: named('bermd'), spawners: named('berm-spawn') };
   }
 
-  /* The two of berm-spawn, undefined while they are not both there: the worker is the keeper's child. */
+  /*
+   * The two of berm-spawn, undefined while they are not both there: the worker is the keeper's child. (It may have children
+   * of its own among them, on their way into a sandbox, and with a lower number.)
+   */
   spawner() {
     const { spawners } = this.servers();
-    const worker = spawners.find((pid) => spawners.includes(stat(pid)?.parent));
+    const isKeeper = (pid) => spawners.includes(pid) && !spawners.includes(stat(pid)?.parent);
+    const worker = spawners.find((pid) => isKeeper(stat(pid)?.parent));
     return { worker, keeper: worker && stat(worker)?.parent };
   }
 

@@ -180,12 +180,13 @@ const destroy = {
 };
 
 const sleep = {
-  prepare: ({ client }) => client.put(path, { ...wish, sleepAfter: 3 }), /* not before the daemon that is to die of it is there */
-  async act() {},
+  prepare: makeFresh,
+  act: ({ client }) => client.put(path, { sleepAfter: 1 }), /* not before the daemon that is to die of it is there */
   async check({ client }) {
     await until(async () => (await client.describe('fresh')).state === 'sleeping', 'the sandbox to sleep');
     assert.equal((await client.describe('fresh')).endReason, 'slept');
-    assert.deepEqual(await client.events('fresh'), ['created', 'slept: it was put to sleep']);
+    assert.deepEqual(await client.events('fresh'), ['created', 'configured', 'slept: it was put to sleep']);
+    assert.equal((await client.put(path, { sleepAfter: 600 })).status, 200); /* it is looked at next */
     assert.equal((await client.run('fresh', 'echo $FRESH')).out, 'yes\n');
     assert.equal((await client.describe('fresh')).generation, 2);
   },
