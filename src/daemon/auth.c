@@ -186,13 +186,16 @@ const uint8_t *auth_find_key(const struct auth *auth, struct str text)
     return find_hash(auth, hash);
 }
 
-bool auth_allows(const struct auth *auth, struct str authorization, bool local)
+bool auth_is_key(const struct auth *auth, struct str authorization)
 {
     struct str token;
 
-    if (!auth_has_keys(auth))
-        return local;
     return bearer_token(authorization, &token) && auth_find_key(auth, token);
+}
+
+bool auth_allows(const struct auth *auth, struct str authorization, bool local)
+{
+    return auth_has_keys(auth) ? auth_is_key(auth, authorization) : local;
 }
 
 /* --- making and removing --- */

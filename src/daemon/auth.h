@@ -33,6 +33,8 @@ int auth_each_line(const char *path, int (*each)(struct str line, void *data, st
  * keys. */
 bool auth_allows(const struct auth *auth, struct str authorization, bool local);
 bool auth_has_keys(const struct auth *auth);
+/* Whether the value of an Authorization field is one of the keys. */
+bool auth_is_key(const struct auth *auth, struct str authorization);
 /* The hash under which a key is known, borrowed until the keys change; NULL: it is none of ours. */
 const uint8_t *auth_find_key(const struct auth *auth, struct str text);
 /* Whether there still is a key with this hash. */

@@ -128,6 +128,18 @@ static bool asked_by_https(const struct request *request)
     return request->daemon->proxies.count == 0 && edge_is_https(request->daemon->edge);
 }
 
+/* Clients of the API may ask for everything with their key; another Authorization is the application's own. */
+static void leave_out_keys(const struct request *request, struct field_list *fields)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < fields->count; i++)
+        if (!str_eq_nocase(str_from(fields->items[i].name), STR("Authorization")) ||
+            !auth_is_key(&request->daemon->auth, str_from(fields->items[i].value)))
+            fields->items[kept++] = fields->items[i];
+    fields->count = kept;
+}
+
 /* Begins the fields with those that are passed on. `host` is the client's. */
 static int add_forwarded(struct request *request, const char *host, const char *proto, struct field_list *fields)
 {
@@ -138,8 +150,10 @@ static int add_forwarded(struct request *request, const char *host, const char *
                                        quoted ? STR("]\";host=\"") : STR(";host=\""), request->head->host,
                                        STR("\";proto="), str_from(proto));
 
-    if (fields_copy(fields, &request->arena, request->head, request_dropped, ARRAY_SIZE(request_dropped)) < 0 ||
-        fields_add(fields, "X-Forwarded-For", address) < 0 || fields_add(fields, "X-Forwarded-Host", host) < 0 ||
+    if (fields_copy(fields, &request->arena, request->head, request_dropped, ARRAY_SIZE(request_dropped)) < 0)
+        return -1;
+    leave_out_keys(request, fields);
+    if (fields_add(fields, "X-Forwarded-For", address) < 0 || fields_add(fields, "X-Forwarded-Host", host) < 0 ||
         fields_add(fields, "X-Forwarded-Proto", proto) < 0)
         return -1;
     return fields_add(fields, "Forwarded", forwarded);

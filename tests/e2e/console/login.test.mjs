@@ -298,6 +298,15 @@ describe('sandboxes and the cookie of the console', { skip }, () => {
     assert.deepEqual(answer.headers['set-cookie'], ['mine=1']);
   });
 
+  test('a client that asks for a preview with its key does not give it to the sandbox', async () => {
+    const host = new URL(preview.url).host;
+    for (const [path, headers] of [[preview.path, {}], ['/', { host }]]) {
+      const field = async (authorization) => Object.fromEntries(JSON.parse((await visitor.call('GET', path, { headers: { ...headers, authorization } })).text)).authorization;
+      for (const key of [`Bearer ${api.key}`, `bearer   ${api.key}`]) assert.equal(await field(key), undefined, path);
+      for (const own of ['Bearer another', 'Basic eDp5', `Bearer ${api.key}x`]) assert.equal(await field(own), own, path);
+    }
+  });
+
   test('no login exists under the name of a preview', async () => {
     const host = new URL(preview.url).host;
     const guest = new Visitor(visitor.api, host);
