@@ -53,6 +53,7 @@ const looks = {
     if (args[0] === 'daemon-reload') return;
     assert.ok(installed().some((file) => file.endsWith(`/systemd/system/${args.at(-1)}.service`)), args.at(-1));
   },
+  sudo: ([program, ...args]) => (looks[program] ? looks[program](args) : assert.fail(program)),
   'systemd-sysusers': () => assert.ok(installed().some((file) => file.includes('/sysusers.d/'))),
 };
 
@@ -69,8 +70,7 @@ function examine(block) {
 
 /* `make run` as a reader runs it, on another port, until Ctrl-C. */
 async function makeRun(block) {
-  const data = path.join(top, 'data of make run');
-  fs.mkdirSync(data);
+  const data = fs.mkdtempSync(path.join(top, 'data of make run '));
   const child = spawn('bash', ['-c', `${block.script} ARGS="--listen 127.0.0.1:0 --log-format json --images '${imagesDir}' --data '${data}' --sandbox-image minimal"`],
     { cwd: top, detached: true, stdio: ['ignore', 'ignore', 'pipe'] });
   const ended = once(child, 'exit'); /* not 'close': berm-spawn outlives bermd and has its standard error */
@@ -150,7 +150,7 @@ async function wranglerDev(block) {
   fs.writeFileSync(path.join(programs, 'npx'), `#!/bin/bash
 until curl -sf --unix-socket '${work}/docker.sock' http://docker/_ping; do sleep 0.1; done
 PATH='${there.PATH}'; exec npx "$@"\n`, { mode: 0o755 });
-  const script = block.script.replaceAll('/run/berm', work).replaceAll('/usr/local/bin', build);
+  const script = block.script.replaceAll('/run/berm', work).replaceAll('/usr/local/bin', build).replace(' developers', ' root'); // a group that is there
   const child = spawn('bash', ['-euc', `trap 'kill $!; wait $!' EXIT\n${script}`], { cwd: exampleIn(work), detached: true, stdio: ['ignore', 'pipe', 'pipe'],
     env: { ...there, PATH: `${programs}:${build}:${there.PATH}`, BERM_LISTEN: '127.0.0.1:0', BERM_DATA: data, BERM_IMAGES: imagesDir } });
   const ended = once(child, 'exit'); /* not 'close': berm-spawn outlives bermd and has its standard error */
@@ -181,6 +181,7 @@ const apart = {
   'a-build-of-its-own': { run: install },
   'root-and-minutes': { run: makeImages },
   wrangler: { run: wranglerDev, why: whyNoWrangler() },
+  'the-tests': { elsewhere: 'whatever runs this' },
   systemd: { elsewhere: 'systemd.test.mjs' }, // on a machine of its own, where it is booted
 };
 

@@ -13,7 +13,7 @@ import { test } from '../lib/test.mjs';
 import { blocksOf, build, files, root } from './blocks.mjs';
 import { Machine } from './machine.mjs';
 
-const [install, edge, upgrade, ...others] = files.flatMap((file) => blocksOf(file).filter((block) => block.needs === 'systemd'));
+const [installAsUser, install, edge, upgrade, ...others] = files.flatMap((file) => blocksOf(file).filter((block) => block.needs === 'systemd'));
 const skip = whyNoDaemon() ?? (fs.existsSync(path.join(imagesDir, 'names/base')) ? undefined : `no image base in ${imagesDir}`);
 const standIns = '/usr/local/stand-ins';
 const asReader = { cwd: root, env: { BUILD: build, PATH: `${standIns}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin` } };
@@ -50,7 +50,9 @@ const there = (name, run) => test(name, { skip }, (t) => noMachine ? t.skip(noMa
 there('Berm is installed as the documentation says', async () => {
   /* Minutes of downloads, which tests/e2e/images has. All else that the block names is what it installs. */
   await machine.write(`${standIns}/berm`, '#!/bin/bash\n[ "$*" = "image build" ] || exec /usr/local/bin/berm "$@"\n', 0o755);
+  await machine.write(`${standIns}/sudo`, '#!/bin/bash\nexec "$@"\n', 0o755); // which is no package of the tests
   /* Whatever root's umask is. */
+  await machine.must(`umask 077\n${installAsUser.script}`, asReader);
   assert.match(await machine.must(`umask 077\n${install.script}`, asReader), /^ok +daemon/m);
   assert.match(await machine.must('setpriv --reuid nobody --clear-groups berm ls --json'), /"sandboxes"/);
   for (const file of Object.values(JSON.parse(await machine.must(`meson introspect --installed '${build}'`))))
