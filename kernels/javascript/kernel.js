@@ -214,13 +214,16 @@
   // An interrupt is announced by a frame. While somebody listens for the signal it has its default action for a moment at
   // the start and at the end of each evaluation, and would be the end of this process: so it is sent when we say that this
   // is no such moment. We cannot say so where code never yields; then it comes 50 ms later.
-  function onInterruptFrame(isSent) {
-    if (!isSent && interrupt) {
-      if (watchdog || process.listeners('SIGINT').includes(onInterrupt)) send('s', {});
-      else onInterrupt(); // code took us off
-    }
-    if (!isSent || !watchdog) return;
-    // node's thread must have seen the signal, or it would end the next evaluation.
+  function onInterruptAnnounced() {
+    if (!interrupt) return; // nothing runs
+    if (watchdog || process.listeners('SIGINT').includes(onInterrupt)) send('s', {});
+    else onInterrupt(); // code took us off
+  }
+
+  // The frame behind the signal.
+  function onInterruptSent() {
+    if (!watchdog) return; // we listen for the signal itself
+    // node's thread must have seen it, or it would end the next evaluation.
     for (let i = 0; !stoppedByWatchdog && !watchdog.watchdogHasPendingSigint() && i < 100; i++) Atomics.wait(pause, 0, 0, 1);
     forgetSignal();
     onInterrupt();
@@ -372,7 +375,7 @@
       process.stderr.write(`${failure.traceback.join('\n') || failure.evalue}\n`);
       if (!send('e', failure)) send('e', { ...failure, evalue: failure.evalue.slice(0, 65536), traceback: [] });
     }
-    send('d', { execution_count: count });
+    send('d', {});
     if (holdsObjects) session.post('Runtime.releaseObjectGroup', { objectGroup: GROUP });
     holdsObjects = false;
   }
@@ -463,7 +466,8 @@
         process.exit(1);
       }
     } else if (kind === 'C') {
-      onInterruptFrame(value.signal === true);
+      if (value.signal === true) onInterruptSent();
+      else onInterruptAnnounced();
     }
   };
 

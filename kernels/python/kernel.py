@@ -11,7 +11,7 @@
 #                 R {} | F {message}      ready, or not going to be
 #                 r {text|html|...}       one representation of a result
 #                 e {ename, evalue, traceback}
-#                 d {execution_count}     the end of an execution
+#                 d {}                    the end of an execution
 import _signal
 import base64
 import builtins
@@ -636,7 +636,7 @@ class Kernel:
             os._exit(error.code if isinstance(error, SystemExit) and isinstance(error.code, int) else int(bool(error)))
         if error is not None:
             self.send_error(error)
-        self.channel.send(b'd', {'execution_count': self.shell.execution_count - 1})
+        self.channel.send(b'd', {})
 
     def send_error(self, error):
         name = type(error).__name__

@@ -12,7 +12,7 @@
  *                   r {text|html|...}   a result
  *                   e {ename, evalue, traceback}
  *                   s {}                a SIGINT may come, which a C has announced
- *                   d {execution_count} the end of an execution; the count is not used
+ *                   d {}                the end of an execution
  *
  * Code of users runs in the kernel's process, so every frame from it is untrusted.
  */
