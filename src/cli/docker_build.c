@@ -81,11 +81,10 @@ static struct stage *find_stage(struct build *build, const char *name)
 static int take_from(struct build *build, struct stage *globals, const struct dockerfile_instruction *item)
 {
     struct stage *stage = &build->stages[build->stage_count];
-    char **words, *text = build_expand(build, globals, item->text);
+    char **words;
     size_t count;
 
-    if (!text ||
-        dockerfile_split(build->arena, str_from(text), build->file.escape, &words, &count, &build->err) < 0)
+    if (!build_words(build, globals, item->text, &words, &count))
         return -1;
     if (build->stage_count == STAGES_MAX)
         return build_fail(build, item->line, "more than %d stages", STAGES_MAX);

@@ -65,6 +65,8 @@ int build_set_variable(struct build *build, struct stage *stage, const char *nam
 
 /* Variables of the stage expanded; in the arena. NULL with build->err. */
 char *build_expand(struct build *build, const struct stage *stage, struct str text);
+/* The same, with its words beside it. */
+char *build_words(struct build *build, const struct stage *stage, struct str text, char ***ret, size_t *ret_count);
 /* The container of a finished stage or of an image, to copy from; made if there is none. NULL: told. */
 const char *build_source_container(struct build *build, const char *name);
 void build_hash(struct stage *stage, const void *p, size_t n);

@@ -18,6 +18,16 @@ char *build_expand(struct build *build, const struct stage *stage, struct str te
     return dockerfile_expand(build->arena, text, build->file.escape, look_up, stage, &build->err);
 }
 
+char *build_words(struct build *build, const struct stage *stage, struct str text, char ***ret, size_t *ret_count)
+{
+    char *expanded = build_expand(build, stage, text);
+
+    if (!expanded ||
+        dockerfile_split(build->arena, str_from(expanded), build->file.escape, ret, ret_count, &build->err) < 0)
+        return NULL;
+    return expanded;
+}
+
 /* ENV wins over ARG of the same name, whichever comes first. */
 int build_set_variable(struct build *build, struct stage *stage, const char *name, const char *value, bool is_env)
 {
@@ -72,11 +82,10 @@ static const char *predefined(const char *name)
 /* ARG name[=default] of a stage, or before all of them (`stage` then is the one that holds the globals). */
 int build_take_arg(struct build *build, struct stage *stage, const struct dockerfile_instruction *item, bool global)
 {
-    char **words, *text = build_expand(build, stage, item->text);
+    char **words;
     size_t count;
 
-    if (!text ||
-        dockerfile_split(build->arena, str_from(text), build->file.escape, &words, &count, &build->err) < 0)
+    if (!build_words(build, stage, item->text, &words, &count))
         return -1;
     for (size_t i = 0; i < count; i++) {
         char *equals = strchr(words[i], '=');
@@ -102,11 +111,11 @@ int build_take_arg(struct build *build, struct stage *stage, const struct docker
 static int take_pairs(struct build *build, struct stage *stage, const struct dockerfile_instruction *item,
                       int (*each)(struct build *build, struct stage *stage, const char *name, const char *value))
 {
-    char **words, *text = build_expand(build, stage, item->text);
+    char **words, *text;
     size_t count;
 
-    if (!text ||
-        dockerfile_split(build->arena, str_from(text), build->file.escape, &words, &count, &build->err) < 0)
+    text = build_words(build, stage, item->text, &words, &count);
+    if (!text)
         return -1;
     if (count > 0 && !strchr(words[0], '=')) {
         struct str rest = str_from(text + strcspn(text, " \t"));
@@ -152,11 +161,10 @@ static int add_label(struct build *build, struct stage *stage, const char *name,
 
 static int take_expose(struct build *build, struct stage *stage, const struct dockerfile_instruction *item)
 {
-    char **words, *text = build_expand(build, stage, item->text);
+    char **words;
     size_t count;
 
-    if (!text ||
-        dockerfile_split(build->arena, str_from(text), build->file.escape, &words, &count, &build->err) < 0)
+    if (!build_words(build, stage, item->text, &words, &count))
         return -1;
     for (size_t i = 0; i < count; i++) {
         const char *slash = strchr(words[i], '/');
@@ -176,11 +184,10 @@ static int take_expose(struct build *build, struct stage *stage, const struct do
 static int take_workdir(struct build *build, struct stage *stage, const struct dockerfile_instruction *item)
 {
     const char *before = stage->workdir ? stage->workdir : "/";
-    char **words, *text = build_expand(build, stage, item->text);
+    char **words;
     size_t count;
 
-    if (!text ||
-        dockerfile_split(build->arena, str_from(text), build->file.escape, &words, &count, &build->err) < 0)
+    if (!build_words(build, stage, item->text, &words, &count))
         return -1;
     if (count != 1)
         return build_fail(build, item->line, "WORKDIR needs one directory");

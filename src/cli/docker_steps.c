@@ -230,19 +230,16 @@ static int take_mode(struct build *build, const struct dockerfile_instruction *i
 static int take_operands(struct build *build, const struct stage *stage, const struct dockerfile_instruction *item,
                          char ***ret_words, size_t *ret_count)
 {
-    char *text;
-
     if (item->words) {
         *ret_words = arena_calloc(build->arena, item->word_count + 1, sizeof(**ret_words));
         *ret_count = item->word_count;
-        for (size_t i = 0; *ret_words && i < item->word_count; i++)
+        if (!*ret_words)
+            return build_fail(build, item->line, "out of memory");
+        for (size_t i = 0; i < item->word_count; i++)
             if (!((*ret_words)[i] = build_expand(build, stage, item->words[i])))
                 return -1;
-    } else {
-        text = build_expand(build, stage, item->text);
-        if (!text || dockerfile_split(build->arena, str_from(text), build->file.escape, ret_words, ret_count,
-                                      &build->err) < 0)
-            return -1;
+    } else if (!build_words(build, stage, item->text, ret_words, ret_count)) {
+        return -1;
     }
     if (*ret_count < 2)
         return build_fail(build, item->line, "%s needs sources and a target", item->name);
