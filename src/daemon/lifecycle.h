@@ -12,6 +12,9 @@
 #define SANDBOX_ENV_MAX       512 /* variables, those taken away while it runs included */
 #define SANDBOX_ENV_BYTES_MAX (256 * 1024)
 #define SANDBOX_LABELS_MAX    64
+/* Labels whose names begin so say what a container of the Docker API is: only that API sets them and takes them
+ * away. */
+#define SANDBOX_LABELS_DOCKER "docker."
 
 /* What a request says about a sandbox. Zero and NULL: nothing. */
 struct sandbox_settings {

@@ -45,10 +45,11 @@ struct map {
     const char *field;
     size_t max_members;
     bool keeps_nulls; /* what a running agent was told has to be taken away by name */
+    struct str kept;  /* names that begin so are not taken away by a map without them; empty: none */
 };
 
-static const struct map env_map = { "env", SANDBOX_ENV_MAX, true };
-static const struct map label_map = { "labels", SANDBOX_LABELS_MAX, false };
+static const struct map env_map = { "env", SANDBOX_ENV_MAX, true, STR_INIT("") };
+static const struct map label_map = { "labels", SANDBOX_LABELS_MAX, false, STR_INIT(SANDBOX_LABELS_DOCKER) };
 
 /* `value` NULL: taken away. How many members were written. */
 static size_t put_member(const struct map *map, struct json_writer *w, struct str key, const struct json *value)
@@ -76,9 +77,10 @@ static size_t put_members(const struct map *map, struct json_writer *w, const st
         count += put_member(map, w, named->object.members[i].key, &named->object.members[i].value);
     for (size_t i = 0; i < now->object.count; i++) {
         const struct json_member *member = &now->object.members[i];
+        bool stays = merge || (map->kept.n && str_has_prefix(member->key, map->kept));
 
         if (!json_get(named, member->key.p))
-            count += put_member(map, w, member->key, merge ? &member->value : NULL);
+            count += put_member(map, w, member->key, stays ? &member->value : NULL);
     }
     json_object_end(w);
     return count;

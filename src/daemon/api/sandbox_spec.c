@@ -149,6 +149,10 @@ static int check_labels(const struct json *labels, struct berm_error *err)
         if (!label_name_valid(member->key))
             return berm_fail_field(err, "labels", "labels: a name has 1 to %d characters of A-Z a-z 0-9 . _ / -",
                                    LABEL_NAME_MAX);
+        if (str_has_prefix(member->key, STR(SANDBOX_LABELS_DOCKER)))
+            return berm_fail_field(
+                err, "labels", "labels: %.*s: names that begin with " SANDBOX_LABELS_DOCKER " are the Docker API's",
+                (int)member->key.n, member->key.p);
         if (member->value.type != JSON_NULL && !text_ok(&member->value, LABEL_VALUE_MAX))
             return berm_fail_field(err, "labels", "labels: the value of %.*s must be a string of at most %d bytes",
                                    (int)member->key.n, member->key.p, LABEL_VALUE_MAX);

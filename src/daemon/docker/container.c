@@ -304,7 +304,7 @@ static int write_labels(struct json_writer *w, const struct container *container
 {
     json_object_begin(w);
     for (size_t i = 0; own && i < own->object.count; i++)
-        if (!str_has_prefix(own->object.members[i].key, STR("docker.")))
+        if (!str_has_prefix(own->object.members[i].key, STR(SANDBOX_LABELS_DOCKER)))
             json_pair_string(w, own->object.members[i].key.p, own->object.members[i].value.string);
     json_pair_cstring(w, "docker.id", container->id);
     json_pair_cstring(w, "docker.name", container->name);
@@ -316,6 +316,7 @@ static int write_labels(struct json_writer *w, const struct container *container
         json_pair_cstring(w, "docker.workdir", container->workdir);
     if (container->mounts)
         json_pair_cstring(w, "docker.mounts", container->mounts);
+    port_map_write_label(w, container->ports);
     side_write_labels(w, container);
     if (container->plain)
         json_pair_cstring(w, "docker.plain", "1");
@@ -381,7 +382,7 @@ static char *own_labels(const struct json *labels)
     json_writer_init(&w, &text);
     json_object_begin(&w);
     for (size_t i = 0; i < labels->object.count; i++)
-        if (!str_has_prefix(labels->object.members[i].key, STR("docker.")))
+        if (!str_has_prefix(labels->object.members[i].key, STR(SANDBOX_LABELS_DOCKER)))
             json_pair_string(&w, labels->object.members[i].key.p, labels->object.members[i].value.string);
     json_object_end(&w);
     return json_writer_finish(&w) == 0 ? buf_steal(&text, NULL) : NULL;
@@ -439,7 +440,7 @@ static int load(struct docker *docker, struct sandbox *sandbox, const struct jso
     container->env = strdup(sandbox->row.env);
     container->labels = own_labels(labels);
     take_row(container, sandbox);
-    if (!container->argv || !container->env || !container->labels)
+    if (!container->argv || !container->env || !container->labels || port_map_restore(container, labels) < 0)
         return -1;
     return side_restore(container, labels);
 }

@@ -1,5 +1,7 @@
+/* ports.c - listeners on the loopback, and which of them lead to a container. */
 #include "daemon/docker/ports.h"
 
+#include "base/log.h"
 #include "base/sys.h"
 #include "daemon/docker/tunnel.h"
 
@@ -113,7 +115,7 @@ static int parse_port(struct str text, uint16_t *ret, struct berm_error *err)
     return 0;
 }
 
-static int publish(struct container *container, struct str port, uint64_t host_port, struct berm_error *err)
+static int publish_port(struct container *container, uint16_t port, uint16_t host_port, struct berm_error *err)
 {
     struct port_map *map = container->ports;
     struct published *published;
@@ -122,12 +124,18 @@ static int publish(struct container *container, struct str port, uint64_t host_p
         return berm_fail_field(err, "PortBindings", "more than %d ports are published", PORTS_MAX);
     published = &map->ports[map->count];
     published->container = container;
-    if (parse_port(port, &published->port, err) < 0 ||
-        loopback_listen(&published->listener, container->docker->daemon->loop, (uint16_t)host_port, on_connection,
-                        err) < 0)
+    published->port = port;
+    if (loopback_listen(&published->listener, container->docker->daemon->loop, host_port, on_connection, err) < 0)
         return -1;
     map->count++;
     return 0;
+}
+
+static int publish(struct container *container, struct str text, uint64_t host_port, struct berm_error *err)
+{
+    uint16_t port;
+
+    return parse_port(text, &port, err) < 0 ? -1 : publish_port(container, port, (uint16_t)host_port, err);
 }
 
 static int publish_bindings(struct container *container, const struct json_member *member, struct berm_error *err)
@@ -173,6 +181,38 @@ int port_map_create(struct container *container, const struct json *body, struct
         if (!json_get(bindings, exposed->object.members[i].key.p) &&
             publish(container, exposed->object.members[i].key, 0, err) < 0)
             return -1;
+    return 0;
+}
+
+/* "8080 32768 3000 32769": inside and on the host, in turn. */
+void port_map_write_label(struct json_writer *w, const struct port_map *map)
+{
+    char text[PORTS_MAX * sizeof("65535 65535")];
+    size_t n = 0;
+
+    if (!map || map->count == 0)
+        return;
+    for (size_t i = 0; i < map->count; i++)
+        n += (size_t)snprintf(text + n, sizeof(text) - n, "%s%u %u", i ? " " : "", map->ports[i].port,
+                              loopback_port(&map->ports[i].listener));
+    json_pair_cstring(w, "docker.ports", text);
+}
+
+int port_map_restore(struct container *container, const struct json *labels)
+{
+    const struct json *label = json_get(labels, "docker.ports");
+    unsigned inside, outside;
+    struct berm_error err;
+    int n;
+
+    if (!label || label->type != JSON_STRING)
+        return 0;
+    container->ports = calloc(1, sizeof(*container->ports));
+    if (!container->ports)
+        return -1;
+    for (const char *at = label->string.p; sscanf(at, "%5u %5u%n", &inside, &outside, &n) == 2; at += n)
+        if (publish_port(container, (uint16_t)inside, (uint16_t)outside, &err) < 0)
+            log_warn("docker.port_lost", "container", container->name, "error", err.message);
     return 0;
 }
 

@@ -21,6 +21,12 @@ uint16_t loopback_port(const struct loopback_listener *listener);
 
 /* HostConfig.PortBindings, and with PublishAllPorts every ExposedPort. */
 int port_map_create(struct container *container, const struct json *body, struct berm_error *err);
+/* The label that keeps what is published; nothing for a map that is NULL or empty. */
+void port_map_write_label(struct json_writer *w, const struct port_map *map);
+/* Of that label, after a restart of the daemon. A port that somebody else has now is told in the log, and lost. -1
+ * without memory.
+ */
+int port_map_restore(struct container *container, const struct json *labels);
 /* Members of NetworkSettings.Ports. */
 void port_map_write(struct json_writer *w, const struct port_map *map);
 /* Entries of the list's Ports. */

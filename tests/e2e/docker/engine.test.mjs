@@ -5,10 +5,13 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import fs from 'node:fs';
+import net from 'node:net';
 import { after, afterEach, before, beforeEach, describe } from 'node:test';
 
+import { Api } from '../lib/api.mjs';
 import { Daemon, until, whyNoDaemon } from '../lib/daemon.mjs';
 import { Containers, Docker } from '../lib/docker.mjs';
+import { freePort } from '../lib/ports.mjs';
 import { test } from '../lib/test.mjs';
 
 /* The frames of a stream: [[stream number, text]]. */
@@ -304,6 +307,43 @@ describe('the Docker Engine API for other clients', { skip: whyNoDaemon() }, () 
     await until('the one is gone', async () => (await docker.get(`/containers/${going}/json`)).status === 404);
     const { State } = (await docker.get(`/containers/${staying}/json`)).json;
     assert.deepEqual([State.Status, State.ExitCode], ['exited', 4]);
+  });
+
+  test('published ports lead into the container over a restart of the daemon, but one that somebody else has taken', async () => {
+    const [first, second, third] = [await freePort(), await freePort(), await freePort()];
+    const HostConfig = { PortBindings: { '3000/tcp': [{ HostPort: `${first}` }, { HostPort: `${second}` }], '3001/tcp': [{ HostPort: `${third}` }] } };
+    const container = await made.started({ Cmd: ['sleep', '1000'], HostConfig });
+    const ports = async () => (await docker.get(`/containers/${container}/json`)).json.NetworkSettings.Ports;
+    const published = await ports();
+    assert.deepEqual(published['3000/tcp'].map(({ HostPort }) => Number(HostPort)), [first, second]);
+    await daemon.end('SIGKILL');
+    await daemon.start();
+    assert.deepEqual(await ports(), published);
+    for (const port of [first, second]) assert.equal((await (await fetch(`http://127.0.0.1:${port}/api/ping`)).json()).message, 'pong');
+    await daemon.end('SIGKILL');
+    const thief = net.createServer().listen(first, '127.0.0.1');
+    await once(thief, 'listening');
+    await daemon.start();
+    assert.deepEqual(await ports(), { ...published, '3000/tcp': published['3000/tcp'].slice(1) });
+    assert.equal((await (await fetch(`http://127.0.0.1:${second}/api/ping`)).json()).message, 'pong');
+    thief.close();
+  });
+
+  test('labels that say what a container is are set by this API only', async () => {
+    const api = new Api(daemon);
+    const container = await made.started({ Cmd: ['sleep', '1000'], Labels: { own: 'yes', 'docker.name': 'mine' } });
+    const id = (await api.get(`/v1/sandboxes?label=docker.name=${container}`)).json.sandboxes[0].id;
+    const labels = async () => (await api.get(`/v1/sandbox/${id}`)).json.labels;
+    const before = await labels();
+    for (const [method, body] of [['PUT', { 'docker.side': '1 2 3 1' }], ['PATCH', { 'docker.name': null }]]) {
+      const refused = await api.call(method, `/v1/sandbox/${id}/labels`, { body });
+      assert.deepEqual([refused.status, refused.json.code, refused.json.context.field], [400, 'invalid_request', 'labels']);
+    }
+    assert.equal((await api.put('/v1/sandbox/nocontainer', { labels: { 'docker.id': 'a'.repeat(64), 'docker.name': 'fake' } })).status, 400);
+    assert.equal((await api.put(`/v1/sandbox/${id}/labels`, { other: 'one' })).status, 200);
+    const { own, ...kept } = before;
+    assert.equal(own, 'yes');
+    assert.deepEqual(await labels(), { ...kept, other: 'one' });
   });
 
   test('a log goes on over a restart of the daemon, with the times that it had, and is whole at its end', async () => {
