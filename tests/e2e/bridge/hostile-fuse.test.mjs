@@ -118,18 +118,23 @@ describe('a hostile FUSE server', { skip: whyNoDaemon() || none }, () => {
     assert.ok(await fine());
   }
 
-  const firstUids = new Map(); /* of each sandbox's ids on the host, told by itself before it turns bad */
+  /*
+   * {first, namespace} of each sandbox: the first of its ids on the host, and its pid namespace, told by itself before it
+   * turns bad. Both, for the ids may be those of another daemon's sandbox, too.
+   */
+  const places = new Map();
 
   async function make(id, spec = {}) {
     assert.equal((await api.put(`/v1/sandbox/${id}`, { limits: { memoryBytes: 256 << 20 }, ...spec })).status, 201);
-    const { out } = await api.exec(id, ['cat', '/proc/self/uid_map']);
-    firstUids.set(id, Number(out.trim().split(/ +/)[1]));
+    const { out } = await api.exec(id, ['sh', '-c', 'readlink /proc/self/ns/pid; cat /proc/self/uid_map']);
+    const [namespace, map] = out.trim().split('\n');
+    places.set(id, { first: Number(map.trim().split(/ +/)[1]), namespace });
   }
 
-  const hasProcess = (first) => fs.readdirSync('/proc').some((pid) => {
+  const hasProcess = ({ first, namespace }) => fs.readdirSync('/proc').some((pid) => {
     try {
       const uid = /^\d+$/.test(pid) ? fs.statSync(`/proc/${pid}`).uid : 0;
-      return uid >= first && uid < first + 65536;
+      return uid >= first && uid < first + 65536 && fs.readlinkSync(`/proc/${pid}/ns/pid`) === namespace;
     } catch {
       return false; /* it has just ended */
     }
@@ -137,11 +142,11 @@ describe('a hostile FUSE server', { skip: whyNoDaemon() || none }, () => {
 
   /* Answered, and all its processes gone, soon. */
   async function destroy(id) {
-    const first = firstUids.get(id);
-    assert.ok(first >= 2 ** 31 && hasProcess(first));
+    const place = places.get(id);
+    assert.ok(place.first >= 2 ** 31 && hasProcess(place));
     const from = Date.now();
     assert.equal((await api.delete(`/v1/sandbox/${id}`)).status, 204);
-    await until('it is gone', async () => (await api.get(`/v1/sandbox/${id}`)).status === 404 && !hasProcess(first));
+    await until('it is gone', async () => (await api.get(`/v1/sandbox/${id}`)).status === 404 && !hasProcess(place));
     const took = Date.now() - from;
     assert.ok(took < SOON_MS, `${took} ms`);
   }
