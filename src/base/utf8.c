@@ -126,6 +126,16 @@ INLINE_PER_CONSTANT size_t clean_run(const unsigned char *p, size_t n, enum utf8
     }
 }
 
+uint32_t utf8_code_point(const unsigned char *p, int length)
+{
+    static const unsigned char first_bits[] = { 0, 0x7f, 0x1f, 0x0f, 0x07 };
+    uint32_t c = p[0] & first_bits[length];
+
+    for (int i = 1; i < length; i++)
+        c = c << 6 | (p[i] & 0x3f);
+    return c;
+}
+
 size_t utf8_incomplete_tail(struct str s)
 {
     const unsigned char *end = (const unsigned char *)s.p + s.n;

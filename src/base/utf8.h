@@ -38,6 +38,9 @@ int utf8_stream_end(struct utf8_stream *s, struct buf *out);
  */
 int utf8_sequence(const unsigned char *p, size_t n);
 
+/* The character at `p`, whose well-formed sequence is `length` bytes long. */
+uint32_t utf8_code_point(const unsigned char *p, int length);
+
 /* How many bytes at the end, at most three, are the beginning of a character whose rest is missing. */
 size_t utf8_incomplete_tail(struct str s);
 

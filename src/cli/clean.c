@@ -4,16 +4,6 @@
 
 #define REPLACEMENT 0xfffd /* stands for bytes that are no character */
 
-static uint32_t decode(const unsigned char *p, int n)
-{
-    static const unsigned char lead[] = { 0, 0x7f, 0x1f, 0x0f, 0x07 };
-    uint32_t c = p[0] & lead[n];
-
-    for (int i = 1; i < n; i++)
-        c = c << 6 | (p[i] & 0x3f);
-    return c;
-}
-
 static bool is_harmless(uint32_t c)
 {
     static const struct {
@@ -43,7 +33,7 @@ int clean_append(struct buf *out, struct str text, enum clean_way way)
     for (size_t i = 0; i < text.n;) {
         int n = utf8_sequence(p + i, text.n - i);
         size_t size = n > 0 ? (size_t)n : n < 0 ? (size_t)-n : text.n - i;
-        uint32_t c = n > 0 ? decode(p + i, n) : REPLACEMENT;
+        uint32_t c = n > 0 ? utf8_code_point(p + i, n) : REPLACEMENT;
         int rc = n > 0 && is_harmless(c) ? buf_append(out, text.p + i, size) : put_instead(out, c, way);
 
         if (rc < 0)

@@ -85,6 +85,8 @@ int docker_flags(struct docker_cli *docker, const struct docker_flag *table, voi
  * {{end}}, and the escapes \t and \n outside of actions. `value` may be NULL, which is nil. -1 with *err.
  */
 int docker_format(struct buf *out, const char *format, const struct json *value, struct berm_error *err);
+/* Prints it on a line of stdout (verb_docker.c). A status. */
+int docker_print_formatted(struct docker_cli *docker, const char *format, const struct json *value);
 
 /* --- commands in containers (docker_exec.c) --- */
 

@@ -223,20 +223,10 @@ int docker_cmd_inspect(struct docker_cli *docker, int argc, char **argv)
         _cleanup_docker_call_ struct docker_call call = DOCKER_CALL(
             "GET", docker_path(docker, "/containers/%s/json", docker_encode(docker, operands.items[i])));
         const struct json *container;
-        struct berm_error err;
-        struct buf text;
 
-        if (docker_do(docker, &call) < 0 || !(container = docker_json(docker, &call))) {
+        if (docker_do(docker, &call) < 0 || !(container = docker_json(docker, &call)) ||
+            docker_print_formatted(docker, args.format ? args.format : "[{{json .}}]", container) != STATUS_OK)
             status = STATUS_FAILED;
-            continue;
-        }
-        buf_init(&text, DOCKER_ANSWER_MAX);
-        if (docker_format(&text, args.format ? args.format : "[{{json .}}]", container, &err) < 0 ||
-            buf_append(&text, "\n", 1) < 0)
-            status = docker_fail(docker, "%s", err.message);
-        else if (print_rendered(buf_str(&text)) < 0)
-            status = docker_fail(docker, "cannot write: %s", strerror(errno));
-        buf_free(&text);
     }
     return status;
 }

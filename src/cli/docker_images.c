@@ -32,22 +32,6 @@ static const struct docker_flag pull_flags[] = {
 };
 /* clang-format on */
 
-static int print_formatted_line(struct docker_cli *docker, const char *format, const struct json *value)
-{
-    struct berm_error err;
-    struct buf text;
-    int rc;
-
-    buf_init(&text, DOCKER_ANSWER_MAX);
-    rc = docker_format(&text, format, value, &err) < 0 || buf_append(&text, "\n", 1) < 0 ? -1 : 0;
-    if (rc < 0)
-        docker_fail(docker, "%s", err.message);
-    else if ((rc = print_rendered(buf_str(&text))) < 0)
-        docker_fail(docker, "cannot write: %s", strerror(errno));
-    buf_free(&text);
-    return rc;
-}
-
 int docker_cmd_image_inspect(struct docker_cli *docker, int argc, char **argv)
 {
     struct image_args args = { 0 };
@@ -64,7 +48,7 @@ int docker_cmd_image_inspect(struct docker_cli *docker, int argc, char **argv)
         const struct json *image;
 
         if (docker_do(docker, &call) < 0 || !(image = docker_json(docker, &call)) ||
-            print_formatted_line(docker, args.format ? args.format : "[{{json .}}]", image) < 0)
+            docker_print_formatted(docker, args.format ? args.format : "[{{json .}}]", image) != STATUS_OK)
             status = STATUS_FAILED;
     }
     return status;
@@ -122,7 +106,7 @@ int docker_cmd_image_ls(struct docker_cli *docker, int argc, char **argv)
         if (!row)
             return docker_fail(docker, "out of memory");
         if (args.format || args.quiet) {
-            if (print_formatted_line(docker, args.format ? args.format : "{{.ID}}", row) < 0)
+            if (docker_print_formatted(docker, args.format ? args.format : "{{.ID}}", row) != STATUS_OK)
                 return STATUS_FAILED;
             continue;
         }

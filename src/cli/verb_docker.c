@@ -162,7 +162,7 @@ static const struct docker_flag format_flags[] = {
     { 'f', "format", FLAG_TEXT, offsetof(struct format_args, format) }, DOCKER_FLAGS_END
 };
 
-static int print_formatted(struct docker_cli *docker, const char *format, const struct json *value)
+int docker_print_formatted(struct docker_cli *docker, const char *format, const struct json *value)
 {
     struct berm_error err;
     struct buf text;
@@ -189,7 +189,7 @@ static int show(struct docker_cli *docker, const char *path, int argc, char **ar
     if (docker_do(docker, &call) < 0 || !(answer = docker_json(docker, &call)))
         return STATUS_FAILED;
     if (args.format)
-        return print_formatted(docker, args.format, answer);
+        return docker_print_formatted(docker, args.format, answer);
     return buf_append(&call.answer, "", 1) == 0 ? print_json(docker->cli, buf_head(&call.answer)) : STATUS_FAILED;
 }
 

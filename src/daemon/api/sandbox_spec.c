@@ -247,26 +247,16 @@ static bool is_invisible(uint32_t c)
            (c >= 0x2066 && c <= 0x2069) || c == 0xfeff;
 }
 
-/* Of well-formed UTF-8. */
-static uint32_t code_point(const char *p, int length)
-{
-    static const unsigned char first_bits[] = { 0, 0x7f, 0x1f, 0x0f, 0x07 };
-    uint32_t c = (unsigned char)*p & first_bits[length];
-
-    for (int i = 1; i < length; i++)
-        c = c << 6 | ((unsigned char)p[i] & 0x3f);
-    return c;
-}
-
 /* A name for people: any text on one line. "" is one, and means none. */
 static bool display_name_valid(struct str name)
 {
     if (name.n > SANDBOX_NAME_MAX)
         return false;
     while (name.n) {
-        int length = utf8_sequence((const unsigned char *)name.p, name.n);
+        const unsigned char *p = (const unsigned char *)name.p;
+        int length = utf8_sequence(p, name.n);
 
-        if (length <= 0 || is_invisible(code_point(name.p, length)))
+        if (length <= 0 || is_invisible(utf8_code_point(p, length)))
             return false;
         name.p += length;
         name.n -= (size_t)length;
